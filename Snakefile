@@ -1,0 +1,26 @@
+# From images to a report; `snakemake --cores all` makes everything, params.yaml says of what.
+from snakemake.utils import min_version
+
+from monolayer import params
+
+min_version("9.27")
+
+
+configfile: "params.yaml"
+
+
+P = params.load(config)
+
+
+include: "workflow/rules/common.smk"
+# the order in which data flows
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"results/{P.dataset}/report.html",

@@ -1,0 +1,191 @@
+"""The verbs of the command line: argument parsing and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+PARAMS_HELP = "the verb's own section of params.yaml as JSON (see the command lines that snakemake -p prints)"
+
+
+def _download(args: argparse.Namespace) -> None:
+    from pydantic import TypeAdapter
+
+    from monolayer import sources
+    from monolayer.params import Dataset
+
+    sources.download(TypeAdapter(Dataset).validate_json(args.params), args.images, args.annotations)
+
+
+def _audit(args: argparse.Namespace) -> None:
+    from monolayer import audit
+    from monolayer.params import AuditParams
+
+    audit.audit(args.images, args.annotations, AuditParams.model_validate_json(args.params), args.output)
+
+
+def _split(args: argparse.Namespace) -> None:
+    from monolayer import split
+    from monolayer.params import SplitParams
+
+    split.split(args.annotations, SplitParams.model_validate_json(args.params), args.output)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from monolayer import train
+    from monolayer.params import TrainParams
+
+    train.train(args.images, args.splits, TrainParams.model_validate_json(args.params), args.output)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from monolayer import predict
+    from monolayer.params import PredictParams
+
+    predict.predict(args.weights, args.images, args.truth, PredictParams.model_validate_json(args.params), args.output)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from monolayer import evaluate
+    from monolayer.params import EvaluateParams
+
+    evaluate.evaluate(args.truth, args.results, EvaluateParams.model_validate_json(args.params), args.output)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from monolayer import evaluate
+
+    evaluate.compare(args.metrics, args.output)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from monolayer import report
+    from monolayer.params import ReportParams
+
+    report.report(args.results, args.runs, ReportParams.model_validate_json(args.params), args.output)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="monolayer",
+        description="Cell segmentation from images to a report. `snakemake --cores all` calls these verbs in order; "
+        "each works alone as well.",
+        epilog="monolayer VERB --help explains a verb; params.yaml explains every parameter.",
+    )
+    verbs = parser.add_subparsers(title="verbs, in the order in which data flows", metavar="VERB", required=True)
+
+    def verb(name: str, run: Callable[[argparse.Namespace], None], help_: str, **paths: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=help_, description=help_)
+        for option, text in paths.items():
+            sub.add_argument(f"--{option}", type=Path, required=True, metavar="PATH", help=text)
+        sub.add_argument("--log", type=Path, metavar="PATH", help="write what is shown on the terminal there too")
+        sub.set_defaults(run=run, verb=name)
+        return sub
+
+    def with_params(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--params", required=True, metavar="JSON", help=PARAMS_HELP)
+
+    with_params(
+        verb(
+            "download",
+            _download,
+            "Fetch a dataset and normalise it: 8-bit grey images and COCO truth with cell line, well and time.",
+            images="folder to write the images to",
+            annotations="COCO truth to write",
+        )
+    )
+    with_params(
+        verb(
+            "audit",
+            _audit,
+            "Check images and truth; what makes results meaningless is an error, the rest is reported.",
+            images="folder of images",
+            annotations="COCO truth",
+            output="findings, JSON",
+        )
+    )
+    with_params(
+        verb(
+            "split",
+            _split,
+            "Split by seed, stratified by cell line, with no well in two splits.",
+            annotations="COCO truth",
+            output="folder to write train.json, val.json and test.json to",
+        )
+    )
+    with_params(
+        verb(
+            "train",
+            _train,
+            "Train one run; killed and called again, it goes on from its last checkpoint.",
+            images="folder of images",
+            splits="folder with train.json and val.json",
+            output="folder to write weights.pt, run.json and history.csv to",
+        )
+    )
+    with_params(
+        verb(
+            "predict",
+            _predict,
+            "Find the cells of every image of a split; writes COCO results with RLE masks at native size.",
+            weights="weights.pt of a run",
+            images="folder of images",
+            truth="COCO file that lists the images",
+            output="COCO results to write (.json.gz)",
+        )
+    )
+    with_params(
+        verb(
+            "evaluate",
+            _evaluate,
+            "Compare results with truth, per cell line and over all.",
+            truth="COCO truth",
+            results="COCO results (.json or .json.gz)",
+            output="scores to write, JSON",
+        )
+    )
+    compare = verb("compare", _compare, "Put the scores of several runs into one table.", output="table to write, CSV")
+    compare.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
+    report = verb(
+        "report",
+        _report,
+        "Write one self-contained HTML page: what was run, the data, the tables, the pictures.",
+        results="results folder of the dataset",
+        output="page to write, HTML",
+    )
+    report.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="the runs to show, in this order")
+    with_params(report)
+    return parser
+
+
+def _start_log(path: Path | None) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="w"))
+        faulthandler.enable(handlers[-1].stream)  # type: ignore[attr-defined]
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    _start_log(args.log)
+    from monolayer.coco import InputError
+
+    try:
+        args.run(args)
+    except InputError as error:
+        logging.error("monolayer %s: %s", args.verb, error)
+        return 1
+    except Exception:
+        logging.exception("monolayer %s failed; this is a bug or a broken environment, not your data", args.verb)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""Truth and results in and out (COCO JSON, RLE masks), and the forms a mask takes: polygon, RLE, crop, label image.
+
+Format: https://cocodataset.org/#format-data and #format-results. Boxes are xywh in files and xyxy in memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NotRequired, TypedDict, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as rle_codec
+
+Mask = NDArray[np.bool_]
+
+
+class InputError(ValueError):
+    """Input that can't be used; the text names the thing, the value and the cure."""
+
+
+class Rle(TypedDict):
+    """A mask as COCO's compressed run lengths: size is [height, width], runs go down the columns."""
+
+    size: list[int]
+    counts: str
+
+
+class Image(TypedDict):
+    """One frame. `well` (well, field or region) is never split; `split` is null unless the source fixes it."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    cell_line: str
+    well: str
+    timestamp: str | None
+    split: str | None
+
+
+class Annotation(TypedDict):
+    """One true cell; bbox is xywh in px, area in px²."""
+
+    id: int
+    image_id: int
+    category_id: int
+    segmentation: Rle
+    bbox: list[float]
+    area: float
+    iscrowd: int
+
+
+class Category(TypedDict):
+    id: int
+    name: str
+
+
+class Truth(TypedDict):
+    images: list[Image]
+    annotations: list[Annotation]
+    categories: list[Category]
+
+
+class Result(TypedDict):
+    """One predicted cell. `bbox` (xywh) is the detector's box, which may differ from the mask's extent."""
+
+    image_id: int
+    category_id: int
+    segmentation: Rle
+    bbox: list[float]
+    score: float
+    mask_score: NotRequired[float]
+
+
+CELL = Category(id=1, name="cell")
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` and rename it once the block has ended well: no half-written file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any, indent: int | None = None) -> None:
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_truth(path: Path) -> Truth:
+    """Read truth that this pipeline wrote."""
+    try:
+        return cast(Truth, json.loads(path.read_text()))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is not readable as COCO truth ({error}); make it again") from error
+
+
+def write_results(path: Path, results: Iterable[Result]) -> int:
+    """Stream results to gzipped JSON, one record a line and the same bytes every time; return their number."""
+    count = 0
+    # level 6: a tenth larger than 9 and five times as fast; no name and no date inside
+    with (
+        whole_file(path) as partial,
+        partial.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as file,
+    ):
+        file.write(b"[")
+        for count, result in enumerate(results, start=1):
+            file.write(b"\n" if count == 1 else b",\n")
+            file.write(json.dumps(result, allow_nan=False, separators=(",", ":")).encode())
+        file.write(b"\n]\n")
+    return count
+
+
+def read_results(path: Path) -> list[Result]:
+    """Read COCO results, gzipped or plain."""
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    try:
+        with cast(IO[bytes], opener(path, "rb")) as file:
+            return cast(list[Result], json.load(file))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is not readable as COCO results ({error}); make it again") from error
+
+
+# ---- masks ---------------------------------------------------------------------------------------
+
+
+def rle_from_crop(crop: Mask, x: int, y: int, height: int, width: int) -> Rle:
+    """RLE of a mask of which only a box is at hand: bool (h, w), its upper left pixel at (x, y) of the image.
+
+    Works on the crop's runs alone, so that its cost does not grow with the image.
+    """
+    h, w = crop.shape
+    if x < 0 or y < 0 or x + w > width or y + h > height:
+        raise InputError(f"a mask of {w}x{h} px at ({x}, {y}) leaves its image of {width}x{height} px")
+    padded = np.zeros((w, h + 1), np.int8)  # columns as rows; the spare cell ends the last run of each
+    padded[:, :h] = crop.T
+    steps = np.diff(padded.ravel(), prepend=np.int8(0))
+    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+    starts = (starts // (h + 1) + x) * height + starts % (h + 1) + y
+    ends = (ends // (h + 1) + x) * height + ends % (h + 1) + y
+    if h == height and len(starts):  # a run may go on over the foot of a column
+        joined = starts[1:] == ends[:-1]
+        starts, ends = starts[np.r_[True, ~joined]], ends[np.r_[~joined, True]]
+    edges = np.empty(2 * len(starts) + 2, np.int64)
+    edges[0], edges[-1] = 0, height * width
+    edges[1:-1:2], edges[2:-1:2] = starts, ends
+    counts = np.diff(edges)
+    if counts[-1] == 0:  # as pycocotools: no empty last run
+        counts = counts[:-1]
+    rle = rle_codec.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return Rle(size=[height, width], counts=rle["counts"].decode())
+
+
+def crop_from_rle(rle: Rle) -> tuple[Mask, int, int]:
+    """The mask cut to its box, bool (h, w), and the box's upper left corner (x, y); (0, 0) px for an empty mask."""
+    x, y, w, h = (int(v) for v in rle_codec.toBbox(cast(Any, rle)))
+    return rle_codec.decode(cast(Any, rle))[y : y + h, x : x + w].astype(bool), x, y
+
+
+def rle_from_mask(mask: Mask) -> Rle:
+    """RLE of a bool (H, W) mask."""
+    rle = rle_codec.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return Rle(size=[mask.shape[0], mask.shape[1]], counts=rle["counts"].decode())
+
+
+def rle_from_polygons(polygons: list[list[float]], height: int, width: int) -> Rle:
+    """RLE of the union of polygons [x0, y0, x1, y1, ...], rasterised as COCO does."""
+    rle = rle_codec.merge(rle_codec.frPyObjects(polygons, height, width))
+    return Rle(size=[height, width], counts=rle["counts"].decode())
+
+
+def mask_from_rle(rle: Rle) -> Mask:
+    return np.asarray(rle_codec.decode(cast(Any, rle)), dtype=np.bool_)
+
+
+def area(rle: Rle) -> int:
+    return int(rle_codec.area(cast(Any, rle)))
+
+
+def box_xywh(rle: Rle) -> list[float]:
+    return [float(v) for v in rle_codec.toBbox(cast(Any, rle))]
+
+
+def label_image(rles: Iterable[Rle], height: int, width: int) -> NDArray[np.int32]:
+    """int32 (H, W), 0 is background, the n-th mask is n; where masks overlap the smaller one is seen."""
+    crops = [crop_from_rle(rle) for rle in rles]
+    labels = np.zeros((height, width), np.int32)
+    for index in sorted(range(len(crops)), key=lambda i: -int(crops[i][0].sum())):
+        crop, x, y = crops[index]
+        labels[y : y + crop.shape[0], x : x + crop.shape[1]][crop] = index + 1
+    return labels
+
+
+def rles_from_labels(labels: NDArray[Any]) -> list[Rle]:
+    """One RLE for each value > 0 of a label image (H, W), in the order of the values."""
+    from scipy import ndimage
+
+    height, width = labels.shape
+    values = np.unique(labels)
+    values = values[values > 0]
+    dense = np.searchsorted(values, labels).astype(np.int32) + 1
+    dense[labels <= 0] = 0
+    return [
+        rle_from_crop(dense[box] == index + 1, box[1].start, box[0].start, height, width)
+        for index, box in enumerate(ndimage.find_objects(dense))
+    ]

@@ -1,0 +1,53 @@
+"""Images and truth as training and prediction read them: samples of one split, one grey frame at a time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from monolayer.coco import Annotation, Image, InputError, Truth
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a split with its true cells; the pixels stay on disk until `read_image`."""
+
+    image: Image
+    path: Path
+    annotations: list[Annotation]
+
+
+def samples(truth: Truth, images: Path) -> list[Sample]:
+    """The samples of a split in the order of its images; crowds are left out."""
+    cells: dict[int, list[Annotation]] = defaultdict(list)
+    for annotation in truth["annotations"]:
+        if not annotation["iscrowd"]:
+            cells[annotation["image_id"]].append(annotation)
+    return [Sample(image, images / image["file_name"], cells[image["id"]]) for image in truth["images"]]
+
+
+def of_lines(every: Sequence[Sample], lines: Sequence[str]) -> list[Sample]:
+    """The samples of these cell lines; a line without any is an error."""
+    known = sorted({sample.image["cell_line"] for sample in every})
+    for line in lines:
+        if line not in known:
+            raise InputError(f"cell line {line} has no image here; the lines are {', '.join(known)}")
+    return [sample for sample in every if sample.image["cell_line"] in lines]
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """A normalised frame, uint8 (H, W)."""
+    try:
+        with PillowImage.open(path) as image:
+            pixels = np.asarray(image)
+    except OSError as error:
+        raise InputError(f"{path} is not readable as an image ({error}); download the data again") from error
+    if pixels.dtype != np.uint8 or pixels.ndim != 2:
+        raise InputError(f"{path} is {pixels.dtype} {pixels.shape}, not uint8 (height, width); download the data again")
+    return pixels

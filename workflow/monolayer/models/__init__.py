@@ -1,0 +1,81 @@
+"""The families of models: one module each, the same few functions, and the neutral form of what they find."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco import Mask, Result, rle_from_crop
+from monolayer.dataset import Sample
+
+MODELS = {"yolo": "monolayer.models.yolo"}
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The cells found in one image, best first.
+
+    masks[i] is bool (h, w), its upper left pixel at offsets_xy[i] of the image: memory goes with the cells' area,
+    never with cells x image. boxes_xyxy is the detector's box, float32 (N, 4) in px. scores is float32 (N,) in [0, 1];
+    mask_scores, where a family rates its masks, is what mask AP ranks by.
+    """
+
+    height: int
+    width: int
+    masks: list[Mask]
+    offsets_xy: NDArray[np.int32]
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    mask_scores: NDArray[np.float32] | None = None
+
+    def results(self, image_id: int) -> Iterator[Result]:
+        """COCO results at native image size; a cell without a pixel is not a cell."""
+        for index, mask in enumerate(self.masks):
+            if not mask.any():
+                continue
+            x, y = (int(v) for v in self.offsets_xy[index])
+            x0, y0, x1, y1 = (round(float(v), 2) for v in self.boxes_xyxy[index])
+            result = Result(
+                image_id=image_id,
+                category_id=1,
+                segmentation=rle_from_crop(mask, x, y, self.height, self.width),
+                bbox=[x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
+                score=round(float(self.scores[index]), 5),
+            )
+            if self.mask_scores is not None:
+                result["mask_score"] = round(float(self.mask_scores[index]), 5)
+            yield result
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves: tensors by name, one row per epoch, where the first weights came from, other facts."""
+
+    state: dict[str, Any]
+    history: list[dict[str, float]]
+    initial: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Family(Protocol):
+    """The functions of a family's module."""
+
+    def train(self, train: Sequence[Sample], val: Sequence[Sample], settings: Any, seed: int, workdir: Path) -> Trained:
+        """Train one network; `workdir` holds the resumable checkpoint and is kept when the job is killed."""
+
+    def build(self, settings: Any, state: dict[str, Any], device: str) -> Any:
+        """The network of these training settings with these weights; any key that differs is an error."""
+
+    def predict(self, network: Any, images: Sequence[NDArray[np.uint8]], settings: Any) -> list[Instances]:
+        """The cells of each uint8 (H, W) image, at its native size."""
+
+
+def family(name: str) -> Family:
+    """The module of a family; importing it may import torch."""
+    return cast(Family, importlib.import_module(MODELS[name]))

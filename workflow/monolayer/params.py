@@ -1,0 +1,324 @@
+"""The typed sections of params.yaml: what may stand there, and clear errors for what may not.
+
+No default values live here: every number that can change a result is written in params.yaml.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # becomes part of a path
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Scale = Literal["quick", "full"]
+
+
+class ParamsError(ValueError):
+    """params.yaml, or what --configfile and --config made of it, can't be used."""
+
+
+class Section(BaseModel):
+    """A frozen part of params.yaml; a key that it does not know is an error that lists those it knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in cls.model_fields:
+                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                    raise PydanticCustomError(
+                        "unknown_key",
+                        "{hint}allowed here: {allowed}",
+                        {
+                            "key": str(key),
+                            "hint": f"unknown key, did you mean '{near[0]}'? " if near else "unknown key, ",
+                            "allowed": ", ".join(cls.model_fields),
+                        },
+                    )
+        return data
+
+
+# ---- datasets: where images and truth come from -------------------------------------------------
+
+
+class Percentiles(Section):
+    """Intensities at these percentiles become 0 and 255 when an image has more than 8 bits."""
+
+    low: Annotated[float, Field(ge=0, lt=100)]
+    high: Annotated[float, Field(gt=0, le=100)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Percentiles:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low}) must be below high ({self.high})")
+        return self
+
+
+class DemoSeries(Section):
+    """One time-lapse of the demo package, cut into fields (regions) that become groups of the split."""
+
+    cell_line: Name
+    images: str
+    labels: str
+    percentiles: Percentiles
+    follow: bool
+    border: NonNegativeInt
+    window: tuple[PositiveInt, PositiveInt] | None
+    grid: tuple[PositiveInt, PositiveInt]
+    gap: NonNegativeInt
+
+
+class DemoSource(Section):
+    source: Literal["demo"]
+    requirement: str
+    sha256: Sha256
+    min_area: NonNegativeInt
+    series: list[DemoSeries]
+
+
+class Pin(Section):
+    """Size in bytes and checksum of a remote file; null where not known yet."""
+
+    size: PositiveInt | None
+    sha256: Sha256 | None
+
+
+class LivecellSource(Section):
+    source: Literal["livecell"]
+    url: str
+    mirror: str | None
+    dedup: Literal["keep", "drop", "merge"]
+    max_images: PositiveInt | None
+    pins: dict[str, Pin]
+
+
+class RoboflowSource(Section):
+    source: Literal["roboflow"]
+    zip: str | None
+    url: str
+    workspace: str
+    project: str
+    version: PositiveInt
+    cell_line: str
+    sha256: Sha256 | None
+
+
+class CocoSource(Section):
+    """A folder of the user's. cell_line: `category`, `regex:<pattern with group line>`, or one name for all."""
+
+    source: Literal["coco"]
+    images: str
+    annotations: str
+    cell_line: str
+    well: str | None
+    percentiles: Percentiles
+    max_images: PositiveInt | None
+
+
+Dataset = Annotated[DemoSource | LivecellSource | RoboflowSource | CocoSource, Field(discriminator="source")]
+
+
+# ---- audit and split -----------------------------------------------------------------------------
+
+
+class AuditParams(Section):
+    min_annotations: NonNegativeInt
+    duplicate_iou: Fraction
+
+
+class SplitParams(Section):
+    seed: NonNegativeInt
+    val: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _leaves_train(self) -> SplitParams:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val + test is {self.val + self.test:g}: nothing is left for train")
+        return self
+
+
+# ---- models --------------------------------------------------------------------------------------
+
+
+class YoloTrain(Section):
+    architecture: Name
+    weights: str
+    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
+    epochs: PositiveInt
+    batch: PositiveInt
+    nominal_batch: PositiveInt
+    optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD"]
+    learning_rate: PositiveFloat
+    final_rate: Annotated[float, Field(gt=0, le=1)]
+    momentum: Fraction
+    weight_decay: NonNegativeFloat
+    warmup_epochs: NonNegativeFloat
+    patience: PositiveInt
+    mosaic: Fraction
+    close_mosaic: NonNegativeInt
+    scale_jitter: Fraction
+    flip_vertical: Fraction
+    mask_ratio: Literal[1, 2, 4]
+    overlap_mask: bool
+    best_by: Literal["precision", "ap"]
+    recall_floor: Fraction
+    max_det: PositiveInt
+    workers: NonNegativeInt
+    amp: bool
+
+
+class YoloPredict(Section):
+    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
+    batch: PositiveInt
+    score_min: Fraction
+    nms_iou: Fraction
+    max_det: PositiveInt
+
+
+class YoloScale(Section):
+    train: YoloTrain
+    predict: YoloPredict
+
+
+class YoloModel(Section):
+    family: Literal["yolo"]
+    quick: YoloScale
+    full: YoloScale
+
+
+Model = YoloModel
+TrainSettings = YoloTrain
+PredictSettings = YoloPredict
+
+
+class Run(Section):
+    """A row of the results table: a model and what it trains on."""
+
+    model: str
+    lines: Literal["all", "each"] | list[str]
+
+
+class TrainParams(Section):
+    """What `monolayer train` is given: one run, resolved to one scale."""
+
+    family: str
+    settings: TrainSettings
+    lines: Literal["all", "each"] | list[str]
+    seed: NonNegativeInt
+    cpu_threads: PositiveInt
+
+
+class PredictParams(Section):
+    """What `monolayer predict` is given besides the weights: one run's settings at one scale."""
+
+    settings: PredictSettings
+    cpu_threads: PositiveInt
+
+
+class EvaluateParams(Section):
+    protocol: Literal["livecell", "coco"]
+
+
+class ReportParams(Section):
+    title: str
+    samples_per_line: PositiveInt
+    overlays_per_line: PositiveInt
+
+
+class Params(Section):
+    dataset: str
+    selected: Literal["all"] | list[str]
+    scale: Scale
+    seed: NonNegativeInt
+    cpu_threads: PositiveInt
+    datasets: dict[Name, Dataset]
+    audit: AuditParams
+    split: SplitParams
+    models: dict[Name, Model]
+    runs: dict[Name, Run]
+    evaluate: EvaluateParams
+    report: ReportParams
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Params:
+        def check(path: str, name: str, known: Mapping[str, object]) -> None:
+            if name not in known:
+                raise PydanticCustomError(
+                    "dangling_name",
+                    "{path} is '{name}', which is not defined; allowed here: {known}",
+                    {"path": path, "name": name, "known": ", ".join(known)},
+                )
+
+        check("dataset", self.dataset, self.datasets)
+        for name, run in self.runs.items():
+            check(f"runs.{name}.model", run.model, self.models)
+        for name in self.selected_runs:
+            check("selected", name, self.runs)
+        return self
+
+    @property
+    def selected_runs(self) -> list[str]:
+        return list(self.runs) if self.selected == "all" else list(self.selected)
+
+    def train_params(self, run: str) -> TrainParams:
+        row = self.runs[run]
+        model = self.models[row.model]
+        return TrainParams(
+            family=model.family,
+            settings=getattr(model, self.scale).train,
+            lines=row.lines,
+            seed=self.seed,
+            cpu_threads=self.cpu_threads,
+        )
+
+    def predict_params(self, run: str) -> PredictParams:
+        model = self.models[self.runs[run].model]
+        return PredictParams(settings=getattr(model, self.scale).predict, cpu_threads=self.cpu_threads)
+
+
+def load(config: Mapping[str, Any]) -> Params:
+    """Type the merged configuration (params.yaml, --configfile, --config) or raise ParamsError, a line per fault."""
+    try:
+        return Params.model_validate(dict(config))
+    except ValidationError as error:
+        lines = [_one_line(fault) for fault in error.errors()]
+        raise ParamsError("params.yaml can't be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _one_line(fault: Any) -> str:
+    """`models.yolo.quick.train.epochs is -3: Input should be greater than 0`."""
+    context = fault.get("ctx", {})
+    if fault["type"] == "dangling_name":
+        return str(fault["msg"])
+    tags = ("demo", "livecell", "roboflow", "coco", "yolo")
+    parts = [str(part) for part in fault["loc"]]
+    # pydantic puts the tag of a discriminated union (datasets.mine.coco.images) into the path
+    parts = [p for i, p in enumerate(parts) if not (i == 2 and p in tags)]
+    if fault["type"] == "unknown_key":
+        parts.append(str(context["key"]))
+        return f"{'.'.join(parts)}: {fault['msg']}"
+    where = ".".join(parts)
+    if fault["type"] == "missing":
+        return f"{where} is missing"
+    value = fault["input"]
+    shown = f" is {value!r}" if isinstance(value, str | int | float | bool | None) else ""
+    return f"{where}{shown}: {fault['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,17 @@
+# Wildcard constraints and the few named look-ups.
+
+
+wildcard_constraints:
+    dataset="|".join(P.datasets),
+    run="|".join(P.selected_runs),
+    split="val|test",
+
+
+def modules(*names):
+    """The modules that decide a cheap rule's result: Snakemake does not see edits of an imported package."""
+    return [f"workflow/monolayer/{name}.py" for name in names]
+
+
+def by_run(pattern):
+    """The paths of all runs of the results table."""
+    return expand(pattern, run=P.selected_runs, allow_missing=True)

@@ -1,0 +1,42 @@
+# One rule for every family: which one is a row of params.yaml.
+
+
+rule train:
+    input:
+        images=rules.download.output.images,
+        splits=rules.split.output,
+    output:
+        weights="results/{dataset}/models/{run}/weights.pt",
+        run="results/{dataset}/models/{run}/run.json",
+        history="results/{dataset}/models/{run}/history.csv",
+    log:
+        "results/{dataset}/logs/train/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    params:
+        settings=lambda w: P.train_params(w.run).model_dump_json(),
+        splits=lambda w: f"results/{w.dataset}/splits",
+        output=subpath(output.weights, parent=True),
+    shell:
+        "monolayer train --images {input.images} --splits {params.splits}"
+        " --params {params.settings:q} --output {params.output} --log {log}"
+
+
+rule predict:
+    input:
+        weights=rules.train.output.weights,
+        images=rules.download.output.images,
+        truth="results/{dataset}/splits/{split}.json",
+    output:
+        "results/{dataset}/predictions/{run}/{split}.json.gz",
+    log:
+        "results/{dataset}/logs/predict/{run}.{split}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    params:
+        settings=lambda w: P.predict_params(w.run).model_dump_json(),
+    shell:
+        "monolayer predict --weights {input.weights} --images {input.images} --truth {input.truth}"
+        " --params {params.settings:q} --output {output} --log {log}"
