@@ -164,6 +164,7 @@ class FitParams(Section):
 
     epochs: PositiveInt
     batch: PositiveInt
+    accumulate: PositiveInt
     optimizer: Literal["SGD", "AdamW"]
     learning_rate: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -178,39 +179,24 @@ class FitParams(Section):
     amp: bool
 
 
-class YoloTrain(Section):
-    architecture: Name
-    weights: str
-    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
-    epochs: PositiveInt
-    batch: PositiveInt
-    nominal_batch: PositiveInt
-    optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD"]
-    learning_rate: PositiveFloat
-    final_rate: Annotated[float, Field(gt=0, le=1)]
-    momentum: Fraction
-    weight_decay: NonNegativeFloat
-    warmup_epochs: NonNegativeFloat
-    patience: PositiveInt
-    mosaic: Fraction
-    close_mosaic: NonNegativeInt
-    scale_jitter: Fraction
-    flip_vertical: Fraction
-    mask_ratio: Literal[1, 2, 4]
-    overlap_mask: bool
-    best_by: Literal["precision", "ap"]
-    recall_floor: Fraction
-    max_det: PositiveInt
-    workers: NonNegativeInt
-    amp: bool
-
-
 class YoloPredict(Section):
     imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
     batch: PositiveInt
     score_min: Fraction
     nms_iou: Fraction
     max_det: PositiveInt
+
+
+class YoloTrain(Section):
+    architecture: Name
+    weights: str
+    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
+    scale_jitter: Annotated[float, Field(ge=0, lt=1)]
+    mask_ratio: Literal[1, 2, 4]
+    best_by: Literal["precision", "ap"]
+    recall_floor: Fraction
+    fit: FitParams
+    val_predict: YoloPredict
 
 
 class YoloScale(Section):
@@ -315,6 +301,9 @@ class PredictParams(Section):
 
 class EvaluateParams(Section):
     protocol: Literal["livecell", "coco"]
+    draws: PositiveInt
+    seed: NonNegativeInt
+    resample: Literal["image", "well"]
 
 
 class ReportParams(Section):
