@@ -97,7 +97,7 @@ def test_poster_target_trains_on_foreground_alone(culture: Culture, tmp_path: Pa
     settings = SETTINGS.model_copy(update={"target": "foreground", "fit": fit, "patches": 8})
     trained = unet.train(split(culture, "train"), split(culture, "val"), settings, 0, tmp_path)
     assert "distance" not in trained.history[0]
-    assert trained.history[0]["score"] == trained.history[0]["pixel_f1"]
+    assert trained.history[0]["score"] == trained.history[0]["val_pixel_f1"]
     assert trained.state["head.weight"].shape[0] == 1
 
 

@@ -17,6 +17,7 @@ SETTINGS = UnetTrain.model_validate(
         "fit": {
             "epochs": 4,
             "batch": 8,
+            "accumulate": 1,
             "optimizer": "AdamW",
             "learning_rate": 0.02,
             "momentum": 0.9,

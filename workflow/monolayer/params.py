@@ -235,8 +235,8 @@ class UnetPredict(Section):
 class SearchParams(Section):
     """Thresholds among which val chooses."""
 
-    foreground: list[Fraction]
-    core: list[Fraction]
+    foreground: Annotated[list[Fraction], Field(min_length=1)]
+    core: Annotated[list[Fraction], Field(min_length=1)]
 
 
 class UnetTrain(Section):

@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import watershed
 
+from monolayer.coco import Mask
+from monolayer.kernels import compiled
 from monolayer.models import Instances
 
 Float = NDArray[np.float32]
 Labels = NDArray[np.int32]
+Queue = NDArray[np.int64]
 
 
 class Thresholds(NamedTuple):
@@ -31,11 +33,55 @@ def separate(maps: Float, thresholds: Thresholds) -> Labels:
         labels, count = ndimage.label(foreground)
     else:
         cores, count = ndimage.label(foreground & (maps[1] > thresholds.core))
-        labels = watershed(-maps[1], cores, mask=foreground)  # type: ignore[no-untyped-call]
+        depth = np.rint(255 * maps[1]).astype(np.uint8)
+        labels = flood(255 - depth, cores.astype(np.int32, copy=False), foreground)
     large = np.bincount(labels.ravel(), minlength=count + 1) >= max(1, thresholds.area)
     large[0] = False
     numbers: Labels = np.cumsum(large, dtype=np.int32) * large
-    return numbers[labels]
+    separated: Labels = numbers[labels]
+    return separated
+
+
+@compiled
+def flood(altitude: NDArray[np.uint8], labels: Labels, mask: Mask) -> Labels:
+    """Grow labels, lowest altitude first, over what they reach of the mask; `labels` (H, W) is written to.
+
+    Watershed (Meyer, 1994) with a queue for each of the 256 altitudes: skimage's cells but for ties, in a quarter of
+    the time that its heap takes, because each epoch tries all thresholds on val.
+    """
+    height, width = labels.shape
+    heights, found, inside = altitude.ravel(), labels.ravel(), mask.ravel()
+    first, last = np.full(256, -1), np.full(256, -1)
+    following = np.empty(height * width, np.int64)
+    for pixel in range(height * width):
+        if found[pixel] > 0:
+            _queue(pixel, heights[pixel], first, last, following)
+    level = 0
+    while level < 256:
+        pixel = first[level]
+        if pixel < 0:
+            level += 1
+            continue
+        first[level] = following[pixel]
+        y, x = divmod(pixel, width)
+        for step, exists in ((-width, y > 0), (-1, x > 0), (1, x < width - 1), (width, y < height - 1)):
+            other = pixel + step
+            if exists and inside[other] and found[other] == 0:
+                found[other] = found[pixel]
+                _queue(other, heights[other], first, last, following)
+                level = min(level, int(heights[other]))
+    return found.reshape(height, width)
+
+
+@compiled
+def _queue(pixel: int, level: int, first: Queue, last: Queue, following: Queue) -> None:
+    """Put a pixel behind the others of its level."""
+    following[pixel] = -1
+    if first[level] < 0:
+        first[level] = pixel
+    else:
+        following[last[level]] = pixel
+    last[level] = pixel
 
 
 def instances(maps: Float, labels: Labels) -> Instances:

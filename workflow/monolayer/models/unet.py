@@ -79,11 +79,10 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, s
     network = _network(settings)
     network.contrast.fill_(task.contrast)
     fitted = fit(network, task, settings.fit, seed, workdir / "checkpoint.pt")
-    network = build(settings, fitted.state, "cuda" if torch.cuda.is_available() else "cpu")
-    chosen, score = task.choose(network)
+    best = fitted.history[fitted.best_epoch - 1]
+    chosen = Thresholds(best["threshold_foreground"], best["threshold_core"], task.area)
     state = fitted.state | {"thresholds": torch.tensor(chosen)}
-    facts = {"best_epoch": fitted.best_epoch, "thresholds": chosen._asdict(), "val_score": round(score, 4)}
-    return Trained(state, fitted.history, "random", facts)
+    return Trained(state, fitted.history, "random", {"best_epoch": fitted.best_epoch, "thresholds": chosen._asdict()})
 
 
 def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
@@ -129,8 +128,11 @@ class CellTask:
         self.contrast = contrast([read_image(sample.path) for sample in evenly(train, CONTRAST_IMAGES)])
         self.patches = Patches(train, settings, self.contrast)
         self.val = evenly(val, settings.val_images)
+        self.distance = settings.target == "foreground+distance"
         areas = [annotation["area"] for sample in train for annotation in sample.annotations]
         self.area = float(np.percentile(areas, 1)) / 2 if areas else 0.0
+        cores = settings.search.core if self.distance else [0.5]
+        self.candidates = [Thresholds(*pair, self.area) for pair in product(settings.search.foreground, cores)]
         self.draw = self.patches.draw
 
     def __len__(self) -> int:
@@ -141,44 +143,40 @@ class CellTask:
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
 
     def losses(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Cross entropy of each map with its target in [0, 1], and Dice of the foreground."""
+        """Cross entropy and Dice of the foreground; cross entropy of the distance, which is asked for in cells only."""
         device = next(network.parameters()).device
         image, target = (tensor.to(device, non_blocking=True) for tensor in batch)
-        target = target.float() / 255
+        true = target.float() / 255
         logits = network(image.to(memory_format=torch.channels_last)).float()
-        losses = {"foreground": functional.binary_cross_entropy_with_logits(logits[:, 0], target[:, 0])}
-        if target.shape[1] == 2:
-            losses["distance"] = functional.binary_cross_entropy_with_logits(logits[:, 1], target[:, 1])
-        found, true = logits[:, 0].sigmoid(), target[:, 0]
-        losses["dice"] = 1 - (2 * (found * true).sum() + 1) / (found.sum() + true.sum() + 1)
+        cross = functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
+        cells, found = true[:, 0], logits[:, 0].sigmoid()
+        losses = {
+            "foreground": cross[:, 0].mean(),
+            "dice": 1 - (2 * (found * cells).sum() + 1) / (found.sum() + cells.sum() + 1),
+        }
+        if true.shape[1] == 2:
+            losses["distance"] = (cross[:, 1] * cells).sum() / (cells.sum() + 1)
         return losses
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        pixel, instance = self._scores(network, [Thresholds(0.5, 0.5, self.area)])[0]
-        return {"pixel_f1": pixel, "instance_f1": instance, "score": self._score(pixel, instance)}
-
-    def choose(self, network: UNet) -> tuple[Thresholds, float]:
-        """The thresholds with the best score on val."""
-        search = self.settings.search
-        cores = search.core if self.settings.target == "foreground+distance" else [0.5]
-        candidates = [Thresholds(*pair, self.area) for pair in product(search.foreground, cores)]
-        scores = [self._score(*pair) for pair in self._scores(network, candidates)]
-        best = int(np.argmax(scores))
-        return candidates[best], scores[best]
-
-    def _score(self, pixel: float, instance: float) -> float:
-        return instance if self.settings.target == "foreground+distance" else pixel
-
-    def _scores(self, network: nn.Module, candidates: list[Thresholds]) -> list[tuple[float, float]]:
-        """Pixel F1 and instance F1 at IoU 0.5 over the images of val, for each candidate."""
-        counts = np.zeros((len(candidates), 2, 3))
+        """Pixel F1 and instance F1 at IoU 0.5 with the thresholds of the best score."""
+        counts = np.zeros((len(self.candidates), 2, 3))  # tp, fp, fn of pixels and of cells
         for sample in self.val:
             image = read_image(sample.path)
             true = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
             [maps] = probabilities(cast(UNet, network), [image], self.settings.val_predict)
-            counts += [_count(true, separate(maps, thresholds)) for thresholds in candidates]
+            counts += [_count(true, separate(maps, thresholds)) for thresholds in self.candidates]
         tp, fp, fn = np.moveaxis(counts, -1, 0)
-        return [(float(p), float(i)) for p, i in 2 * tp / np.maximum(1, 2 * tp + fp + fn)]
+        f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
+        scores = f1[:, 1 if self.distance else 0]
+        best = int(scores.argmax())
+        return {
+            "val_pixel_f1": float(f1[best, 0]),
+            "val_instance_f1": float(f1[best, 1]),
+            "threshold_foreground": self.candidates[best].foreground,
+            "threshold_core": self.candidates[best].core,
+            "score": float(scores[best]),
+        }
 
 
 def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
