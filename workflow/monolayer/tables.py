@@ -1,0 +1,123 @@
+"""Numbers for people: rows of a table with intervals and best marks, the documents' rows, how a number is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from monolayer.study import read_table
+
+PAGE = Path(__file__).with_name("page")
+DIGITS = 3  # of scores; two values are as good as each other when they read the same
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score with its 95 % interval where it has one; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+    best: bool
+
+
+@cache
+def definitions() -> list[dict[str, str]]:
+    """The columns shown: heading, whether higher or lower is better, definition, source."""
+    table = read_table(PAGE / "definitions.csv", ["column", "heading", "better", "definition", "source"])
+    return cast(list[dict[str, str]], table.fillna("").to_dict("records"))
+
+
+def rows(table: pd.DataFrame, columns: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Rows of runs with a cell for each column; the best of a column is marked where there is a choice."""
+    by_column = [_cells(table, column["column"], column["better"]) for column in columns]
+    return [{"run": run, "cells": cells} for run, *cells in zip(table["run"], *by_column, strict=True)]
+
+
+def _cells(table: pd.DataFrame, name: str, better: str) -> list[Cell]:
+    def values(column: str) -> list[float]:
+        return table[column].tolist() if column in table else [math.nan] * len(table)
+
+    shown = [round(value, DIGITS) for value in values(name)]
+    known = [value for value in shown if not math.isnan(value)]
+    best = (min if better == "lower" else max)(known, default=math.nan)
+    marks = [value == best and len(known) > 1 for value in shown]
+    return [
+        Cell(*cell) for cell in zip(values(name), values(f"{name}_low"), values(f"{name}_high"), marks, strict=True)
+    ]
+
+
+# ---- the documents' rows -------------------------------------------------------------------------
+
+
+def references(lines: Sequence[str]) -> pd.DataFrame:
+    """The rows of the poster, the article and LIVECell for these cell lines, however they are spelled."""
+    table = read_table(PAGE / "reference.csv", ["source", "run", "cell_line", "note"])
+    return table[table["cell_line"].str.casefold().isin([line.casefold() for line in lines])]
+
+
+def notes(references: pd.DataFrame) -> list[tuple[str, str]]:
+    """What has to be said of the documents' rows: source and note, each pair once."""
+    return list(dict.fromkeys(zip(references["source"], references["note"], strict=True)))
+
+
+def reference_rows(references: pd.DataFrame, line: str, columns: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """The documents' rows of a cell line, each with the number of its note."""
+    numbers = {note: number for number, note in enumerate(notes(references), start=1)}
+    chosen = references[references["cell_line"].str.casefold() == line.casefold()]
+    chosen = chosen.reindex(columns=[*chosen.columns, *({c["column"] for c in columns} - set(chosen.columns))])
+    return [
+        {**row, "source": source.split(":")[0], "note": numbers[source, note]}
+        for row, source, note in zip(rows(chosen, columns), chosen["source"], chosen["note"], strict=True)
+    ]
+
+
+def counts(line: str, cells: Mapping[str, Sequence[int]], diameters: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Images and cells of a line in each split, and the median and range of its cells' number and size."""
+    per_image = np.concatenate([np.asarray(values, float) for values in cells.values()])
+    sizes = np.concatenate([np.asarray(values, float) for values in diameters.values()])
+    return {
+        "line": line,
+        "splits": {split: (len(values), sum(values)) for split, values in cells.items()},
+        "per_image": _quantiles(per_image),
+        "diameter": _quantiles(sizes),
+    }
+
+
+def _quantiles(values: np.ndarray[Any, Any]) -> tuple[float, float, float] | None:
+    """5 %, median, 95 %."""
+    return cast(Any, tuple(float(q) for q in np.quantile(values, [0.05, 0.5, 0.95]))) if len(values) else None
+
+
+# ---- how a number is written ---------------------------------------------------------------------
+
+
+def score(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.{DIGITS}f}"
+
+
+def count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def number(value: float) -> str:
+    """Whatever a record holds: whole numbers whole, others to four significant digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """`1 h 02 min`, `3 min 20 s`, `12.3 s`."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+FILTERS = {"score": score, "count": count, "number": number, "duration": duration}
