@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -14,13 +18,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Culture, make_culture
-from monolayer import coco, pictures, tables
+from monolayer import coco, dataset, pictures, tables
 from monolayer.params import ReportParams, ReportSettings
 from monolayer.report import SECTIONS, report, spread
+from PIL import Image as PillowImage
 
-VOID = {"meta", "input", "br", "img", "link", "hr"}
+VOID = {"meta", "input", "col", "br", "img", "link", "hr"}
 RUNS = ["yolo", "unet"]
 SCORES = ["mask_ap", "mask_ap50", "mask_ap75", "box_ap", "afnr", "f1_50", "pixel_f1", "precision", "recall"]
+
+FINDING = {"kind": "few", "severity": "warn", "meaning": "images with few cells", "count": 1, "examples": ["a.png: 3"]}
 
 
 @dataclass
@@ -28,6 +35,7 @@ class Page(HTMLParser):
     """The elements of a page as (tag, attributes), and an error for a tag that closes another's."""
 
     source: str
+    strict: bool = True
     elements: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
 
@@ -35,7 +43,7 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.feed(self.source)
-        assert self.open == []
+        assert not self.strict or self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
@@ -46,7 +54,8 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        if self.strict:
+            assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
@@ -134,7 +143,7 @@ def write_study(folder: Path, culture: Culture, runs: list[str]) -> Path:
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "images").symlink_to(culture.images)
     (folder / "splits").symlink_to(culture.splits)
-    coco.write_json(folder / "data" / "audit.json", {"findings": [{"kind": "few cells", "images": ["a.png"]}]})
+    coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING]})
     truth = coco.read_truth(culture.splits / "test.json")
     rng = np.random.default_rng(0)
     rows = [write_run(folder, run, truth, noisy(truth, rng)) for run in runs]
@@ -204,6 +213,37 @@ def test_an_image_is_embedded_once(page: Page) -> None:
     embedded = list(page.all("image"))
     assert len(embedded) == len({a["href"] for a in embedded})
     assert len(list(page.all("use"))) > len(embedded)
+
+
+def test_only_the_images_shown_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> Any:
+        read.append(path)
+        return dataset.read_image(path)
+
+    monkeypatch.setattr(pictures, "read_image", counted)
+    report(folder, RUNS, params(samples=1, overlays=1), tmp_path / "page.html")
+    assert len(read) == len(set(read)) <= 2 * (1 + len(RUNS))  # a sample and a test image of each run, of two lines
+
+
+def test_images_of_any_size_keep_their_shape(tmp_path: Path) -> None:
+    culture = make_culture(tmp_path / "culture")
+    truth = json.loads((culture.splits / "train.json").read_text())
+    frame = truth["images"][0]
+    frame["width"], frame["height"] = 3000, 40
+    truth["annotations"] = []
+    (culture.splits / "train.json").write_text(json.dumps(truth))
+    PillowImage.fromarray(np.zeros((40, 3000), np.uint8)).save(culture.images / frame["file_name"])
+    folder = write_study(tmp_path / "study", culture, ["yolo"])
+    report(folder, ["yolo"], params(), folder / "report.html")
+    page = Page((folder / "report.html").read_text())
+    image = next(a for a in page.all("image") if a["id"] == f"image-{frame['id']}")
+    assert (image["width"], image["height"]) == ("3000", "40")
+    uri = str(image["href"])
+    with PillowImage.open(io.BytesIO(base64.b64decode(uri[uri.index(",") :]))) as embedded:
+        assert embedded.size == (pictures.LONGEST, round(40 * pictures.LONGEST / 3000))
+    assert any(a.get("viewbox") == "0 0 3000 40" for a in page.all("svg"))
 
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:
@@ -289,3 +329,69 @@ def test_reference_rows_keep_to_what_the_documents_say() -> None:
     assert ensemble["cells"][0].value == 0.6104
     assert np.isnan(ensemble["cells"][1].value)
     assert tables.reference_rows(references, "HeLa", columns) == []
+
+
+# ---- in a browser --------------------------------------------------------------------------------
+
+BROWSER = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+in_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium, to see the page at work")
+
+
+def browse(html: str, script: str, folder: Path) -> Any:
+    """What `script`, the body of a function, returns in the opened page."""
+    answer = f"<script>document.title = 'answer ' + JSON.stringify((() => {{{script}}})())</script>"
+    (folder / "page.html").write_text(html.replace("</body>", f"{answer}</body>"))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    command = [str(BROWSER), *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, (folder / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=120
+    )
+    titles = [text for text in Page(done.stdout, strict=False).text if text.startswith("answer ")]
+    return json.loads(titles[0].removeprefix("answer "))
+
+
+@in_browser
+def test_a_click_on_a_heading_sorts_and_the_documents_rows_stay(html: str, tmp_path: Path) -> None:
+    script = """
+        const table = document.querySelector("table.sortable"), body = table.querySelector("tbody.ours");
+        const before = table.querySelectorAll("tbody").length;
+        body.insertAdjacentHTML("beforeend", "<tr><th>c</th><td data-value='0.9'>0.9</td></tr>");
+        body.insertAdjacentHTML("beforeend", "<tr><th>d</th><td data-value=''>–</td></tr>");
+        const order = () => [...body.rows].map((row) => row.cells[1].dataset.value);
+        const button = table.tHead.querySelectorAll("button")[1], seen = [];
+        for (const _ of [1, 2]) { button.click(); seen.push([order(), button.closest("th").ariaSort]); }
+        return {seen, last: table.lastElementChild.className};
+    """
+    found = browse(html, script, tmp_path)
+    (down, falling), (up, rising) = found["seen"]
+    assert (falling, rising) == ("descending", "ascending")
+    numbers = [float(value) for value in down[:-1]]
+    assert down[-1] == up[-1] == ""
+    assert numbers == sorted(numbers, reverse=True)
+    assert up[:-1] == down[-2::-1]
+    assert found["last"] == "references"
+
+
+@in_browser
+def test_layers_are_switched_off_and_a_picture_is_enlarged(html: str, tmp_path: Path) -> None:
+    script = """
+        const drawn = (kind) => [...document.querySelectorAll("#overlays details[open] .picture ." + kind)]
+            .filter((path) => getComputedStyle(path).display !== "none").length;
+        const box = (name) => document.querySelector("#overlays .show-" + name), seen = [];
+        const state = () => seen.push(["true", "pred", "matched", "missed", "spurious"].map(drawn));
+        state();
+        box("true").checked = false; state();
+        box("true").checked = true; box("matched").checked = false; state();
+        document.querySelector("#overlays .enlarge").click();
+        const dialog = document.getElementById("enlarged");
+        return {seen, open: dialog.open, pictures: dialog.querySelectorAll("svg use").length,
+                loaded: performance.getEntriesByType("resource").map((entry) => entry.name)};
+    """
+    found = browse(html, script, tmp_path)
+    every, without_true, errors = found["seen"]
+    assert all(every)
+    assert without_true == [0, every[1], every[1] - every[4], 0, every[4]]
+    assert errors == [every[3], every[4], 0, every[3], every[4]]
+    assert found["open"]
+    assert found["pictures"] == 1
+    assert all(name.startswith("data:") for name in found["loaded"])

@@ -22,6 +22,7 @@ from monolayer.pictures import Album, Picture, compared_layers, truth_layers
 from monolayer.study import SPLITS, Study
 
 PAGE = Path(__file__).with_name("page")
+CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the tables
 
 
 def report(results: Path, runs: list[str], params: ReportParams, output: Path) -> None:
@@ -36,11 +37,13 @@ def report(results: Path, runs: list[str], params: ReportParams, output: Path) -
 
 def overview(study: Study, album: Album) -> dict[str, Any]:
     """What was run, the best run, and one picture: its median test image of the cell line with the most cells."""
-    best = best_run(study)
+    ranks = ranking(study)
+    best = ranks[0]
     test = study.census["test"].images
     line = str(test.groupby("cell_line")["cells"].sum().idxmax())
     images = [census.images for census in study.census.values()]
     return {
+        "ranking": ranks,
         "best": best,
         "images": sum(len(rows) for rows in images),
         "cells": sum(int(rows["cells"].sum()) for rows in images),
@@ -50,10 +53,10 @@ def overview(study: Study, album: Album) -> dict[str, Any]:
     }
 
 
-def best_run(study: Study) -> dict[Hashable, Any]:
-    """The row over all cell lines with the highest mask AP."""
+def ranking(study: Study) -> list[dict[Hashable, Any]]:
+    """The rows over all cell lines, the highest mask AP first."""
     rows = study.table[study.table["cell_line"] == "all"]
-    return rows.sort_values("mask_ap", ascending=False, kind="stable").to_dict("records")[0]
+    return rows.sort_values("mask_ap", ascending=False, kind="stable").to_dict("records")
 
 
 def results(study: Study, album: Album) -> dict[str, Any]:
@@ -69,6 +72,11 @@ def results(study: Study, album: Album) -> dict[str, Any]:
             }
             for line in ["all", *study.cell_lines]
         },
+        "chart": Markup(
+            figures.by_line(
+                "by-line", study.table, {c["column"]: c["heading"] for c in columns if c["column"] in CHARTED}
+            )
+        ),
         "notes": tables.notes(references),
         "table": study.table,
     }
@@ -99,7 +107,11 @@ def training(study: Study, album: Album) -> dict[str, Any]:
             run: Markup(figures.training(f"train-{index}", run, study.history(run)))
             for index, run in enumerate(study.runs)
         },
-        "records": study.records,
+        "networks": tables.grid(
+            {"run": run, "network": name, **facts}
+            for run, record in study.records.items()
+            for name, facts in record["networks"].items()
+        ),
     }
 
 
@@ -122,13 +134,21 @@ def audit(study: Study, album: Album) -> dict[str, Any]:
 
 
 def parameters(study: Study, album: Album) -> dict[str, Any]:
-    """Every parameter that the results depend on, and the versions of what made them."""
+    """Every parameter that the results depend on, where each run was trained, and the versions of what made it."""
+    apart = ("params", "networks", "versions")
+    versions: dict[str, list[str]] = {}
+    for run, record in study.records.items():
+        text = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+        versions.setdefault(text, []).append(run)
     return {
-        "used": yaml.safe_dump(study.params.used, sort_keys=False, allow_unicode=True, width=100),
-        "records": {
-            run: {key: value for key, value in record.items() if key not in ("params", "networks")}
+        "used": yaml.safe_dump(
+            study.params.used, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
+        ),
+        "records": tables.grid(
+            {"run": run, **{key: value for key, value in record.items() if key not in apart}}
             for run, record in study.records.items()
-        },
+        ),
+        "versions": versions,
     }
 
 
@@ -148,8 +168,13 @@ def spread(length: int, count: int) -> list[int]:
 
 
 def ranked(by_image: pd.DataFrame, line: str, count: int) -> pd.DataFrame:
-    """`count` test images of a cell line from the best to the worst F1, with their rank in words."""
-    rows = _of_line(by_image, line).sort_values(["f1_50", "image_id"], ascending=[False, True])
+    """`count` test images of a cell line from the best to the worst F1, with their rank in words.
+
+    An image without a cell, true or predicted, has no F1 and no rank.
+    """
+    rows = _of_line(by_image, line)
+    rows = rows[rows["cells_true"] + rows["cells_pred"] > 0]
+    rows = rows.sort_values(["f1_50", "image_id"], ascending=[False, True])
     chosen = spread(len(rows), count)
     words = {(len(rows) - 1) // 2: "median", len(rows) - 1: "worst", 0: "best"}
     return rows.iloc[chosen].assign(rank=[words.get(index, f"number {index + 1}") for index in chosen], of=len(rows))

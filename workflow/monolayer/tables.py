@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -96,6 +96,32 @@ def _quantiles(values: np.ndarray[Any, Any]) -> tuple[float, float, float] | Non
     return cast(Any, tuple(float(q) for q in np.quantile(values, [0.05, 0.5, 0.95]))) if len(values) else None
 
 
+@dataclass(frozen=True)
+class Grid:
+    """A table of whatever records hold: a column for each key of any of them, None where a record lacks it."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    numeric: set[str]
+
+
+def grid(records: Iterable[Mapping[str, Any]]) -> Grid:
+    """Rows of records; the keys of nested records are joined by blanks, lists written out."""
+    flat = [dict(_flat(record)) for record in records]
+    columns = list(dict.fromkeys(key for row in flat for key in row))
+    numeric = {c for c in columns if all(isinstance(row.get(c, 0), int | float) for row in flat)}
+    return Grid(columns, [[row.get(column) for column in columns] for row in flat], numeric)
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in record.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name} ")
+        else:
+            yield name, ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
 # ---- how a number is written ---------------------------------------------------------------------
 
 
@@ -103,8 +129,18 @@ def score(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.{DIGITS}f}"
 
 
+def bare(value: float) -> str:
+    """A score without the zero before its point, for small print."""
+    return score(value).replace("0.", ".", 1) if abs(value) < 1 else score(value)
+
+
 def count(value: float) -> str:
     return f"{value:,.0f}"
+
+
+def short(value: float) -> str:
+    """A measure: one decimal where the number is small."""
+    return count(value) if value >= 100 or value == round(value) else f"{value:.1f}"
 
 
 def number(value: float) -> str:
@@ -120,4 +156,4 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-FILTERS = {"score": score, "count": count, "number": number, "duration": duration}
+FILTERS = {"score": score, "bare": bare, "count": count, "short": short, "number": number, "duration": duration}
