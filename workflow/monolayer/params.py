@@ -255,6 +255,9 @@ class PredictParams(Section):
 
 class EvaluateParams(Section):
     protocol: Literal["livecell", "coco"]
+    draws: PositiveInt
+    seed: NonNegativeInt
+    resample: Literal["image", "well"]
 
 
 class ReportSettings(Section):
