@@ -8,8 +8,9 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Culture, make_culture
-from monolayer import coco, dataset, pictures, tables
-from monolayer.params import ReportParams, ReportSettings
+from monolayer import coco, dataset, evaluate, pictures, tables
+from monolayer.params import EvaluateParams, ReportParams, ReportSettings
 from monolayer.report import SECTIONS, report, spread
 from PIL import Image as PillowImage
 
 VOID = {"meta", "input", "col", "br", "img", "link", "hr"}
 RUNS = ["yolo", "unet"]
-SCORES = ["mask_ap", "mask_ap50", "mask_ap75", "box_ap", "afnr", "f1_50", "pixel_f1", "precision", "recall"]
 
 FINDING = {"kind": "few", "severity": "warn", "meaning": "images with few cells", "count": 1, "examples": ["a.png: 3"]}
 
@@ -69,7 +69,9 @@ class Page(HTMLParser):
 
 def params(samples: int = 2, overlays: int = 3) -> ReportParams:
     settings = ReportSettings(title="monolayer", samples_per_line=samples, overlays_per_line=overlays)
-    return ReportParams(settings=settings, dataset="culture", scale="quick", used={"seed": 0, "runs": {}})
+    return ReportParams(
+        settings=settings, dataset="culture", scale="quick", used={"seed": 0, "evaluate": {"resample": "image"}}
+    )
 
 
 def noisy(truth: coco.Truth, rng: np.random.Generator) -> list[coco.Result]:
@@ -87,14 +89,21 @@ def noisy(truth: coco.Truth, rng: np.random.Generator) -> list[coco.Result]:
     ]
     for image in truth["images"]:
         rle = coco.rle_from_crop(np.ones((3, 3), bool), 0, 0, image["height"], image["width"])
-        found.append(coco.Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.45))
+        found.append(coco.Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.95))
         found.append(coco.Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.1))
     return sorted(found, key=lambda result: result["image_id"])
 
 
-def write_run(folder: Path, run: str, truth: coco.Truth, results: list[coco.Result]) -> pd.DataFrame:
-    """All files of a run, and its rows of metrics.csv."""
-    coco.write_results(folder / "predictions" / run / "test.json.gz", results)
+def write_run(folder: Path, run: str, find: Callable[[coco.Truth], list[coco.Result]]) -> None:
+    """All files of a run that finds these cells."""
+    files = {
+        split: (folder / "splits" / f"{split}.json", folder / "predictions" / run / f"{split}.json.gz")
+        for split in ("val", "test")
+    }
+    for truth, results in files.values():
+        coco.write_results(results, find(coco.read_truth(truth)))
+    settings = EvaluateParams(protocol="livecell", draws=20, seed=0, resample="image")
+    evaluate.evaluate(files["test"], files["val"], settings, folder / "metrics" / f"{run}.json", threads=1)
     record = {
         "params": {"family": "yolo"},
         "networks": {"all": {"initial": "none", "train_images": 8, "train_cells": 80, "sizes": [1, 2]}},
@@ -109,45 +118,17 @@ def write_run(folder: Path, run: str, truth: coco.Truth, results: list[coco.Resu
         {"network": "all", "epoch": [1, 2, 3], "train_loss": [3, 2, 1.5], "val_mask_ap": [0.1, 0.2, 0.4]}
     )
     history.to_csv(folder / "models" / run / "history.csv", index=False)
-    by_image = []
-    for image in truth["images"]:
-        true = [a["segmentation"] for a in truth["annotations"] if a["image_id"] == image["id"]]
-        pred = [r["segmentation"] for r in results if r["image_id"] == image["id"] and r["score"] >= 0.4]
-        tp = len(pictures.matches(true, pred))
-        by_image.append(
-            {
-                "image_id": image["id"],
-                "file_name": image["file_name"],
-                "cell_line": image["cell_line"],
-                "cells_true": len(true),
-                "cells_pred": len(pred),
-                "tp": tp,
-                "fp": len(pred) - tp,
-                "fn": len(true) - tp,
-                "f1_50": 2 * tp / max(len(true) + len(pred), 1),
-            }
-        )
-    (folder / "metrics").mkdir(exist_ok=True)
-    frame = pd.DataFrame(by_image)
-    frame.to_csv(folder / "metrics" / f"{run}.images.csv", index=False)
-    rows = []
-    for line in ["all", *sorted(set(frame["cell_line"]))]:
-        score = len(results) / 100 + len(line) / 1000
-        row = {"run": run, "cell_line": line, "images": len(frame), "cells": 9, "score_threshold": 0.4}
-        rows.append(row | dict.fromkeys(SCORES, score) | {"mask_ap_low": score - 0.01, "mask_ap_high": score + 0.01})
-    return pd.DataFrame(rows)
 
 
-def write_study(folder: Path, culture: Culture, runs: list[str]) -> Path:
+def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[..., Any] = noisy) -> Path:
     """A results folder of these runs, as the pipeline leaves it."""
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "images").symlink_to(culture.images)
     (folder / "splits").symlink_to(culture.splits)
     coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING]})
-    truth = coco.read_truth(culture.splits / "test.json")
-    rng = np.random.default_rng(0)
-    rows = [write_run(folder, run, truth, noisy(truth, rng)) for run in runs]
-    pd.concat(rows).to_csv(folder / "metrics.csv", index=False)
+    for seed, run in enumerate(runs):
+        write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
+    evaluate.compare([folder / "metrics" / f"{run}.json" for run in runs], folder / "metrics.csv")
     return folder
 
 
@@ -267,9 +248,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 
 
 def test_a_run_that_found_nothing_has_its_pictures(tmp_path: Path, culture: Culture) -> None:
-    folder = write_study(tmp_path / "study", culture, ["yolo"])
-    truth = coco.read_truth(culture.splits / "test.json")
-    write_run(folder, "yolo", truth, []).to_csv(folder / "metrics.csv", index=False)
+    folder = write_study(tmp_path / "study", culture, ["yolo"], lambda truth, rng: [])
     report(folder, ["yolo"], params(), folder / "report.html")
     page = Page((folder / "report.html").read_text())
     assert any("0 found" in str(a.get("aria-label")) for a in page.all("svg"))
@@ -310,6 +289,13 @@ def test_spread(length: int, count: int, ranks: list[int]) -> None:
     assert spread(length, count) == ranks
 
 
+def test_every_score_has_its_definition(folder: Path) -> None:
+    columns = pd.read_csv(folder / "metrics.csv").columns
+    plain = {c for c in columns if not c.endswith(("_low", "_high"))}
+    about = {"run", "cell_line", "images", "cells", "protocol", "score_threshold", "threshold_from"}
+    assert plain - about <= {column["column"] for column in tables.definitions()}
+
+
 def test_the_best_of_a_column_is_marked_where_there_is_a_choice() -> None:
     table = pd.DataFrame({"run": ["a", "b", "c"], "mask_ap": [0.5, 0.50004, 0.4], "afnr": [0.2, 0.1, np.nan]})
     columns = [{"column": "mask_ap", "better": "higher"}, {"column": "afnr", "better": "lower"}]
@@ -329,6 +315,13 @@ def test_reference_rows_keep_to_what_the_documents_say() -> None:
     assert ensemble["cells"][0].value == 0.6104
     assert np.isnan(ensemble["cells"][1].value)
     assert tables.reference_rows(references, "HeLa", columns) == []
+
+
+def test_captions_of_the_workflows_own_report_exist() -> None:
+    rules = Path(__file__).parents[1] / "workflow" / "rules"
+    named = [rules / name for path in rules.glob("*.smk") for name in re.findall(r'caption="(.*?)"', path.read_text())]
+    assert named
+    assert all(path.is_file() for path in named)
 
 
 # ---- in a browser --------------------------------------------------------------------------------

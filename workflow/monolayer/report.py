@@ -41,6 +41,7 @@ def overview(study: Study, album: Album) -> dict[str, Any]:
     best = ranks[0]
     test = study.census["test"].images
     line = str(test.groupby("cell_line")["cells"].sum().idxmax())
+    median = ranked(_of_line(study.by_image(best["run"]), line), 1)
     images = [census.images for census in study.census.values()]
     return {
         "ranking": ranks,
@@ -49,7 +50,7 @@ def overview(study: Study, album: Album) -> dict[str, Any]:
         "cells": sum(int(rows["cells"].sum()) for rows in images),
         "devices": sorted({record["device"] for record in study.records.values()}),
         "duration_s": sum(record["duration_s"] for record in study.records.values()),
-        "median": compared(study, album, best["run"], ranked(study.by_image(best["run"]), line, 1))[0],
+        "median": compared(study, album, {best["run"]: median})[best["run"]][line][0],
     }
 
 
@@ -61,24 +62,26 @@ def ranking(study: Study) -> list[dict[Hashable, Any]]:
 
 def results(study: Study, album: Album) -> dict[str, Any]:
     """The tables, over all cell lines and for each, with the documents' rows beside them."""
-    columns = [column for column in tables.definitions() if column["column"] in study.table]
+    known = [column for column in tables.definitions() if column["column"] in study.table]
+    columns, more = ([c for c in known if c["table"] == name] for name in ("scores", "more"))
     references = tables.references(["all", *study.cell_lines])
+    charted = {c["column"]: c["heading"] for c in columns if c["column"] in CHARTED}
     return {
         "columns": columns,
+        "more": more,
         "groups": {
-            line: {
-                "ours": tables.rows(study.table[study.table["cell_line"] == line], columns),
-                "references": tables.reference_rows(references, line, columns),
+            str(line): {
+                "images": rows["images"].iloc[0],
+                "cells": rows["cells"].iloc[0],
+                "ours": tables.rows(rows, columns),
+                "more": tables.rows(rows, more),
+                "references": tables.reference_rows(references, str(line), columns),
             }
-            for line in ["all", *study.cell_lines]
+            for line, rows in study.table.groupby("cell_line", sort=False)
         },
-        "chart": Markup(
-            figures.by_line(
-                "by-line", study.table, {c["column"]: c["heading"] for c in columns if c["column"] in CHARTED}
-            )
-        ),
+        "chart": Markup(figures.by_line("by-line", study.table, charted)),
         "notes": tables.notes(references),
-        "table": study.table,
+        "protocol": study.table["protocol"].iloc[0],
     }
 
 
@@ -117,15 +120,8 @@ def training(study: Study, album: Album) -> dict[str, Any]:
 
 def overlays(study: Study, album: Album) -> dict[str, Any]:
     """Truth and prediction on the best, median and worst test images of each run and cell line."""
-    pictures: dict[str, dict[str, list[Picture]]] = {}
-    for run in study.runs:
-        by_image = study.by_image(run)
-        count = study.params.settings.overlays_per_line
-        picks = pd.concat([ranked(by_image, line, count) for line in sorted(set(by_image["cell_line"]))])
-        pictures[run] = {}
-        for line, picture in zip(picks["cell_line"], compared(study, album, run, picks), strict=True):
-            pictures[run].setdefault(line, []).append(picture)
-    return {"pictures": pictures}
+    picks = {run: ranked_by_line(study.by_image(run), study.params.settings.overlays_per_line) for run in study.runs}
+    return {"pictures": compared(study, album, picks)}
 
 
 def audit(study: Study, album: Album) -> dict[str, Any]:
@@ -167,12 +163,16 @@ def spread(length: int, count: int) -> list[int]:
     return sorted({step * (length - 1) // (count - 1) for step in range(count)})
 
 
-def ranked(by_image: pd.DataFrame, line: str, count: int) -> pd.DataFrame:
-    """`count` test images of a cell line from the best to the worst F1, with their rank in words.
+def ranked_by_line(by_image: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The images that `ranked` chooses of each cell line."""
+    return pd.concat([ranked(rows, count) for _, rows in by_image.groupby("cell_line")])
+
+
+def ranked(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """`count` of these test images from the best to the worst F1, with their rank in words.
 
     An image without a cell, true or predicted, has no F1 and no rank.
     """
-    rows = _of_line(by_image, line)
     rows = rows[rows["cells_true"] + rows["cells_pred"] > 0]
     rows = rows.sort_values(["f1_50", "image_id"], ascending=[False, True])
     chosen = spread(len(rows), count)
@@ -180,18 +180,20 @@ def ranked(by_image: pd.DataFrame, line: str, count: int) -> pd.DataFrame:
     return rows.iloc[chosen].assign(rank=[words.get(index, f"number {index + 1}") for index in chosen], of=len(rows))
 
 
-def compared(study: Study, album: Album, run: str, picks: pd.DataFrame) -> list[Picture]:
-    """Pictures of these test images with true and predicted cells."""
-    ids = {int(image_id) for image_id in picks["image_id"]}
-    true, pred = study.true_cells("test", ids), study.predicted_cells(run, ids)
-
-    def picture(pick: Mapping[Hashable, Any]) -> Picture:
-        image, cells = true[pick["image_id"]]
-        title = f"{pick['rank']} of {pick['of']}"
-        numbers = {"F1": f"{pick['f1_50']:.2f}", "found": pick["tp"], "missed": pick["fn"], "spurious": pick["fp"]}
-        return album.picture(image, title, compared_layers(image, cells, pred[image["id"]]), numbers)
-
-    return [picture(pick) for pick in picks.to_dict("records")]
+def compared(study: Study, album: Album, picks: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, list[Picture]]]:
+    """Pictures of the picked test images with true and predicted cells, by run and cell line."""
+    true = study.true_cells("test", {int(image_id) for rows in picks.values() for image_id in rows["image_id"]})
+    pictures: dict[str, dict[str, list[Picture]]] = {}
+    for run, rows in picks.items():
+        pred = study.predicted_cells(run, {int(image_id) for image_id in rows["image_id"]})
+        pictures[run] = {}
+        for pick in rows.to_dict("records"):
+            image, cells = true[pick["image_id"]]
+            numbers = {"F1": f"{pick['f1_50']:.2f}", "found": pick["tp"], "missed": pick["fn"], "spurious": pick["fp"]}
+            layers = compared_layers(image, cells, pred[image["id"]])
+            picture = album.picture(image, f"{pick['rank']} of {pick['of']}", layers, numbers)
+            pictures[run].setdefault(pick["cell_line"], []).append(picture)
+    return pictures
 
 
 def samples(study: Study, album: Album, by_line: Mapping[str, pd.DataFrame]) -> dict[str, list[Picture]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
-import zlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from monolayer.coco import Image, InputError, Result, Rle, read_truth
+from monolayer.coco import Image, InputError, Rle, read_truth, stream
 from monolayer.params import ReportParams
 
 SPLITS = ("train", "val", "test")
@@ -104,14 +102,12 @@ class Study:
     def predicted_cells(self, run: str, image_ids: Collection[int]) -> dict[int, list[Rle]]:
         """The masks predicted in these test images from the score threshold up, best first."""
         threshold = self.score_threshold(run)
-        found: dict[int, list[Result]] = defaultdict(list)
-        for result in _stream(self.folder / "predictions" / run / "test.json.gz"):
-            if result["image_id"] in image_ids and result["score"] >= threshold:
-                found[result["image_id"]].append(result)
-        return {
-            image_id: [r["segmentation"] for r in sorted(found[image_id], key=lambda r: -r["score"])]
-            for image_id in image_ids
-        }
+        found: dict[int, list[tuple[float, Rle]]] = defaultdict(list)
+        for result in stream(self.folder / "predictions" / run / "test.json.gz"):
+            score = result.get("mask_score", result["score"])
+            if result["image_id"] in image_ids and score >= threshold:
+                found[result["image_id"]].append((score, result["segmentation"]))
+        return {i: [rle for _, rle in sorted(found[i], key=lambda one: -one[0])] for i in image_ids}
 
 
 def _census(path: Path) -> Census:
@@ -155,14 +151,3 @@ def read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:
     if missing := [column for column in columns if column not in table]:
         raise InputError(f"{path} has no column {missing[0]}; it has {', '.join(table.columns)}; make it again")
     return table
-
-
-def _stream(path: Path) -> Iterator[Result]:
-    """COCO results as `write_results` leaves them, a record a line, without holding them all."""
-    try:
-        with gzip.open(path, "rt") as file:
-            for line in file:
-                if record := line.strip(" ,\n[]"):
-                    yield cast(Result, json.loads(record))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not readable as COCO results ({error}); run predict again") from error

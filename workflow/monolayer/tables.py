@@ -30,7 +30,7 @@ class Cell:
 
 @cache
 def definitions() -> list[dict[str, str]]:
-    """The columns shown: heading, whether higher or lower is better, definition, source."""
+    """The columns of metrics.csv: heading, whether higher, lower or zero is best, definition, source."""
     table = read_table(PAGE / "definitions.csv", ["column", "heading", "better", "definition", "source"])
     return cast(list[dict[str, str]], table.fillna("").to_dict("records"))
 
@@ -47,11 +47,17 @@ def _cells(table: pd.DataFrame, name: str, better: str) -> list[Cell]:
 
     shown = [round(value, DIGITS) for value in values(name)]
     known = [value for value in shown if not math.isnan(value)]
-    best = (min if better == "lower" else max)(known, default=math.nan)
+    best = _best(known, better)
     marks = [value == best and len(known) > 1 for value in shown]
     return [
         Cell(*cell) for cell in zip(values(name), values(f"{name}_low"), values(f"{name}_high"), marks, strict=True)
     ]
+
+
+def _best(values: Sequence[float], better: str) -> float:
+    if better == "zero":
+        return min(values, key=abs, default=math.nan)
+    return (min if better == "lower" else max)(values, default=math.nan)
 
 
 # ---- the documents' rows -------------------------------------------------------------------------
@@ -129,8 +135,12 @@ def score(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.{DIGITS}f}"
 
 
-def bare(value: float) -> str:
-    """A score without the zero before its point, for small print."""
+def interval(low: float, high: float) -> str:
+    """`.412–.447`, empty where there is none."""
+    return "" if math.isnan(low) or math.isnan(high) else f"{_bare(low)}–{_bare(high)}"
+
+
+def _bare(value: float) -> str:
     return score(value).replace("0.", ".", 1) if abs(value) < 1 else score(value)
 
 
@@ -156,4 +166,4 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-FILTERS = {"score": score, "bare": bare, "count": count, "short": short, "number": number, "duration": duration}
+FILTERS = {"score": score, "interval": interval, "count": count, "short": short, "number": number, "duration": duration}

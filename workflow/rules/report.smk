@@ -9,10 +9,17 @@ rule report:
         models=by_run(rules.train.output.run),
         histories=by_run(rules.train.output.history),
         predictions=by_run("results/{dataset}/predictions/{run}/test.json.gz"),
+        by_image=by_run(rules.evaluate.output.images),
         table=rules.compare.output,
         code=modules("report", "study", "tables", "figures", "pictures", "coco"),
+        page=sorted(Path("workflow/monolayer/page").iterdir()),
     output:
-        "results/{dataset}/report.html",
+        report(
+            "results/{dataset}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"dataset": "{dataset}", "content": "everything on one page"},
+        ),
     log:
         "results/{dataset}/logs/report.log",
     conda:
