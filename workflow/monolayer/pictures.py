@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from pycocotools import mask as rle_codec
@@ -76,9 +78,36 @@ def outline(rle: Rle, tolerance: float) -> str:
     parts = []
     # a pixel's centre is at half its width: contours of the padded crop lie at index - 1 + 0.5
     for contour in measure.find_contours(np.pad(crop, 1).astype(np.float32), 0.5):  # type: ignore[no-untyped-call]
-        corners = measure.approximate_polygon(contour, tolerance)  # type: ignore[no-untyped-call]
-        parts.append(_path(corners[:-1, ::-1] + (x - 0.5, y - 0.5)))
+        corners = contour[corners_of(contour, tolerance)][:-1, ::-1]  # closed: the last point is the first
+        parts.append(_path(corners + np.array([x - 0.5, y - 0.5])))
     return "".join(parts)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def corners_of(points: NDArray[np.float64], tolerance: float) -> NDArray[np.bool_]:
+    """Which points of a line (N, 2) to keep, so that the others lie within `tolerance` of what is left.
+
+    Douglas and Peucker 1973; scikit-image's is a hundred times slower, and a page has 100,000 outlines.
+    """
+    keep = np.zeros(len(points), np.bool_)
+    keep[0] = keep[-1] = True
+    spans = [(0, len(points) - 1)]
+    while spans:
+        first, last = spans.pop()
+        ay, ax = points[first]
+        by, bx = points[last] - points[first]
+        length = math.hypot(by, bx)
+        far, distance = first, tolerance
+        for index in range(first + 1, last):
+            y, x = points[index, 0] - ay, points[index, 1] - ax
+            off = abs(x * by - y * bx) / length if length else math.hypot(y, x)
+            if off > distance:
+                far, distance = index, off
+        if far > first:
+            keep[far] = True
+            spans.append((first, far))
+            spans.append((far, last))
+    return keep
 
 
 def _path(points: NDArray[np.float64]) -> str:
