@@ -1,11 +1,10 @@
-"""What is wrong with images and truth before anything is learned from them; what would make scores mean nothing stops."""
+"""What is wrong with images and truth, before anything learns from them; what makes scores meaningless is an error."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ from monolayer import coco
 from monolayer.coco import Annotation, Finding, Image, InputError, Truth, read_truth, write_json
 from monolayer.dataset import read_image
 from monolayer.findings import Findings
+from monolayer.overlap import confluence, overlapping_pairs
 from monolayer.params import AuditParams
+from monolayer.progress import track
 
 
 def audit(images: Path, annotations: Path, params: AuditParams, output: Path) -> None:
@@ -26,9 +27,8 @@ def audit(images: Path, annotations: Path, params: AuditParams, output: Path) ->
     content = dict(read_all(truth["images"], images, findings))
     check_splits(truth["images"], content, findings)
     cells = group_by_image(truth)
-    rows = [
-        measure(image, cells[image["id"]], params, findings) for image in progress(truth["images"], "Checking cells")
-    ]
+    frames = track(truth["images"], len(truth["images"]), "check cells")
+    rows = [measure(image, cells[image["id"]], params, findings) for image in frames]
     every = findings.records() + truth.get("findings", [])
     stops = [finding for finding in every if finding["severity"] == "stop"]
     if stops:
@@ -38,13 +38,6 @@ def audit(images: Path, annotations: Path, params: AuditParams, output: Path) ->
 
 def _paragraph(finding: Finding) -> str:
     return f"  {finding['count']} × {finding['meaning']}\n" + "\n".join(f"    {text}" for text in finding["examples"])
-
-
-def progress(items: list[Image], title: str) -> Iterable[Image]:
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, title, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 # ---- lists ---------------------------------------------------------------------------------------
@@ -83,10 +76,10 @@ def check_splits(images: list[Image], content: dict[str, str], findings: Finding
         lines[image["cell_line"]].add(image["split"] or "")
     for same in pictures.values():
         named = ", ".join(sorted({f"{image['file_name']} ({image['split'] or 'no split'})" for image in same}))
-        splits = {image["split"] for image in same}
-        if "test" in splits and len(splits) > 1:
+        of = {image["split"] for image in same}
+        if "test" in of and len(of) > 1:
             findings.add("in_test_and_train", named)
-        elif len(splits) > 1:
+        elif len(of) > 1:
             findings.add("in_train_and_val", named)
         elif len({image["file_name"] for image in same}) > 1:
             findings.add("same_content", named)
@@ -104,7 +97,7 @@ def check_splits(images: list[Image], content: dict[str, str], findings: Finding
 def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     """File name and hash of the pixels of each readable file, one file in memory at a time."""
     files = {image["file_name"]: image for image in images}
-    for image in progress(list(files.values()), "Checking images"):
+    for image in track(files.values(), len(files), "check images"):
         path = folder / image["file_name"]
         if not path.is_file():
             findings.add("missing_image", str(path))
@@ -148,7 +141,7 @@ def measure(image: Image, cells: list[Annotation], params: AuditParams, findings
         if coco.area(cell["segmentation"]) == 0:
             findings.add("empty_mask", f"annotation {cell['id']} of {name}")
     alone = [cell for cell in fitting if not cell["iscrowd"]]
-    for i, j, iou in coco.overlapping_pairs([cell["segmentation"] for cell in alone], params.duplicate_iou):
+    for i, j, iou in overlapping_pairs([cell["segmentation"] for cell in alone], params.duplicate_iou):
         findings.add("overlapping", f"{name}: annotations {alone[i]['id']} and {alone[j]['id']}, IoU {iou:.2f}")
     if len(alone) < params.min_annotations:
         findings.add("few_annotations", f"{name}: {len(alone)}")
@@ -158,7 +151,7 @@ def measure(image: Image, cells: list[Annotation], params: AuditParams, findings
         "split": image["split"],
         "cells": len(alone),
         "median_area": float(np.median([cell["area"] for cell in alone])) if alone else None,
-        "confluence": round(coco.covered([cell["segmentation"] for cell in fitting]) / (size[0] * size[1]), 4),
+        "confluence": round(confluence([cell["segmentation"] for cell in fitting], *size), 4),
     }
 
 

@@ -9,7 +9,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, NotRequired, TypedDict, cast
@@ -237,22 +237,3 @@ def rles_from_labels(labels: NDArray[Any]) -> list[Rle]:
         rle_from_crop(dense[box] == index + 1, box[1].start, box[0].start, height, width)
         for index, box in enumerate(ndimage.find_objects(dense))
     ]
-
-
-def overlapping_pairs(rles: Sequence[Rle], iou_min: float) -> Iterator[tuple[int, int, float]]:
-    """(i, j, IoU) of masks of one image, i < j, whose IoU exceeds `iou_min`.
-
-    IoU > t means intersection > t/(1+t) of the summed areas; only pairs whose boxes overlap that much are compared.
-    """
-    if not rles:
-        return
-    x, y, w, h = np.asarray(rle_codec.toBbox(cast(Any, rles)), np.float64).T
-    areas = np.asarray(rle_codec.area(cast(Any, rles)), np.float64)
-    for i in range(len(rles) - 1):
-        width = np.minimum(x[i] + w[i], x[i + 1 :] + w[i + 1 :]) - np.maximum(x[i], x[i + 1 :])
-        height = np.minimum(y[i] + h[i], y[i + 1 :] + h[i + 1 :]) - np.maximum(y[i], y[i + 1 :])
-        both = np.maximum(width, 0) * np.maximum(height, 0)
-        near = (i + 1 + np.flatnonzero(both > iou_min / (1 + iou_min) * (areas[i] + areas[i + 1 :]))).tolist()
-        if near:
-            ious = rle_codec.iou(cast(Any, [rles[j] for j in near]), cast(Any, [rles[i]]), [0])[:, 0]
-            yield from ((i, j, float(iou)) for j, iou in zip(near, ious, strict=True) if iou > iou_min)

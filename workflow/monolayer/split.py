@@ -1,4 +1,4 @@
-"""Train, val and test: by seed, cell line by cell line, whole wells, so that no near twin of an image is in two splits."""
+"""Train, val and test: by seed, line by line, whole wells, so that no near twin of an image is in another split."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from monolayer.params import SplitParams
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+ORDER: tuple[Split, ...] = ("train", "test", "val")  # of importance, where a line has too few groups for all
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def assign(truth: Truth, params: SplitParams) -> dict[int, Split]:
 
 
 def group(images: Iterable[Image], truth: Truth) -> list[Group]:
-    """Images by cell line and well; groups that hold the same picture are one. Its line is that of most of its cells."""
+    """Images by cell line and well; groups that hold the same picture are one, of the line of most of its cells."""
     cells = Counter(annotation["image_id"] for annotation in truth["annotations"])
     root: dict[object, object] = {}
 
@@ -119,25 +120,27 @@ def _assign_free(groups: Iterable[Group], fractions: dict[Split, float], seed: i
 
 
 def deal(groups: list[Group], fractions: Mapping[Split, float], seed: str) -> list[tuple[Split, Group]]:
-    """Deal the groups of one cell line: large ones first, each to the split that lacks most.
+    """Deal the groups of one cell line, large ones first, each to the split that lacks most of its share of the cells.
+
+    Webster's rule of seats by votes, with cells for seats: large and small groups (dense and sparse images) reach all
+    splits alike, where dealing by missing cells would put all the dense ones into train.
 
     With as many groups as splits or more, every split gets one. With fewer, train comes first, then test, then val.
     """
     order = sorted(groups, key=lambda one: min(one.images))
     random.Random(seed).shuffle(order)
-    order.sort(key=lambda one: -one.size)
-    names = [name for name in ("train", "test", "val") if name in fractions][: len(order)]
+    order.sort(key=lambda one: -one.size.bit_length())  # within a factor of 2 the seed decides
+    names = [name for name in ORDER if name in fractions][: len(order)]
     if len(names) < len(fractions):
         logging.warning(
             "cell line %s has %d groups (wells); it is only in %s", order[0].line, len(order), " and ".join(names)
         )
-    share = sum(fractions[name] for name in names)
-    lack = {name: fractions[name] / share * sum(one.size for one in order) for name in names}
+    filled = Counter[str]()
     dealt: list[tuple[Split, Group]] = []
     for position, one in enumerate(order):
         empty = [name for name in names if name not in {name for name, _ in dealt}]
         choice = empty if len(order) - position == len(empty) else names
-        name = max(choice, key=lambda name: lack[name])
-        lack[name] -= one.size
+        name = min(choice, key=lambda name: (filled[name] + one.size / 2) / fractions[name])
+        filled[name] += one.size
         dealt.append((name, one))
     return dealt

@@ -13,7 +13,6 @@ import logging
 import re
 import shutil
 import stat
-import sys
 import time
 import zipfile
 import zlib
@@ -27,6 +26,7 @@ import urllib3
 
 from monolayer.coco import InputError, write_json
 from monolayer.params import Pin
+from monolayer.progress import track
 
 TIMEOUT = (30, 60)  # s to connect, s without a byte
 WAITS = (1, 2, 4, 8, 16)  # s before each new try; counted anew whenever bytes came
@@ -200,25 +200,13 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
 
 
 def _save(response: requests.Response, partial: Path, start: int, rest: int | None, shown: str) -> None:
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    logging.info("%s: %s bytes to fetch", shown, "unknown" if rest is None else rest)
-    with (
-        progress.Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar,
-        partial.open("ab" if start else "wb") as file,
-    ):
-        task = bar.add_task(shown.rsplit("/", 1)[-1], total=None if rest is None else start + rest, completed=start)
-        for chunk in response.raw.stream(CHUNK, decode_content=False):
+    chunks = response.raw.stream(CHUNK, decode_content=False)
+    if rest is not None:
+        logging.info("%s: %.1f MiB to fetch", shown, rest / CHUNK)
+        chunks = track(chunks, -(-rest // CHUNK), f"fetch {shown.rsplit('/', 1)[-1]}, MiB")
+    with partial.open("ab" if start else "wb") as file:
+        for chunk in chunks:
             file.write(chunk)
-            bar.update(task, advance=len(chunk))
 
 
 # ---- zips ----------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from monolayer.coco import Annotation, Image, InputError, Truth, overlapping_pairs
+from monolayer.coco import Annotation, Image, InputError, Truth
 from monolayer.findings import Findings
+from monolayer.overlap import overlapping_pairs
 from monolayer.params import LivecellFile, LivecellSource
 from monolayer.sources import Read, pixels
 from monolayer.sources.fetch import Remote, fetch, open_zip, read_member, verify

@@ -59,7 +59,7 @@ def parse(text: bytes, name: str) -> Records:
     except (ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"{name} is not JSON ({error}); is it cut short? export it again") from None
     if not isinstance(data, dict):
-        raise InputError(f"{name} holds a {_kind(data)}, not an object with images, annotations and categories")
+        raise InputError(f"{name} holds {_kind(data)}, not an object with images, annotations and categories")
     categories = {
         _integer(record, "id", f"{name}: category {index}"): _text(record, "name", f"{name}: category {index}")
         for index, record in _list_of_objects(data, "categories", name)
@@ -113,18 +113,26 @@ def _compact(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "object", list: "list", str: "text", bool: "truth value", int: "number", float: "number"}
-    return "nothing (null)" if value is None else names.get(type(value), type(value).__name__)
+    """What a JSON value is, with its article."""
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "a truth value",
+        int: "a number",
+        float: "a number",
+    }
+    return names.get(type(value), "null")
 
 
 def _list_of_objects(data: dict[str, Any], key: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     if key not in data:
         raise InputError(f"{name} has no '{key}'; a COCO file has images, annotations and categories")
     if not isinstance(data[key], list):
-        raise InputError(f"{name}: '{key}' is a {_kind(data[key])}, not a list")
+        raise InputError(f"{name}: '{key}' is {_kind(data[key])}, not a list")
     for index, record in enumerate(data[key]):
         if not isinstance(record, dict):
-            raise InputError(f"{name}: entry {index} of '{key}' is a {_kind(record)}, not an object")
+            raise InputError(f"{name}: entry {index} of '{key}' is {_kind(record)}, not an object")
         yield index, record
 
 
@@ -132,7 +140,7 @@ def _integer(record: dict[str, Any], key: str, where: str) -> int:
     if key not in record:
         raise InputError(f"{where} has no '{key}'")
     if type(record[key]) is not int:
-        raise InputError(f"{where}: {key} is {record[key]!r}, a {_kind(record[key])}; it must be a whole number")
+        raise InputError(f"{where}: {key} is {record[key]!r}, {_kind(record[key])}; it must be a whole number")
     return int(record[key])
 
 
@@ -195,7 +203,7 @@ def _rle(segmentation: Any, frame: Frame, where: str, findings: Findings) -> Rle
         _check_extent(polygons, frame, where, findings)
         rle = coco.rle_from_polygons([polygon.tolist() for polygon in polygons], frame.height, frame.width)
     else:
-        raise InputError(f"{where}: segmentation is a {_kind(segmentation)}, not polygons or RLE")
+        raise InputError(f"{where}: segmentation is {_kind(segmentation)}, not polygons or RLE")
     if coco.area(rle) == 0:
         findings.add("outside_image", where)
         return None
@@ -245,7 +253,7 @@ def _rle_from_runs(segmentation: dict[str, Any], frame: Frame, where: str) -> Rl
     elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
         runs = np.array(counts, np.int64)
     else:
-        raise InputError(f"{where}: the counts of its RLE are a {_kind(counts)}, not a text or a list of whole numbers")
+        raise InputError(f"{where}: the counts of its RLE are {_kind(counts)}, not a text or a list of whole numbers")
     if (runs < 0).any() or runs.sum() != frame.height * frame.width:
         raise InputError(
             f"{where}: the runs of its RLE add up to {runs.sum()} px, the image has {frame.height * frame.width}; "
