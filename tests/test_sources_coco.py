@@ -237,6 +237,7 @@ def test_malformed_annotations_are_one_clear_error(culture: Culture, tmp_path: P
     ("text", "message"),
     [
         (b"", "is not JSON"),
+        ("{}".encode("utf-16"), r"is not JSON .*invalid start byte"),
         (b'{"images": [', "is not JSON .* is it cut short"),
         (b"\xff\xfe\x00", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +17,7 @@ from monolayer.findings import Findings
 from monolayer.overlap import confluence, overlapping_pairs
 from monolayer.params import AuditParams
 from monolayer.progress import track
+from monolayer.sources.pixels import fingerprint
 
 
 def audit(images: Path, annotations: Path, params: AuditParams, output: Path) -> None:
@@ -33,6 +34,8 @@ def audit(images: Path, annotations: Path, params: AuditParams, output: Path) ->
     stops = [finding for finding in every if finding["severity"] == "stop"]
     if stops:
         raise InputError("these data can't give meaningful scores:\n" + "\n".join(map(_paragraph, stops)))
+    for finding in every:
+        logging.warning("%d × %s", finding["count"], finding["meaning"])
     write_json(output, {"summary": summarise(rows, every), "findings": every, "lines": by_line(rows), "images": rows})
 
 
@@ -95,7 +98,7 @@ def check_splits(images: list[Image], content: dict[str, str], findings: Finding
 
 
 def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[tuple[str, str]]:
-    """File name and hash of the pixels of each readable file, one file in memory at a time."""
+    """File name and fingerprint of each readable file, one file in memory at a time."""
     files = {image["file_name"]: image for image in images}
     for image in track(files.values(), len(files), "check images"):
         path = folder / image["file_name"]
@@ -112,7 +115,7 @@ def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[
             findings.add("size_mismatch", f"{path} is {shape} px, the truth says {image['width']}x{image['height']}")
         if pixels.min() == pixels.max():
             findings.add("blank_image", f"{path}: {pixels.min()} everywhere")
-        yield image["file_name"], hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+        yield image["file_name"], fingerprint(pixels)
 
 
 # ---- cells ---------------------------------------------------------------------------------------

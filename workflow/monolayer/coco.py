@@ -35,7 +35,7 @@ class Rle(TypedDict):
 class Image(TypedDict):
     """One frame. `well` (well, field or region) is never split; `split` is null unless the source fixes it.
 
-    content is a hash of the pixels: two images with the same are one image.
+    content is a hash of the pixels: two images with the same are one picture.
     """
 
     id: int

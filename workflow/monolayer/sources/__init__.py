@@ -6,7 +6,6 @@ that reads the pixels of one of its images.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import logging
 import shutil
@@ -67,9 +66,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def check_disk(folder: Path, needed: int, what: str) -> None:
+    """Refuse to begin what would not fit on the disk of `folder`."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{what} needs {needed / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; make space"
+        )
+
+
 def write_images(images: list[Image], read: Read, folder: Path) -> None:
-    """Write each file once, a few in memory at a time, and note in each image the hash of its pixels."""
+    """Write each file once, a few in memory at a time, and note in each image its fingerprint."""
     from PIL import Image as PillowImage
+
+    from monolayer.sources.pixels import fingerprint
 
     def write(image: Image) -> str:
         pixels = read(image)
@@ -80,9 +90,10 @@ def write_images(images: list[Image], read: Read, folder: Path) -> None:
             )
         # level 6 would make files a tenth smaller in three times the time
         PillowImage.fromarray(pixels).save(folder / image["file_name"], compress_level=1)
-        return hashlib.sha256(pixels.tobytes()).hexdigest()[:32]
+        return fingerprint(pixels)
 
     files = {image["file_name"]: image for image in images}
+    check_disk(folder, sum(image["height"] * image["width"] for image in files.values()), "the folder of images")
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             hashes = track(pool.map(write, files.values()), len(files), "convert images")

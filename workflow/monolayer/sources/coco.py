@@ -8,7 +8,8 @@ from monolayer.coco import Image, InputError, Truth
 from monolayer.findings import Findings
 from monolayer.params import CocoSource
 from monolayer.sources import Read, pixels
-from monolayer.sources.records import Records, cells, read
+from monolayer.sources.masks import cells
+from monolayer.sources.records import Records, read
 from monolayer.sources.truth import Part, by_pattern, cell_lines, flat_names, join, sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")

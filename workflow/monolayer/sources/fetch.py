@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import re
-import shutil
 import stat
 import time
 import zipfile
@@ -27,6 +26,7 @@ import urllib3
 from monolayer.coco import InputError, write_json
 from monolayer.params import Pin
 from monolayer.progress import track
+from monolayer.sources import check_disk
 
 TIMEOUT = (30, 60)  # s to connect, s without a byte
 WAITS = (1, 2, 4, 8, 16)  # s before each new try; counted anew whenever bytes came
@@ -188,15 +188,6 @@ def _refuse(response: requests.Response, remote: Remote) -> None:
     if response.status_code in (408, 429) or response.status_code >= 500:
         raise CutError(f"the server answers {response.status_code} {response.reason}")
     raise InputError(f"{remote.shown}: the server answers {response.status_code} {response.reason}; check its address")
-
-
-def check_disk(folder: Path, needed: int, what: str) -> None:
-    """Refuse to begin what would not fit on the disk of `folder`."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{what} needs {needed / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; make space"
-        )
 
 
 def _save(response: requests.Response, partial: Path, start: int, rest: int | None, shown: str) -> None:

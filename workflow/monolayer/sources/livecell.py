@@ -19,7 +19,8 @@ from monolayer.overlap import overlapping_pairs
 from monolayer.params import LivecellFile, LivecellSource
 from monolayer.sources import Read, pixels
 from monolayer.sources.fetch import Remote, fetch, open_zip, read_member, verify
-from monolayer.sources.records import Frame, Records, cells, read
+from monolayer.sources.masks import cells
+from monolayer.sources.records import Frame, Records, read
 from monolayer.sources.truth import Part, join, sample
 
 SPLITS = ("train", "val", "test")  # a later one judges more: it keeps a file that several list

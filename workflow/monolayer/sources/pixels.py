@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from io import BytesIO
 from typing import Any
 
@@ -33,6 +34,11 @@ def grey(data: bytes, name: str, percentiles: Percentiles | None) -> Pixels:
     if not np.isfinite(pixels).all():
         raise InputError(f"{name} has pixels that are NaN or infinite; export it again without them")
     return scale(pixels, *np.percentile(pixels, (percentiles.low, percentiles.high)))
+
+
+def fingerprint(pixels: Pixels) -> str:
+    """A hash of size and pixels: images with the same are one picture."""
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:32]
 
 
 def scale(pixels: NDArray[Any], low: float, high: float) -> Pixels:

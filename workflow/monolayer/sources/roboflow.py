@@ -11,6 +11,7 @@ import os
 import re
 import time
 import zipfile
+from io import BytesIO, TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,7 +22,8 @@ from monolayer.findings import Findings
 from monolayer.params import Pin, RoboflowSource
 from monolayer.sources import Read, pixels
 from monolayer.sources.fetch import TIMEOUT, Remote, fetch, open_zip, read_member, verify
-from monolayer.sources.records import cells, parse
+from monolayer.sources.masks import cells
+from monolayer.sources.records import check
 from monolayer.sources.truth import Part, cell_lines, flat_names, join
 
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
@@ -61,7 +63,9 @@ def read_part(
     archive: zipfile.ZipFile, path: PurePosixPath, line_rule: str, findings: Findings
 ) -> tuple[Part, dict[str, str]]:
     """One split, and the archive's member of each of its images."""
-    records = parse(read_member(archive, str(path)), f"{archive.filename}: {path}")
+    records = check(
+        lambda: TextIOWrapper(BytesIO(read_member(archive, str(path))), "utf-8-sig"), f"{archive.filename}: {path}"
+    )
     lines = cell_lines(records, line_rule, findings)
     names = flat_names(f"{path.parent.name}/{frame.file_name}" for frame in records.frames.values())
     images = [

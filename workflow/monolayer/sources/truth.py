@@ -34,16 +34,13 @@ def cell_lines(records: Records, rule: str, findings: Findings) -> dict[int, str
         return {frame.id: by_pattern(rule, "line", frame, records.name) for frame in records.frames.values()}
     if rule != "category":
         return dict.fromkeys(records.frames, rule)
-    seen: dict[int, set[str]] = defaultdict(set)
-    for record in records.annotations:
-        seen[record["image_id"]].add(records.categories[record["category_id"]])
     lines = {}
-    every = set().union(*seen.values())
+    every = set().union(*records.lines.values())
     for image, frame in records.frames.items():
-        names = seen[image] or every
+        names = records.lines.get(image, every)
         if len(names) == 1:
             lines[image] = next(iter(names))
-        elif seen[image]:
+        elif image in records.lines:
             raise InputError(
                 f"{records.name}: {frame.file_name} has cells of {' and '.join(sorted(names))}; "
                 "an image is of one cell line, so set cell_line to a regex: over file names or to one name for all"

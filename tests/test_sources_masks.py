@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis.extra import numpy as arrays
 from monolayer import coco
 from monolayer.coco import Annotation, InputError
 from monolayer.findings import Findings
-from monolayer.sources.records import cells, parse
+from monolayer.sources.masks import cells
+from monolayer.sources.records import check
 from pycocotools import mask as rle_codec
 
 MASKS = arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
@@ -27,7 +29,7 @@ def cell(segmentation: Any, height: int, width: int, **more: Any) -> Annotation 
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": segmentation} | more],
         "categories": [{"id": 1, "name": "x"}],
     }
-    found = list(cells(parse(json.dumps(data).encode(), "f.json"), {1}, Findings(), keep_area=True))
+    found = list(cells(check(lambda: StringIO(json.dumps(data)), "f.json"), {1}, Findings(), keep_area=True))
     return found[0] if found else None
 
 
