@@ -164,6 +164,8 @@ class Web:
     files: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, Callable[[], tuple[int, bytes]]] = field(default_factory=dict)  # instead of files
     cut_after: int | None = None  # bytes of each response after which the connection breaks
+    stall_after: int | None = None  # bytes after which nothing more comes; `stalled` is set then
+    stalled: threading.Event = field(default_factory=threading.Event)
     ranges: bool = True  # whether Range is honoured
     etag: str | None = "strong"  # strong, weak or None
     requests: list[tuple[str, str | None]] = field(default_factory=list)
@@ -192,6 +194,12 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
                 self.wfile.flush()
                 self.close_connection = True
                 self.connection.close()
+            elif web.stall_after is not None and web.stall_after < len(body):
+                self.wfile.write(body[: web.stall_after])
+                self.wfile.flush()
+                web.stalled.set()
+                self.rfile.read(1)  # until the other side is gone
+                self.close_connection = True
             else:
                 self.wfile.write(body)
 

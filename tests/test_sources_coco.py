@@ -205,6 +205,8 @@ FAULTS: dict[str, tuple[Callable[[Data], Any], str]] = {
     "RLE with a huge run": (rle([96, 128], "oooooooooooo0"), "a run of its RLE is longer than any image"),
     "RLE runs too long": (rle([96, 128], [0, PIXELS + 1]), "add up to 12289 px, the image has 12288"),
     "RLE runs negative": (rle([96, 128], [PIXELS + 1, -1]), "the counts are damaged"),
+    "RLE runs beyond integers": (rle([96, 128], [0, 10**30]), "the counts are damaged"),
+    "polygon beyond floats": (put("annotations", "segmentation", [[10**400] * 6]), "that are NaN or infinite"),
     "RLE runs are floats": (
         rle([96, 128], [1.5, PIXELS - 1.5]),
         "the counts of its RLE are a list, not a text or a list",
@@ -391,7 +393,7 @@ def test_what_can_be_repaired_is_reported(tmp_path: Path) -> None:
     cells[6]["bbox"] = [x, y, -w, h]
     cells[7]["bbox"] = "none"
     cells[8]["area"] = 0
-    cells[9]["area"] = 1e9
+    cells[9]["area"] = 10**400
     cells[10]["segmentation"].append([5, 5])  # a stray point beside a good polygon
     cells[11]["id"] = cells[12]["id"]
     data["images"].append({"id": 500, "file_name": "blank.png", "width": 8, "height": 8})

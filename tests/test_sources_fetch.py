@@ -7,6 +7,9 @@ import json
 import logging
 import shutil
 import stat
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +71,26 @@ def begun(target: Path, content: bytes, validator: str | None) -> None:
     target.with_name("big.bin.partial.json").write_text(json.dumps({"validator": validator}))
 
 
+def test_a_killed_process_leaves_what_came(web: Web, target: Path) -> None:
+    web.stall_after = 3_000_000
+    program = (
+        "from pathlib import Path; from monolayer.params import Pin; from monolayer.sources.fetch import Remote, fetch;"
+        f"fetch(Remote('{web.url}/big.bin', 'it', Pin(size=None, sha256=None), str), Path('{target}'))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    assert web.stalled.wait(60)
+    partial = target.with_name("big.bin.partial")
+    while not partial.exists() or partial.stat().st_size < 2_000_000:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    came = partial.stat().st_size
+    web.stall_after = None
+    fetch(remote(web, NO_PIN), target)
+    assert target.read_bytes() == CONTENT
+    assert web.requests == [("/big.bin", None), ("/big.bin", f"bytes={came}-")]
+
+
 @pytest.mark.parametrize("pin", [PIN, NO_PIN])
 def test_killed_and_called_again_it_goes_on(web: Web, target: Path, pin: Pin) -> None:
     begun(target, CONTENT[:4_000_000], web.tag(CONTENT))
@@ -100,6 +123,19 @@ def test_a_changed_file_starts_over(web: Web, target: Path) -> None:
     begun(target, bytes(1_000_000), '"of another version"')
     fetch(remote(web, NO_PIN), target)
     assert web.requests == [("/big.bin", "bytes=1000000-")]
+    assert target.read_bytes() == CONTENT
+
+
+def test_bytes_of_an_old_version_are_gone_before_a_new_one_begins(
+    web: Web, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the new one breaks at once: else the next call would go on behind the old bytes."""
+    begun(target, bytes(1_000_000), '"of another version"')
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_save", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fetch(remote(web, NO_PIN), target)
+    fetch(remote(web, NO_PIN), target)
     assert target.read_bytes() == CONTENT
 
 

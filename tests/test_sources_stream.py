@@ -48,6 +48,10 @@ def test_a_cut_file_is_never_taken_for_whole(data: dict[str, Any], draw: st.Data
         ("{1: 2}", "a name in quotes is expected: character 1"),
         ('{"a": [1 2]}', "2 stands where one of ,] is expected: character 9"),
         ('{"a": [1,]}', "Expecting value: character 9"),
+        (
+            '{"a": ' + 5000 * "1" + "}",
+            "Exceeds the limit (4300 digits)",
+        ),
         ('{"a" 1}', "1 stands where one of : is expected: character 5"),
     ],
 )
@@ -56,4 +60,4 @@ def test_what_is_no_json_is_said_where(text: str, message: str, monkeypatch: pyt
         monkeypatch.setattr(stream, "CHUNK", chunk)
         with pytest.raises(NoJsonError) as error:
             read(text)
-        assert str(error.value) == message
+        assert str(error.value).startswith(message)

@@ -170,9 +170,10 @@ def _receive(remote: Remote, partial: Path) -> None:
         elif response.status_code != 206:
             _refuse(response, remote)
         rest = int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
-        if start == 0:
-            _state(partial).write_text(json.dumps({"validator": _validator(response)}))
         check_disk(partial.parent, rest or 0, remote.shown)
+        if start == 0:
+            _discard(partial)  # first, so that old bytes never stand beside the new version's validator
+            write_json(_state(partial), {"validator": _validator(response)})
         _save(response, partial, start, rest, remote.shown)
     if rest is not None and _size(partial) != start + rest:
         raise CutError(f"{start + rest - _size(partial)} bytes are missing")

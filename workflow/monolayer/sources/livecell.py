@@ -1,8 +1,9 @@
 """LIVECell in its official layout and splits (Edlund et al., Nature Methods 2021, doi 10.1038/s41592-021-01249-6).
 
-From its address or from a local mirror. The official lists are not clean: 117 files are annotated twice within a split,
-and train and val share files (github.com/sartorius-research/LIVECell issues 14 and 26); `dedup` says what becomes of
-them. `keep` leaves the lists as published, for numbers to compare with others'; the audit then reports what it finds.
+From its address or from a local mirror. The official lists are not clean: files are annotated twice within a split (65
+in train; test has 1564 ids for 1512 files), and train and val share some (its issues 14 and 26
+on GitHub). `dedup` says what becomes of them. `keep` leaves the lists as published, for numbers that compare with those
+of others: the audit reports what train and val share, and stops only at what test shares with them.
 """
 
 from __future__ import annotations

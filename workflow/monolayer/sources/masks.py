@@ -5,7 +5,6 @@ A mask that can't be read is an InputError; one that can be repaired or left out
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -95,7 +94,7 @@ def _rle_from_runs(segmentation: dict[str, Any], frame: Frame, where: str) -> Rl
     if isinstance(counts, str):
         runs = _runs(counts, where)
     elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
-        runs = np.array(counts, np.int64)
+        runs = np.array([max(-1, min(run, frame.height * frame.width + 1)) for run in counts], np.int64)
     else:
         raise InputError(f"{where}: the counts of its RLE are {kind_of(counts)}, not a text or a list of whole numbers")
     if (runs < 0).any() or runs.sum() != frame.height * frame.width:
@@ -147,7 +146,7 @@ def _annotation(record: dict[str, Any], rle: Rle, keep_area: bool, where: str, f
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and -1e12 < value < 1e12  # neither NaN nor beyond floats
 
 
 def _fits(box: Any, mask_box: list[float]) -> bool:

@@ -57,13 +57,13 @@ class JsonFile:
             fault = None
             try:
                 value, end = DECODER.raw_decode(self.text, self.at)
-            except json.JSONDecodeError as error:
+            except ValueError as error:  # JSONDecodeError, or a number of more digits than Python takes
                 fault = error
             # a fault may be that the piece ends here, and so may the end of a number: only more text can tell
             if (fault or self.text[end : end + 1] in NUMBER_GOES_ON) and self.more(size):
                 size *= 2
             elif fault:
-                raise self.fault(fault.msg, fault.pos)
+                raise self.fault(getattr(fault, "msg", str(fault)), getattr(fault, "pos", self.at))
             else:
                 self.at = end
                 return value
