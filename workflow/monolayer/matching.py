@@ -6,14 +6,16 @@ import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer import kernels
+from monolayer import kernels, ranking
 from monolayer.cells import Cells, Images
-from monolayer.kernels import Boxes, Floats, Ints, Judged, Pairs, Units
+from monolayer.kernels import Boxes, Floats, Ints, Pairs, Units
+from monolayer.ranking import Judged
 
 IOUS: Floats = np.linspace(0.5, 0.95, 10)
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
@@ -37,6 +39,15 @@ class Protocol:
         low, high = float(self.small_below), float(self.large_from)
         return [ANY_AREA, (0.0, low), (low, high), (high, ANY_AREA[1])]
 
+    def __str__(self) -> str:
+        """The constants in one line."""
+        caps, small, large = "/".join(map(str, self.max_dets)), self.small_below, self.large_from
+        kind = "the mean over categories" if self.by_category else "all categories as one"
+        return (
+            f"protocol {self.name} ({self.source}): IoU .50:.05:.95, 101 recalls, {caps} predictions an image, "
+            f"area edges {small} and {large} px², {kind}"
+        )
+
 
 PROTOCOLS = {
     "livecell": Protocol(
@@ -58,7 +69,7 @@ PROTOCOLS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matches:
     """Predictions by image, category and falling score, cut to the protocol's cap; columns of equal length K."""
 
@@ -67,9 +78,21 @@ class Matches:
     category: Ints  # 0 … C - 1; one category where the protocol ignores them
     score: Floats
     rank: Ints  # within its image and category, 0 is the best
-    state: NDArray[np.uint8]  # (A, T, K), kernels' FALSE, TRUE or IGNORED at each area range and IoU threshold
+    state: NDArray[np.uint8]  # (A, T, K), ranking's FALSE, TRUE or IGNORED at each area range and IoU threshold
     partner: NDArray[np.int32]  # (K,) the true cell taken at IoU 0.5 among all areas, or -1
     positives: Ints  # (A, C, I) true cells that count
+
+    @cached_property
+    def by_score(self) -> Ints:
+        """Order by falling score, those of equal score by image."""
+        return np.argsort(-self.score, kind="stable")
+
+    def counts(self, state: int, area: int, kept: NDArray[np.bool_]) -> Ints:
+        """Kept predictions in this state (T, C, I), by IoU threshold, category and image."""
+        _, categories, images = self.positives.shape
+        unit = self.category * images + self.image
+        rows = [np.bincount(unit[kept & (row == state)], minlength=categories * images) for row in self.state[area]]
+        return np.array(rows).reshape(len(rows), categories, images)
 
 
 @dataclass(frozen=True)
@@ -152,7 +175,7 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     def work(part: tuple[int, tuple[int, int]]) -> None:
         a, (begin, end) = part
         span = slice(first[begin], first[end])
-        state[a, :, span], partners = kernels.match(order[span], pairs, judged[a], IOUS)
+        state[a, :, span], partners = ranking.match(order[span], pairs, judged[a], IOUS)
         if a == 0:
             partner[span] = partners[0]
 
