@@ -6,10 +6,12 @@ No default values live here: every number that can change a result is written in
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,6 +27,7 @@ from pydantic_core import PydanticCustomError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # becomes part of a path
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^?#]+$")]
 Scale = Literal["quick", "full"]
 
 
@@ -72,9 +75,39 @@ class Percentiles(Section):
         return self
 
 
+def _finds(group: str, others: bool) -> Callable[[str], str]:
+    """A check of `regex:<pattern>`: it compiles and has the group; other texts pass only if `others`."""
+
+    def check(rule: str) -> str:
+        if not rule.startswith("regex:"):
+            if others and rule.strip():
+                return rule
+            raise ValueError(f"must be regex:<pattern over file names with a group {group}>")
+        try:
+            groups = re.compile(rule.removeprefix("regex:")).groupindex
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        if group not in groups:
+            raise ValueError(f"has no group {group}; write (?P<{group}>...) around what names the {group}")
+        return rule
+
+    return check
+
+
+LineRule = Annotated[str, AfterValidator(_finds("line", others=True))]
+WellRule = Annotated[str, AfterValidator(_finds("well", others=False))]
+LivecellFile = Literal[
+    "images.zip",
+    "annotations/LIVECell/livecell_coco_train.json",
+    "annotations/LIVECell/livecell_coco_val.json",
+    "annotations/LIVECell/livecell_coco_test.json",
+]
+
+
 class DemoSeries(Section):
     """One time-lapse of the demo package, cut into fields (regions) that become groups of the split."""
 
+    name: Name
     cell_line: Name
     images: str
     labels: str
@@ -84,14 +117,15 @@ class DemoSeries(Section):
     window: tuple[PositiveInt, PositiveInt] | None
     grid: tuple[PositiveInt, PositiveInt]
     gap: NonNegativeInt
+    min_area: NonNegativeInt
+    min_cells: NonNegativeInt
 
 
 class DemoSource(Section):
     source: Literal["demo"]
-    requirement: str
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+$")]
     sha256: Sha256
-    min_area: NonNegativeInt
-    series: list[DemoSeries]
+    series: Annotated[list[DemoSeries], Field(min_length=1)]
 
 
 class Pin(Section):
@@ -103,21 +137,21 @@ class Pin(Section):
 
 class LivecellSource(Section):
     source: Literal["livecell"]
-    url: str
+    url: Url
     mirror: str | None
     dedup: Literal["keep", "drop", "merge"]
     max_images: PositiveInt | None
-    pins: dict[str, Pin]
+    pins: Annotated[dict[LivecellFile, Pin], Field(min_length=4)]
 
 
 class RoboflowSource(Section):
     source: Literal["roboflow"]
     zip: str | None
-    url: str
-    workspace: str
-    project: str
+    url: Url
+    workspace: Name
+    project: Name
     version: PositiveInt
-    cell_line: str
+    cell_line: LineRule
     sha256: Sha256 | None
 
 
@@ -127,8 +161,8 @@ class CocoSource(Section):
     source: Literal["coco"]
     images: str
     annotations: str
-    cell_line: str
-    well: str | None
+    cell_line: LineRule
+    well: WellRule | None
     percentiles: Percentiles
     max_images: PositiveInt | None
 
@@ -164,6 +198,7 @@ class FitParams(Section):
 
     epochs: PositiveInt
     batch: PositiveInt
+    accumulate: PositiveInt
     optimizer: Literal["SGD", "AdamW"]
     learning_rate: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -178,39 +213,24 @@ class FitParams(Section):
     amp: bool
 
 
-class YoloTrain(Section):
-    architecture: Name
-    weights: str
-    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
-    epochs: PositiveInt
-    batch: PositiveInt
-    nominal_batch: PositiveInt
-    optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD"]
-    learning_rate: PositiveFloat
-    final_rate: Annotated[float, Field(gt=0, le=1)]
-    momentum: Fraction
-    weight_decay: NonNegativeFloat
-    warmup_epochs: NonNegativeFloat
-    patience: PositiveInt
-    mosaic: Fraction
-    close_mosaic: NonNegativeInt
-    scale_jitter: Fraction
-    flip_vertical: Fraction
-    mask_ratio: Literal[1, 2, 4]
-    overlap_mask: bool
-    best_by: Literal["precision", "ap"]
-    recall_floor: Fraction
-    max_det: PositiveInt
-    workers: NonNegativeInt
-    amp: bool
-
-
 class YoloPredict(Section):
     imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
     batch: PositiveInt
     score_min: Fraction
     nms_iou: Fraction
     max_det: PositiveInt
+
+
+class YoloTrain(Section):
+    architecture: Name
+    weights: str
+    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
+    scale_jitter: Annotated[float, Field(ge=0, lt=1)]
+    mask_ratio: Literal[1, 2, 4]
+    best_by: Literal["precision", "ap"]
+    recall_floor: Fraction
+    fit: FitParams
+    val_predict: YoloPredict
 
 
 class YoloScale(Section):
