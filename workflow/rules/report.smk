@@ -10,8 +10,14 @@ rule report:
         histories=by_run(rules.train.output.history),
         predictions=by_run("results/{dataset}/predictions/{run}/test.json.gz"),
         by_image=by_run(rules.evaluate.output.images),
-        table=rules.compare.output,
-        code=modules("report", "study", "tables", "figures", "pictures", "coco"),
+        curves=by_run(rules.evaluate.output.curves),
+        strata=by_run(rules.evaluate.output.strata),
+        errors=by_run(rules.evaluate.output.errors),
+        table=rules.compare.output.table,
+        pairs=rules.compare.output.pairs,
+        code=modules(
+            "report", "study", "tables", "figures", "pictures", "definitions", "coco"
+        ),
         page=sorted(Path("workflow/monolayer/page").iterdir()),
     output:
         report(
