@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +59,13 @@ def planned(folder: Path, *words: str) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, culture: Culture) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory, culture: Culture) -> Path:
     """The checkout after a whole run; tests may change its my.yaml if they put it back."""
     folder = tmp_path_factory.mktemp("workflow")
     lay_out(folder, culture)
     done = snakemake(folder)
     assert done.returncode == 0, done.stderr[-4000:]
-    yield folder
+    return folder
 
 
 def test_everything_is_made(finished: Path) -> None:
