@@ -64,14 +64,22 @@ def task(culture: Culture) -> yolo._Task:
 def test_a_draw_moves_image_and_truth_together(task: yolo._Task) -> None:
     for index in range(len(task)):
         image, labels = task.draw(index, np.random.default_rng(index))[1]
-        bright = "round" in task.cells.samples[index].image["file_name"]
+        bright = "round" in task.cells.samples[task.epoch[index]].image["file_name"]
         inside, outside = image[labels > 0].mean(), image[labels == 0].mean()
         assert (inside > outside + 20) if bright else (inside < outside - 20)
 
 
+def test_a_rare_line_is_drawn_as_often_as_a_frequent_one(task: yolo._Task) -> None:
+    frequent = [s for s in task.cells.samples if s.image["cell_line"] == "round"]
+    rare = next(s for s in task.cells.samples if s.image["cell_line"] == "long")
+    other = yolo._Task(TrueCells([*frequent, rare]), task.val, SETTINGS)
+    assert [other.cells.samples[i] for i in other.epoch] == frequent + [rare] * len(frequent)
+
+
 def test_a_draw_follows_from_its_random_numbers_alone(task: yolo._Task) -> None:
     one, other = (task.draw(1, np.random.default_rng(7))[1] for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert np.array_equal(one[0], other[0])
+    assert np.array_equal(one[1], other[1])
 
 
 def test_a_batch_holds_the_box_and_the_plane_of_each_cell(task: yolo._Task) -> None:
@@ -116,7 +124,7 @@ def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
     coefficients = torch.randn(50, 32, generator=generator)
     corner = torch.rand(50, 2, generator=generator) * 200
     boxes = torch.cat([corner, corner + 8 + torch.rand(50, 2, generator=generator) * 40], 1).clamp(max=256)
-    theirs = process_mask_native(protos, coefficients, boxes, (256, 256)).numpy().astype(bool)
+    theirs = process_mask_native(protos, coefficients, boxes, (256, 256)).numpy().astype(bool)  # type: ignore[no-untyped-call]
     maker = yolo._MaskMaker(coefficients.numpy(), protos.numpy(), 0.5)
     ours = yolo._instances((256, 256), boxes.numpy(), np.linspace(1, 0.5, 50, dtype=np.float32), maker)
     assert len(ours.masks) == 50

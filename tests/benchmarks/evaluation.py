@@ -116,7 +116,7 @@ def by_library(module: str, truth: Path, results: Path) -> list[Any]:
 def by_monolayer(truth: Path, results: Path, threads: int) -> list[Any]:
     images, true = cells.read_truth(truth)
     pred = cells.read_results(results, images)
-    setting = matching.setting(true, pred, len(images), PROTOCOL, threads)
+    setting = matching.setting(true, pred, images, PROTOCOL, threads)
     chosen, once = np.arange(len(images)), np.ones((1, len(images)), np.int64)
     found = []
     mask_pairs, _ = matching.mask_pairs(true, pred, setting)

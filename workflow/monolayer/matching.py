@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from monolayer import kernels, ranking
 from monolayer.cells import Cells, Images
+from monolayer.coco import InputError
 from monolayer.kernels import Boxes, Floats, Ints, Pairs, Units
 from monolayer.ranking import Judged
 
@@ -107,16 +108,26 @@ class Setting:
     threads: int
 
 
-def setting(true: Cells, pred: Cells, images: int, protocol: Protocol, threads: int) -> Setting:
+def setting(true: Cells, pred: Cells, images: Images, protocol: Protocol, threads: int) -> Setting:
     """Units of these cells and the protocol's area ranges."""
-    categories = np.unique(np.r_[true.category, pred.category]) if protocol.by_category else np.zeros(1, np.int64)
+    categories = np.unique(np.r_[true.category, images.categories].astype(np.int64))
+    unknown = np.setdiff1d(pred.category, categories)
+    if not protocol.by_category:
+        categories = np.zeros(1, np.int64)
+    elif len(unknown):
+        raise InputError(
+            f"predictions have the category_id {unknown[0]}, the truth has {', '.join(map(str, categories))}; "
+            "number them alike, or take the protocol livecell, which ignores categories"
+        )
 
     def offsets(cells: Cells) -> Ints:
         place = np.searchsorted(categories, cells.category) if protocol.by_category else 0
         unit = cells.image * len(categories) + place
-        return np.searchsorted(unit, np.arange(images * len(categories) + 1)).astype(np.int64)
+        return np.searchsorted(unit, np.arange(len(images) * len(categories) + 1)).astype(np.int64)
 
-    return Setting(protocol, protocol.area_ranges, images, categories, Units(offsets(pred), offsets(true)), threads)
+    return Setting(
+        protocol, protocol.area_ranges, len(images), categories, Units(offsets(pred), offsets(true)), threads
+    )
 
 
 def in_threads(work: Callable[[Any], Any], parts: Iterable[Any], threads: int) -> list[Any]:

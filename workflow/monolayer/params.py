@@ -244,9 +244,71 @@ class YoloModel(Section):
     full: YoloScale
 
 
-Model = YoloModel
-TrainSettings = YoloTrain
-PredictSettings = YoloPredict
+class AugmentParams(Section):
+    """How far a training patch may differ from its image; 0 switches one off."""
+
+    gamma: NonNegativeFloat
+    contrast: NonNegativeFloat
+    brightness: NonNegativeFloat
+    blur: NonNegativeFloat
+    noise: NonNegativeFloat
+
+
+class UnetPredict(Section):
+    batch: PositiveInt
+    tile: Annotated[int, Field(ge=64, multiple_of=64)]
+    overlap: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _advances(self) -> UnetPredict:
+        if 2 * self.overlap > self.tile:
+            raise ValueError(f"overlap ({self.overlap}) must be at most half of tile ({self.tile})")
+        return self
+
+
+class SearchParams(Section):
+    """Thresholds among which val chooses."""
+
+    foreground: Annotated[list[Fraction], Field(min_length=1)]
+    core: Annotated[list[Fraction], Field(min_length=1)]
+
+
+class UnetTrain(Section):
+    width: PositiveInt
+    levels: Annotated[int, Field(ge=2, le=7)]
+    target: Literal["foreground", "foreground+distance"]
+    patch: Annotated[int, Field(ge=16)]
+    patches: PositiveInt
+    on_cells: Fraction
+    augment: AugmentParams
+    val_images: PositiveInt
+    val_predict: UnetPredict
+    search: SearchParams
+    fit: FitParams
+
+    @model_validator(mode="after")
+    def _halves(self) -> UnetTrain:
+        if self.patch % 2 ** (self.levels - 1):
+            raise ValueError(
+                f"patch ({self.patch}) must be a multiple of {2 ** (self.levels - 1)} for {self.levels} levels"
+            )
+        return self
+
+
+class UnetScale(Section):
+    train: UnetTrain
+    predict: UnetPredict
+
+
+class UnetModel(Section):
+    family: Literal["unet"]
+    quick: UnetScale
+    full: UnetScale
+
+
+Model = Annotated[YoloModel | UnetModel, Field(discriminator="family")]
+TrainSettings = YoloTrain | UnetTrain
+PredictSettings = YoloPredict | UnetPredict
 
 
 class Run(Section):
@@ -376,14 +438,17 @@ def _one_line(fault: Any) -> str:
     context = fault.get("ctx", {})
     if fault["type"] == "dangling_name":
         return str(fault["msg"])
-    tags = ("demo", "livecell", "roboflow", "coco", "yolo")
     parts = [str(part) for part in fault["loc"]]
-    # pydantic puts the tag of a discriminated union (datasets.mine.coco.images) into the path
-    parts = [p for i, p in enumerate(parts) if not (i == 2 and p in tags)]
+    if parts[:1] in (["datasets"], ["models"]):
+        del parts[2:3]  # pydantic puts source or family into the path: datasets.mine.coco.images
     if fault["type"] == "unknown_key":
         parts.append(str(context["key"]))
         return f"{'.'.join(parts)}: {fault['msg']}"
     where = ".".join(parts)
+    if fault["type"].startswith("union_tag"):
+        key = context["discriminator"].strip("'")
+        allowed = f"; allowed here: {context['expected_tags']}" if "tag" in context else ""
+        return f"{where}.{key} is {context.get('tag', 'missing')!r}{allowed}"
     if fault["type"] == "missing":
         return f"{where} is missing"
     value = fault["input"]

@@ -95,7 +95,8 @@ def interpolated_precision(events: Events, positives: Ints, weights: Ints, thres
     """Precision (B, T, R) at fixed recalls, of each draw (B, I) of images; nan where a draw has no true cell.
 
     The highest precision among all prefixes whose recall is at least the one asked for, as COCO does. An image drawn
-    twice counts as two copies of it. The draws go side by side through the vector registers, best about 64 at a time.
+    twice counts as two copies of it, each prediction beside its copy. The draws go side by side through the vector
+    registers, best about 64 at a time.
     """
     curves = np.zeros((len(weights), thresholds, len(recalls)))
     need, empty = np.empty((len(weights), len(recalls))), np.empty(len(weights), np.bool_)
