@@ -224,9 +224,68 @@ class YoloModel(Section):
     full: YoloScale
 
 
-Model = YoloModel
-TrainSettings = YoloTrain
-PredictSettings = YoloPredict
+class CenterMaskNetwork(Section):
+    """What decides the shapes of the weights, and how grey values enter."""
+
+    backbone: Literal["V-19-slim-dw", "V-19-slim", "V-19-dw", "V-19", "V-39", "V-57", "V-99"]
+    norm: Literal["frozen", "batch", "group"]
+    channels: Annotated[int, Field(ge=32, multiple_of=32)]
+    convs: PositiveInt
+    pixel_mean: NonNegativeFloat
+    pixel_std: PositiveFloat
+
+
+class DetectionLimits(Section):
+    """What becomes of a detector's candidates: a class score, a number per level, overlap, a number per image."""
+
+    score_min: Fraction
+    per_level: PositiveInt
+    nms_iou: Fraction
+    max_det: PositiveInt
+
+
+class CenterMaskTrain(Section):
+    network: CenterMaskNetwork
+    weights: str
+    window: PositiveInt | None
+    symmetry: Literal["mirror", "all"]
+    zoom: Annotated[list[PositiveFloat], Field(min_length=1)]
+    max_side: PositiveInt
+    proposals: DetectionLimits
+    regions: PositiveInt
+    nominal_batch: PositiveInt
+    val_images: PositiveInt
+    val_zoom: PositiveFloat
+    fit: FitParams
+
+    @model_validator(mode="after")
+    def _frozen_norms_are_imported(self) -> CenterMaskTrain:
+        if self.network.norm == "frozen" and self.weights == "none":
+            raise ValueError("network.norm is frozen, which needs imported weights; use batch or group")
+        return self
+
+
+class CenterMaskPredict(DetectionLimits):
+    zoom: PositiveFloat
+    max_side: PositiveInt
+    batch: PositiveInt
+    amp: bool
+
+
+class CenterMaskScale(Section):
+    train: CenterMaskTrain
+    predict: CenterMaskPredict
+
+
+class CenterMaskModel(Section):
+    family: Literal["centermask"]
+    quick: CenterMaskScale
+    full: CenterMaskScale
+
+
+Model = Annotated[YoloModel | CenterMaskModel, Field(discriminator="family")]
+TrainSettings = YoloTrain | CenterMaskTrain
+PredictSettings = YoloPredict | CenterMaskPredict
 
 
 class Run(Section):
@@ -328,7 +387,7 @@ def _one_line(fault: Any) -> str:
     context = fault.get("ctx", {})
     if fault["type"] == "dangling_name":
         return str(fault["msg"])
-    tags = ("demo", "livecell", "roboflow", "coco", "yolo")
+    tags = ("demo", "livecell", "roboflow", "coco", "yolo", "centermask")
     parts = [str(part) for part in fault["loc"]]
     # pydantic puts the tag of a discriminated union (datasets.mine.coco.images) into the path
     parts = [p for i, p in enumerate(parts) if not (i == 2 and p in tags)]

@@ -1,144 +1,155 @@
-"""CenterMask: VoVNetV2, a pyramid, FCOS and SAG-Mask with mask IoU; Lee & Park, arXiv 1911.06667."""
+"""The family of CenterMask: how its networks are trained, built again, and find cells."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pycocotools import mask as rle_codec
 from torch import Tensor, nn
-from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from monolayer.coco import InputError, Mask
+from monolayer.coco import InputError
 from monolayer.dataset import Sample, read_image
-from monolayer.models import Instances, Trained, fcos, mask_heads
-from monolayer.models.cells import Cells, View, cells_seen, covered, part_inside, seen, whole
-from monolayer.models.fcos import Detections, Limits
-from monolayer.models.vovnet import VoVNet
-from monolayer.params import CenterMaskNetwork, CenterMaskPredict, CenterMaskTrain
-
-DIVISOR = 32  # images are padded to a multiple of it, the stride of the backbone's last stage
-MASK = 28  # bins across a region's mask
-CHUNK = 256  # regions at a time at inference: what the heads hold of thousands would fill the memory
+from monolayer.models import Instances, Trained, load_state
+from monolayer.models.centermask_net import CenterMask, instances
+from monolayer.models.fit import fit
+from monolayer.models.views import Cells, View, cells_seen, seen, whole
+from monolayer.params import CenterMaskPredict, CenterMaskTrain, DetectionLimits
 
 
-class Found(NamedTuple):
-    """Detections of one image with mask probabilities (N, 28, 28) over their boxes and predicted mask IoU (N,)."""
-
-    boxes: Tensor
-    scores: Tensor
-    masks: Tensor
-    ious: Tensor
-
-
-class CenterMask(nn.Module):
-    """The whole net; grey images (H, W) from 0 to 255, of any sizes, go in as a list."""
-
-    def __init__(self, settings: CenterMaskNetwork) -> None:
-        super().__init__()
-        channels, convs = settings.channels, settings.convs
-        self.backbone = VoVNet(settings.backbone, settings.norm)
-        self.pyramid = FeaturePyramidNetwork(
-            list(self.backbone.channels), channels, extra_blocks=LastLevelP6P7(channels, channels)
-        )
-        self.detector = fcos.Head(channels, convs)
-        self.mask_head = mask_heads.MaskHead(channels, convs)
-        self.iou_head = mask_heads.IouHead(channels, convs)
-        self.register_buffer("pixel_mean", torch.full((3, 1, 1), settings.pixel_mean))
-        self.register_buffer("pixel_std", torch.full((3, 1, 1), settings.pixel_std))
-
-    def levels(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """P3 to P7 of a batch, padded at right and bottom with what normalisation makes 0."""
-        height, width = (max(image.shape[side] for image in images) for side in (0, 1))
-        padded = self.pixel_mean.new_zeros(len(images), 3, -(-height // DIVISOR) * DIVISOR, -(-width // DIVISOR) * DIVISOR)
-        for row, image in zip(padded, images, strict=True):
-            row[:, : image.shape[0], : image.shape[1]] = (image - self.pixel_mean) / self.pixel_std
-        features = dict(zip(("p3", "p4", "p5"), self.backbone(padded), strict=True))
-        return list(self.pyramid(features).values())
-
-    def losses(self, images: Sequence[Tensor], cells: Sequence[Cells], limits: Limits, regions: int) -> dict[str, Tensor]:
-        """The five losses of a batch; masks learn from at most `regions` detections and true boxes of each image."""
-        levels = self.levels(images)
-        maps = self.detector(levels)
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
-        proposals = fcos.decode(maps, sizes, limits)
-        chosen = [
-            mask_heads.choose_regions(found.boxes, of.boxes, regions)
-            for found, of in zip(proposals, cells, strict=True)
-        ]
-        features = mask_heads.pool_regions(levels, [boxes for boxes, _ in chosen], sizes)
-        pairs = [(of, owner, boxes) for of, (boxes, owner) in zip(cells, chosen, strict=True)]
-        true = torch.cat([covered(*pair, MASK) >= 0.5 for pair in pairs])
-        inside = torch.cat([part_inside(*pair) for pair in pairs])
-        logits = self.mask_head(features)
-        ious = self.iou_head(features, logits.sigmoid())
-        return fcos.losses(maps, [of.boxes for of in cells]) | {
-            "mask_loss": mask_heads.mask_loss(logits, true),
-            "iou_loss": mask_heads.iou_loss(ious, mask_heads.true_iou(logits.detach(), true, inside)),
-        }
-
-    @torch.inference_mode()
-    def find(self, images: Sequence[Tensor], limits: Limits) -> list[Found]:
-        """The cells of each image, in px of what went in, best first."""
-        levels = self.levels(images)
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
-        detections = fcos.decode(self.detector(levels), sizes, limits)
-        return [
-            self._masks([level[i : i + 1] for level in levels], found, size)
-            for i, (found, size) in enumerate(zip(detections, sizes, strict=True))
-        ]
-
-    def _masks(self, levels: Sequence[Tensor], found: Detections, size: tuple[int, int]) -> Found:
-        masks, ious = [], []
-        for boxes in found.boxes.split(CHUNK):
-            features = mask_heads.pool_regions(levels, [boxes], [size])
-            masks.append(self.mask_head(features).sigmoid())
-            ious.append(self.iou_head(features, masks[-1]))
-        return Found(*found, torch.cat(masks), torch.cat(ious))
-
-
-# ---- masks at native size ------------------------------------------------------------------------
-
-
-def paste(probability: NDArray[np.float32], box_xyxy: NDArray[np.float32], height: int, width: int) -> tuple[Mask, int, int]:
-    """Where a mask (28, 28) over a box is probable: bool (h, w) within the image and its corner (x, y).
-
-    Between the centres of its bins a mask is linear, and falls to 0 outside of them, as in Mask R-CNN.
-    """
-    x0, y0, x1, y1 = (float(edge) for edge in box_xyxy)
-    left, right = max(0, int(np.floor(x0))), min(width, int(np.ceil(x1)))
-    upper, lower = max(0, int(np.floor(y0))), min(height, int(np.ceil(y1)))
-    rows, columns = _hats(y0, y1, upper, lower), _hats(x0, x1, left, right)
-    return rows @ probability @ columns.T >= 0.5, left, upper
-
-
-_BINS = np.arange(MASK, dtype=np.float32)
-
-
-def _hats(low: float, high: float, start: int, stop: int) -> NDArray[np.float32]:
-    """The weight (pixels, 28) that each bin between `low` and `high` has at each pixel from `start` to `stop`."""
-    at = (np.arange(start, stop, dtype=np.float32) + np.float32(0.5 - low)) * np.float32(MASK / (high - low)) - 0.5
-    return np.maximum(0, 1 - np.abs(at[:, None] - _BINS))
-
-
-def instances(found: Found, zoom_xy: tuple[float, float], height: int, width: int) -> Instances:
-    """What was found in the zoomed image as instances at native size."""
-    scale = np.asarray([*zoom_xy, *zoom_xy], np.float32)
-    boxes = found.boxes.cpu().numpy() / scale
-    pasted = [
-        paste(mask, box, height, width) for mask, box in zip(found.masks.float().cpu().numpy(), boxes, strict=True)
-    ]
-    scores = found.scores.cpu().numpy()
-    return Instances(
-        height=height,
-        width=width,
-        masks=[mask for mask, _, _ in pasted],
-        offsets_xy=np.asarray([(x, y) for _, x, y in pasted], np.int32).reshape(-1, 2),
-        boxes_xyxy=boxes,
-        scores=scores,
-        mask_scores=scores * found.ious.float().cpu().numpy(),
+def train(
+    train: Sequence[Sample], val: Sequence[Sample], settings: CenterMaskTrain, seed: int, workdir: Path
+) -> Trained:
+    """Train one network; `learning_rate` is for `nominal_batch` images and scaled with the batch (arXiv 1706.02677)."""
+    torch.manual_seed(seed)
+    network = CenterMask(settings.network)
+    initial = "random"
+    if settings.weights != "none":
+        initial = start_from(network, Path(settings.weights))
+    rate = settings.fit.learning_rate * settings.fit.batch / settings.nominal_batch
+    fitted = fit(
+        network,
+        CenterMaskTask(train, _spread(val, settings.val_images), settings, initial),
+        settings.fit.model_copy(update={"learning_rate": rate}),
+        seed,
+        workdir / "checkpoint.pt",
     )
+    facts = {"parameters": sum(p.numel() for p in network.parameters()), "best_epoch": fitted.best_epoch}
+    return Trained(fitted.state, fitted.history, initial, facts)
+
+
+def start_from(network: CenterMask, path: Path) -> str:
+    """Put imported weights, of the whole network or its backbone alone, into it; say which they were."""
+    try:
+        content = path.read_bytes()
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)["networks"]["all"]
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path} is no weights.pt ({error}); make one with `monolayer import-weights`") from error
+    backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    whole_network = len(backbone) < len(state)
+    load_state(network if whole_network else network.backbone, state if whole_network else backbone, str(path))
+    part = "whole network" if whole_network else "backbone"
+    return f"{part} of {path.name}, sha256 {hashlib.sha256(content).hexdigest()}"
+
+
+def build(settings: CenterMaskTrain, state: dict[str, Any], device: str) -> CenterMask:
+    """The network of these training settings with these weights, in eval."""
+    network = CenterMask(settings.network)
+    load_state(network, state, "weights.pt")
+    return network.to(device).eval()
+
+
+def predict(network: CenterMask, images: Sequence[NDArray[np.uint8]], settings: CenterMaskPredict) -> list[Instances]:
+    """The cells of each uint8 (H, W) image; one at a time, so that no image's cells depend on the others'."""
+    return [_find(network, image, settings.zoom, settings.max_side, settings) for image in images]
+
+
+def _find(
+    network: CenterMask, image: NDArray[np.uint8], zoom: float, max_side: int, limits: DetectionLimits
+) -> Instances:
+    height, width = image.shape
+    given = seen(image, whole(height, width, min(zoom, max_side / max(height, width))))
+    found = network.find([given.to(network.pixel_mean.device)], limits)[0]
+    return instances(found, (given.shape[1] / width, given.shape[0] / height), height, width)
+
+
+class CenterMaskTask:
+    """Draws of the training images, the network's losses on them, and mask AP50 on some validation images."""
+
+    def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: CenterMaskTrain, initial: str) -> None:
+        self.train, self.val, self.settings = train, val, settings
+        names = [sample.image["file_name"] for sample in (*train, *val)]
+        self.key = f"{settings.model_dump_json()} {initial} {names}"
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Tensor, Cells]]:
+        sample = self.train[index]
+        image = read_image(sample.path)
+        view = self._view(image.shape, rng)
+        given = seen(image, view)
+        return sample.image["file_name"], (given, cells_seen(sample.annotations, view, (given.shape[0], given.shape[1])))
+
+    def _view(self, shape: tuple[int, ...], rng: np.random.Generator) -> View:
+        height, width = shape
+        rows, columns = (min(side, self.settings.window or side) for side in shape)
+        y, x = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+        mirrored, upturned, transposed = (bool(rng.integers(2)) for _ in range(3))
+        zoom = min(float(rng.choice(self.settings.zoom)), self.settings.max_side / max(rows, columns))
+        turning = self.settings.symmetry == "all"
+        return View((x, y, columns, rows), mirrored, upturned and turning, transposed and turning, zoom)
+
+    def collate(self, samples: list[tuple[Tensor, Cells]]) -> tuple[list[Tensor], list[Cells]]:
+        return [image for image, _ in samples], [cells for _, cells in samples]
+
+    def losses(self, network: nn.Module, batch: tuple[list[Tensor], list[Cells]]) -> dict[str, Tensor]:
+        assert isinstance(network, CenterMask)
+        device = network.pixel_mean.device
+        images = [image.to(device, non_blocking=True) for image in batch[0]]
+        cells = [Cells(*(part.to(device, non_blocking=True) for part in of)) for of in batch[1]]
+        return network.losses(images, cells, self.settings.proposals, self.settings.regions)
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, CenterMask)
+        settings = self.settings
+        found = [
+            _find(network, read_image(sample.path), settings.val_zoom, settings.max_side, settings.proposals)
+            for sample in self.val
+        ]
+        return {"score": mask_ap50(self.val, found)}
+
+
+def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most `count` of them, evenly over their order (and so over cell lines)."""
+    every = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
+    return [samples[i] for i in every]
+
+
+def mask_ap50(true: Sequence[Sample], found: Sequence[Instances]) -> float:
+    """AP of the masks at IoU 0.5, in [0, 1], over images that share one ranking; 101 recall levels, as COCO's."""
+    hits: list[tuple[float, bool]] = []
+    for sample, instances in zip(true, found, strict=True):
+        cells = [cast(Any, a["segmentation"]) for a in sample.annotations]
+        results = sorted(instances.results(0), key=lambda r: -r["mask_score"])
+        overlap = np.array(rle_codec.iou([r["segmentation"] for r in results], cells, [0] * len(cells)))
+        overlap = overlap.reshape(len(results), len(cells))
+        for result, row in zip(results, overlap, strict=True):
+            best = int(row.argmax()) if cells else -1
+            hit = best >= 0 and row[best] >= 0.5
+            if hit:
+                overlap[:, best] = 0
+            hits.append((result["mask_score"], bool(hit)))
+    hits.sort(key=lambda pair: -pair[0])
+    count = sum(len(sample.annotations) for sample in true)
+    tp = np.cumsum([hit for _, hit in hits])
+    precision = np.maximum.accumulate((tp / np.arange(1, len(tp) + 1))[::-1])[::-1]
+    at = np.searchsorted(tp / max(count, 1), np.linspace(0, 1, 101))
+    return float(np.append(precision, 0)[at].mean())

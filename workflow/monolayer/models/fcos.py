@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import nms, sigmoid_focal_loss
 
+from monolayer.params import DetectionLimits
+
 STRIDES = (8, 16, 32, 64, 128)
 SIZES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, float("inf")))  # px a level answers for
 RADIUS = 1.5  # of the centre region, in strides
@@ -83,9 +85,7 @@ def locations(shapes: Shapes, device: torch.device | str = "cpu") -> tuple[Tenso
     """The centre (L, 2) xy in px of every location, and the stride (L,) of its level."""
     points, strides = [], []
     for (height, width), stride in zip(shapes, STRIDES, strict=True):
-        y, x = torch.meshgrid(
-            torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-        )
+        y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
         points.append(torch.stack([x, y], -1).reshape(-1, 2) * float(stride) + stride // 2)
         strides.append(torch.full((height * width,), float(stride), device=device))
     return torch.cat(points), torch.cat(strides)
@@ -106,7 +106,7 @@ def _candidates(boxes: Tensor, stride: int, size: tuple[float, float], shape: tu
     upper = torch.minimum(boxes[:, 2:], centre + RADIUS * stride)
     first = torch.floor((lower - stride // 2) / stride).long() + 1
     steps = torch.arange(3, device=boxes.device)
-    cells = torch.stack(torch.broadcast_tensors(steps[None, :], steps[:, None]), -1).reshape(1, 9, 2) + first[:, None]
+    cells = torch.cartesian_prod(steps, steps) + first[:, None]  # (M, 9, 2) xy
     points = cells * float(stride) + stride // 2  # (M, 9, 2)
     inside = ((points > lower[:, None]) & (points < upper[:, None])).all(-1)
     inside &= ((cells >= 0) & (cells < cells.new_tensor([width, height]))).all(-1)
@@ -141,7 +141,10 @@ def centreness_of(ltrb: Tensor) -> Tensor:
 
 def giou_loss(pred: Tensor, true: Tensor) -> Tensor:
     """1 - GIoU (N,) of boxes given by their distances (N, 4) from one location; the IoU is smoothed by 1."""
-    area = lambda d: (d[:, 0] + d[:, 2]) * (d[:, 1] + d[:, 3])  # noqa: E731
+
+    def area(ltrb: Tensor) -> Tensor:
+        return (ltrb[:, 0] + ltrb[:, 2]) * (ltrb[:, 1] + ltrb[:, 3])
+
     shared, hull = area(torch.minimum(pred, true)), area(torch.maximum(pred, true))
     union = area(pred) + area(true) - shared
     return 1 - (shared + 1) / (union + 1) + (hull - union) / hull
@@ -166,18 +169,8 @@ def losses(maps: Maps, truths: Sequence[Tensor]) -> dict[str, Tensor]:
 # ---- detections ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What decoding keeps: a class score, candidates per level, overlap at NMS, detections per image."""
-
-    score_min: float
-    per_level: int
-    nms_iou: float
-    detections: int
-
-
 @torch.no_grad()
-def decode(maps: Maps, sizes: Sequence[tuple[int, int]], limits: Limits) -> list[Detections]:
+def decode(maps: Maps, sizes: Sequence[tuple[int, int]], limits: DetectionLimits) -> list[Detections]:
     """The detections of each image, clipped to its (height, width); score = sqrt(class x centreness)."""
     points, strides = locations(maps.shapes, maps.logits.device)
     found = []
@@ -191,7 +184,7 @@ def decode(maps: Maps, sizes: Sequence[tuple[int, int]], limits: Limits) -> list
         scores = product[kept].sqrt()
         full = (boxes[:, 2:] > boxes[:, :2]).all(1)
         boxes, scores = boxes[full], scores[full]
-        chosen = nms(boxes, scores, limits.nms_iou)[: limits.detections]
+        chosen = nms(boxes, scores, limits.nms_iou)[: limits.max_det]
         found.append(Detections(boxes[chosen], scores[chosen]))
     return found
 

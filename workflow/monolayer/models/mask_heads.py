@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d, relu
 from torchvision.ops import box_iou, roi_align
 
+from monolayer.coco import Mask
 from monolayer.models.fcos import STRIDES
 
 REGION = 14  # samples across a region; its mask has twice as many
@@ -32,7 +35,7 @@ def choose_regions(proposals: Tensor, truth: Tensor, limit: int) -> tuple[Tensor
     boxes = torch.cat([proposals, truth])
     if not len(truth):
         return boxes[:0], torch.zeros(0, dtype=torch.long, device=boxes.device)
-    best = [box_iou(part, truth).max(1) for part in boxes.split(CHUNK)]
+    best = [box_iou(part, truth).max(1) for part in torch.split(boxes, CHUNK)]
     overlap, owner = torch.cat([part.values for part in best]), torch.cat([part.indices for part in best])
     good = torch.nonzero(overlap >= POSITIVE_IOU)[:, 0]
     lot = good[torch.randperm(len(good), device=boxes.device)[:limit]]
@@ -83,7 +86,8 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         told = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
-        return x * self.conv(told).sigmoid()
+        where: Tensor = self.conv(told).sigmoid()  # (R, 1, 14, 14)
+        return x * where
 
 
 class MaskHead(nn.Module):
@@ -154,3 +158,31 @@ def iou_loss(pred: Tensor, true: Tensor) -> Tensor:
     """Half the squared error, averaged over the masks that overlap their cell at all."""
     some = true > 0
     return (0.5 * (pred - true) ** 2 * some).sum() / some.sum().clamp(min=1)
+
+
+# ---- masks at native size ------------------------------------------------------------------------
+
+
+def paste(
+    probability: NDArray[np.float32], box_xyxy: NDArray[np.float32], height: int, width: int
+) -> tuple[Mask, int, int]:
+    """Where a mask (28, 28) over a box is probable: bool (h, w) within the image and its corner (x, y).
+
+    Between the centres of its bins a mask is linear, and falls to 0 outside of them, as in Mask R-CNN.
+    """
+    x0, y0, x1, y1 = (float(edge) for edge in box_xyxy)
+    left, right = max(0, int(np.floor(x0))), min(width, int(np.ceil(x1)))
+    upper, lower = max(0, int(np.floor(y0))), min(height, int(np.ceil(y1)))
+    rows, columns = _hats(y0, y1, upper, lower), _hats(x0, x1, left, right)
+    return rows @ probability @ columns.T >= 0.5, left, upper
+
+
+_BINS = np.arange(2 * REGION, dtype=np.float32)
+
+
+def _hats(low: float, high: float, start: int, stop: int) -> NDArray[np.float32]:
+    """The weight (pixels, 28) that each bin between `low` and `high` has at each pixel from `start` to `stop`."""
+    pixels = np.arange(start, stop, dtype=np.float32) + np.float32(0.5)
+    at = (pixels - np.float32(low)) * np.float32(2 * REGION / (high - low)) - np.float32(0.5)
+    hats: NDArray[np.float32] = np.maximum(0, 1 - np.abs(at[:, None] - _BINS))
+    return hats

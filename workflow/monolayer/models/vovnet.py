@@ -43,7 +43,8 @@ LAYOUTS = {
 
 def _norm(channels: int, norm: Norm) -> nn.Module:
     if norm == "frozen":  # statistics and scale stay as they were imported
-        return FrozenBatchNorm2d(channels)
+        frozen: nn.Module = FrozenBatchNorm2d(channels)
+        return frozen
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     return nn.GroupNorm(16, channels)  # 16 divides every width above
@@ -121,9 +122,7 @@ class VoVNet(nn.Module):
         into = third
         stages = []
         for stage, (out, blocks) in enumerate(zip(layout.out, layout.blocks, strict=True)):
-            stages.append(
-                nn.Sequential(*(Block(into if b == 0 else out, layout, stage, norm) for b in range(blocks)))
-            )
+            stages.append(nn.Sequential(*(Block(into if b == 0 else out, layout, stage, norm) for b in range(blocks))))
             into = out
         self.stages = nn.ModuleList(stages)
         self.channels = layout.out[1:]
