@@ -40,8 +40,6 @@ SETTINGS = FitParams(
 class Line:
     """Learn y = 2x + 1 through a network with dropout and batch norm, which carry state and randomness."""
 
-    key = "line"
-
     def __init__(self, pause: float = 0.0, bad: int = -1, scores: list[float] | None = None) -> None:
         self.pause, self.bad, self.scores = pause, bad, list(scores or [])
 
@@ -155,14 +153,6 @@ def test_kill_9_in_an_epoch_costs_nothing_but_time(tmp_path: Path, monkeypatch: 
         process.join()
         assert process.exitcode == 0
     assert (tmp_path / "broken" / "done").read_bytes() == (tmp_path / "unbroken" / "done").read_bytes()
-
-
-def test_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path: Path) -> None:
-    other = SETTINGS.model_copy(update={"learning_rate": 0.02})
-    fit(network(), Line(), SETTINGS, 0, tmp_path / "a.pt")
-    assert saved(fit(network(), Line(), other, 0, tmp_path / "a.pt")) == saved(
-        fit(network(), Line(), other, 0, tmp_path / "b.pt")
-    )
 
 
 def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:

@@ -6,39 +6,32 @@ What is random follows from (seed, epoch, index) alone: neither the number of lo
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from monolayer.coco import InputError, whole_file
 from monolayer.params import FitParams
+from monolayer.progress import track
+
+logger = logging.getLogger(__name__)
 
 CHECK_EVERY = 10  # steps between looks at the losses: each look makes the CPU wait for the GPU
-LINE_EVERY = 60.0  # seconds between lines of a log that is no terminal
 
 
 class Task(Protocol):
-    """What a family trains on. `draw` and `collate` run in loader processes, the rest beside the network.
-
-    key: text of whatever decides the result besides settings and seed (data, targets): a checkpoint that was written
-    under another key is not gone on from.
-    """
-
-    key: str
+    """What a family trains on. `draw` and `collate` run in loader processes, the rest beside the network."""
 
     def __len__(self) -> int:
         """Draws of an epoch."""
@@ -73,19 +66,30 @@ def fit(network: nn.Module, task: Task, settings: FitParams, seed: int, checkpoi
     """Train until the last epoch, or until `patience` epochs brought no better score.
 
     `checkpoint` is written after each epoch; called again with the same arguments, training goes on from there and
-    ends with the weights (on the CPU: the same bytes) of a run that was never interrupted.
+    ends with the weights (on the CPU: the same bytes) of a run that was never interrupted. Its name must follow from
+    the arguments: what it holds is believed.
     """
-    key = hashlib.sha256(f"{settings.model_dump_json()} {seed} {task.key}".encode()).hexdigest()
     training = Training(network.to(training_device()), settings)
-    training.resume(checkpoint, key)
+    if checkpoint.exists():
+        training.load(checkpoint)
+        logger.info("going on after epoch %d of %d", training.epoch, settings.epochs)
     batches = loader(task, settings.batch, seed, _workers(training.device))
-    report = _Report(settings.epochs, len(batches), training.epoch)
+    started, first = time.monotonic(), training.epoch
     while training.epoch < settings.epochs and not training.is_stale():
-        row = training.run_epoch(task, batches, seed, report)
+        row = training.run_epoch(task, batches, seed)
         training.end_epoch(row | task.validate(training.averaged.eval()))
-        training.save(checkpoint, key)
-        report.epoch(training.history[-1], training.best_epoch)
+        training.save(checkpoint)
+        _log_epoch(training, len(batches), (time.monotonic() - started) / (training.epoch - first))
     return Fitted(training.best, training.marked_history(), training.best_epoch)
+
+
+def _log_epoch(training: Training, steps: int, seconds: float) -> None:
+    row, epochs = training.history[-1], training.settings.epochs
+    left = timedelta(seconds=round(seconds * (epochs - training.epoch)))
+    best = ", the best" if training.best_epoch == training.epoch else ""
+    values = f"loss {row['loss']:.4f}, score {row['score']:.4f}{best}"
+    speed = f"{steps / seconds:.2f} steps/s"  # validation included
+    logger.info("epoch %d of %d: %s; %s, %s left", training.epoch, epochs, values, speed, left)
 
 
 # ---- batches -------------------------------------------------------------------------------------
@@ -215,20 +219,20 @@ class Training:
         self.best: dict[str, Tensor] = {}
         self.best_epoch = 0  # counts from 1, as the history does
 
-    def run_epoch(self, task: Task, batches: DataLoader[Any], seed: int, report: _Report) -> dict[str, float]:
+    def run_epoch(self, task: Task, batches: DataLoader[Any], seed: int) -> dict[str, float]:
         """One pass; returns its row of the history: rate at its end and mean losses."""
         torch.manual_seed(int(np.random.SeedSequence([seed, self.epoch]).generate_state(1)[0]))  # dropout and the like
         batches.sampler.epoch = self.epoch  # type: ignore[attr-defined]
         self.network.train()
         losses = _Losses(self.epoch + 1)
-        for names, batch in batches:
+        for names, batch in track(batches, len(batches), f"epoch {self.epoch + 1} of {self.settings.epochs}"):
             for group in self.optimizer.param_groups:
                 factor = rate_factor(self.step, self.settings.epochs * len(batches), self.settings)
                 group["lr"] = self.settings.learning_rate * factor
             losses.add(self.step + 1, names, self._descend(task, batch))
             self.step += 1
             if self.step % CHECK_EVERY == 0:
-                report.step(self.step, losses.mean())
+                losses.mean()
         rate = float(self.optimizer.param_groups[0]["lr"])
         return {"epoch": self.epoch + 1, "step": self.step, "rate": rate} | losses.mean()
 
@@ -270,67 +274,16 @@ class Training:
     def marked_history(self) -> list[dict[str, float]]:
         return [row | {"best": float(row["epoch"] == self.best_epoch)} for row in self.history]
 
-    def save(self, path: Path, key: str) -> None:
+    def save(self, path: Path) -> None:
         kept = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimizer", "scaler")}
         counts = {name: getattr(self, name) for name in ("epoch", "step", "history", "best", "best_epoch")}
         with whole_file(path) as partial:
-            torch.save({"key": key, "kept": kept, "counts": counts}, partial)
+            torch.save({"kept": kept, "counts": counts}, partial)
 
-    def resume(self, path: Path, key: str) -> None:
-        """Go on from a checkpoint of the same key, if there is one."""
-        if not path.exists():
-            return
+    def load(self, path: Path) -> None:
         saved = torch.load(path, map_location=self.device, weights_only=True)
-        if saved["key"] != key:
-            logging.info("%s is of other data or settings; training starts anew", path)
-            return
         for name, state in saved["kept"].items():
             getattr(self, name).load_state_dict(state)
         for name, value in saved["counts"].items():
             setattr(self, name, value)
         self.best = {name: value.cpu() for name, value in self.best.items()}
-        logging.info("going on after epoch %d of %d", self.epoch, self.settings.epochs)
-
-
-# ---- progress ------------------------------------------------------------------------------------
-
-
-class _Report:
-    """A bar within the epoch on a terminal, else a line a minute; a line for each epoch in any case."""
-
-    def __init__(self, epochs: int, steps: int, epochs_done: int) -> None:
-        self.epochs, self.steps = epochs, steps
-        self.first = epochs_done * steps
-        self.start = self.last_line = time.monotonic()
-        self.bar: Progress | None = None
-
-    def step(self, step: int, losses: dict[str, float]) -> None:
-        if sys.stderr.isatty():
-            self._show_bar(step, losses)
-        elif time.monotonic() - self.last_line > LINE_EVERY:
-            self.last_line = time.monotonic()
-            logging.info("step %d of %d: %s", step, self.epochs * self.steps, self._speed(step, losses))
-
-    def epoch(self, row: dict[str, float], best_epoch: int) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-        mark = " (best)" if row["epoch"] == best_epoch else ""
-        text = self._speed(int(row["step"]), {"loss": row["loss"], "score": row["score"]})
-        logging.info("epoch %d of %d: %s%s", row["epoch"], self.epochs, text, mark)
-
-    def _speed(self, step: int, values: dict[str, float]) -> str:
-        seconds = (time.monotonic() - self.start) / max(1, step - self.first)  # a step's, validation included
-        left = time.strftime("%H:%M:%S", time.gmtime(seconds * (self.epochs * self.steps - step)))
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
-        return f"{shown}; {1 / seconds:.2f} steps/s; {left} left"
-
-    def _show_bar(self, step: int, losses: dict[str, float]) -> None:
-        if self.bar is None:
-            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self.bar.add_task("", total=self.steps)
-            self.bar.start()
-        self.bar.update(
-            self.bar.task_ids[0], completed=(step - 1) % self.steps + 1, description=self._speed(step, losses)
-        )
