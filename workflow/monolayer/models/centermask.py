@@ -96,7 +96,7 @@ class CenterMaskTask:
         image = read_image(sample.path)
         view = self._view(image.shape, rng)
         given = seen(image, view)
-        return sample.image["file_name"], (given, cells_seen(sample.annotations, view, (given.shape[0], given.shape[1])))
+        return sample.image["file_name"], (given, cells_seen(sample.annotations, view))
 
     def _view(self, shape: tuple[int, ...], rng: np.random.Generator) -> View:
         height, width = shape
@@ -136,9 +136,9 @@ def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
 def mask_ap50(true: Sequence[Sample], found: Sequence[Instances]) -> float:
     """AP of the masks at IoU 0.5, in [0, 1], over images that share one ranking; 101 recall levels, as COCO's."""
     hits: list[tuple[float, bool]] = []
-    for sample, instances in zip(true, found, strict=True):
+    for sample, pred in zip(true, found, strict=True):
         cells = [cast(Any, a["segmentation"]) for a in sample.annotations]
-        results = sorted(instances.results(0), key=lambda r: -r["mask_score"])
+        results = sorted(pred.results(0), key=lambda r: -r["mask_score"])
         overlap = np.array(rle_codec.iou([r["segmentation"] for r in results], cells, [0] * len(cells)))
         overlap = overlap.reshape(len(results), len(cells))
         for result, row in zip(results, overlap, strict=True):

@@ -109,11 +109,9 @@ class CenterMask(nn.Module):
 
 def instances(found: Found, zoom_xy: tuple[float, float], height: int, width: int) -> Instances:
     """What was found in the zoomed image as instances at native size."""
-    scale = np.asarray([*zoom_xy, *zoom_xy], np.float32)
-    boxes: NDArray[np.float32] = found.boxes.cpu().numpy() / scale
-    pasted = [
-        mask_heads.paste(mask, box, height, width) for mask, box in zip(found.masks.float().cpu().numpy(), boxes, strict=True)
-    ]
+    boxes: NDArray[np.float32] = (found.boxes / found.boxes.new_tensor([*zoom_xy, *zoom_xy])).cpu().numpy()
+    masks: NDArray[np.float32] = found.masks.cpu().numpy()
+    pasted = [mask_heads.paste(mask, box, height, width) for mask, box in zip(masks, boxes, strict=True)]
     scores = found.scores.cpu().numpy()
     return Instances(
         height=height,
@@ -122,5 +120,5 @@ def instances(found: Found, zoom_xy: tuple[float, float], height: int, width: in
         offsets_xy=np.asarray([(x, y) for _, x, y in pasted], np.int32).reshape(-1, 2),
         boxes_xyxy=boxes,
         scores=scores,
-        mask_scores=scores * found.ious.float().clamp(0, 1).cpu().numpy(),
+        mask_scores=scores * found.ious.clamp(0, 1).cpu().numpy(),
     )

@@ -79,6 +79,18 @@ class View:
     transposed: bool
     zoom: float
 
+    @property
+    def native(self) -> tuple[int, int]:
+        """Rows and columns before the zoom."""
+        _, _, width, height = self.window
+        return (width, height) if self.transposed else (height, width)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of what is seen."""
+        rows, columns = (max(1, round(side * self.zoom)) for side in self.native)
+        return rows, columns
+
 
 def whole(height: int, width: int, zoom: float) -> View:
     """All of an image, as it stands."""
@@ -89,20 +101,17 @@ def seen(image: NDArray[np.uint8], view: View) -> Tensor:
     """The image (H, W) as float (h, w) grey values, 0 to 255; shrinking takes means over what falls together."""
     x, y, width, height = view.window
     pixels = np.ascontiguousarray(_arrange(image[y : y + height, x : x + width], view))
-    rows, columns = (max(1, round(side * view.zoom)) for side in pixels.shape)
     given = torch.from_numpy(pixels).float()[None, None]
-    if (rows, columns) != pixels.shape:
-        given = interpolate(given, (rows, columns), mode="bilinear", antialias=True, align_corners=False)
+    if view.shape != view.native:
+        given = interpolate(given, view.shape, mode="bilinear", antialias=True, align_corners=False)
     return given[0, 0]
 
 
-def cells_seen(annotations: Sequence[Annotation], view: View, shape: tuple[int, int]) -> Cells:
-    """The true cells in a view of (h, w) px; cut at the window's edge, those outside of it left out."""
+def cells_seen(annotations: Sequence[Annotation], view: View) -> Cells:
+    """The true cells in a view; cut at the window's edge, those outside of it left out."""
     pieces = [piece for a in annotations if (piece := _cut(*crop_from_rle(a["segmentation"]), view.window))]
     masks, corners = zip(*(_place(*piece, view) for piece in pieces), strict=True) if pieces else ((), ())
-    _, _, width, height = view.window
-    native = (height, width) if view.transposed else (width, height)
-    zoom = torch.tensor([shape[1] / native[0], shape[0] / native[1]])
+    zoom = torch.tensor([view.shape[side] / view.native[side] for side in (1, 0)])
     sizes = torch.tensor([mask.shape[::-1] for mask in masks], dtype=torch.long).reshape(-1, 2)
     lengths = (sizes + 1).prod(1)
     low = torch.tensor(corners, dtype=torch.float32).reshape(-1, 2)
