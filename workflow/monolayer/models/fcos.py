@@ -62,7 +62,7 @@ class Head(nn.Module):
         self.logits = nn.Conv2d(channels, 1, 3, padding=1)
         self.ltrb = nn.Conv2d(channels, 4, 3, padding=1)
         self.centreness = nn.Conv2d(channels, 1, 3, padding=1)
-        self.scales = nn.Parameter(torch.ones(len(STRIDES)))
+        self.scales = nn.ParameterList(torch.ones(1) for _ in STRIDES)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)

@@ -100,7 +100,7 @@ def whole(height: int, width: int, zoom: float) -> View:
 def seen(image: NDArray[np.uint8], view: View) -> Tensor:
     """The image (H, W) as float (h, w) grey values, 0 to 255; shrinking takes means over what falls together."""
     x, y, width, height = view.window
-    pixels = np.ascontiguousarray(_arrange(image[y : y + height, x : x + width], view))
+    pixels = _arrange(image[y : y + height, x : x + width], view).copy()  # torch takes no turned or read-only arrays
     given = torch.from_numpy(pixels).float()[None, None]
     if view.shape != view.native:
         given = interpolate(given, view.shape, mode="bilinear", antialias=True, align_corners=False)
