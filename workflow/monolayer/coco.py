@@ -8,17 +8,21 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
 Mask = NDArray[np.bool_]
+
+CHUNK = 1 << 20  # characters read at a time
+BLANK = re.compile(r"\s*")
 
 
 class InputError(ValueError):
@@ -129,11 +133,43 @@ def write_results(path: Path, results: Iterable[Result]) -> int:
 
 def read_results(path: Path) -> list[Result]:
     """Read COCO results, gzipped or plain."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
+    return list(cast(Iterator[Result], stream(path)))
+
+
+def stream(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSON array, gzipped or plain, one at a time: memory does not grow with the file."""
+    number, text, at, size = 0, "", 0, CHUNK
+    decode, awaited = json.JSONDecoder().raw_decode, "["
     try:
-        with cast(IO[bytes], opener(path, "rb")) as file:
-            return cast(list[Result], json.load(file))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError) as error:
+        with path.open("rb") as probe:
+            packed = probe.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as file:
+            while True:
+                at = cast(re.Match[str], BLANK.match(text, at)).end()
+                if at == len(text):
+                    text, at = file.read(CHUNK), 0
+                    if not text:
+                        raise EOFError(f"it ends after record {number}")
+                elif awaited == "record":
+                    try:
+                        record, at = decode(text, at)
+                    except json.JSONDecodeError:
+                        more = file.read(size)
+                        if not more:
+                            raise
+                        text, at, size = text[at:] + more, 0, 2 * size
+                        continue
+                    number, size, awaited = number + 1, CHUNK, ",]"
+                    yield record
+                elif text[at] == "]" and (awaited == ",]" or (number == 0 and awaited == "first")):
+                    return
+                elif awaited == "first":
+                    awaited = "record"
+                elif text[at] in awaited:
+                    awaited, at = "first" if text[at] == "[" else "record", at + 1
+                else:
+                    raise ValueError(f"{text[at]!r} stands after record {number} where {awaited!r} is expected")
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise InputError(f"{path} is not readable as COCO results ({error}); make it again") from error
 
 

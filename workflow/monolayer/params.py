@@ -164,6 +164,7 @@ class FitParams(Section):
 
     epochs: PositiveInt
     batch: PositiveInt
+    accumulate: PositiveInt
     optimizer: Literal["SGD", "AdamW"]
     learning_rate: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -178,39 +179,24 @@ class FitParams(Section):
     amp: bool
 
 
-class YoloTrain(Section):
-    architecture: Name
-    weights: str
-    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
-    epochs: PositiveInt
-    batch: PositiveInt
-    nominal_batch: PositiveInt
-    optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD"]
-    learning_rate: PositiveFloat
-    final_rate: Annotated[float, Field(gt=0, le=1)]
-    momentum: Fraction
-    weight_decay: NonNegativeFloat
-    warmup_epochs: NonNegativeFloat
-    patience: PositiveInt
-    mosaic: Fraction
-    close_mosaic: NonNegativeInt
-    scale_jitter: Fraction
-    flip_vertical: Fraction
-    mask_ratio: Literal[1, 2, 4]
-    overlap_mask: bool
-    best_by: Literal["precision", "ap"]
-    recall_floor: Fraction
-    max_det: PositiveInt
-    workers: NonNegativeInt
-    amp: bool
-
-
 class YoloPredict(Section):
     imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
     batch: PositiveInt
     score_min: Fraction
     nms_iou: Fraction
     max_det: PositiveInt
+
+
+class YoloTrain(Section):
+    architecture: Name
+    weights: str
+    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
+    scale_jitter: Annotated[float, Field(ge=0, lt=1)]
+    mask_ratio: Literal[1, 2, 4]
+    best_by: Literal["precision", "ap"]
+    recall_floor: Fraction
+    fit: FitParams
+    val_predict: YoloPredict
 
 
 class YoloScale(Section):
@@ -314,12 +300,24 @@ class PredictParams(Section):
 
 class EvaluateParams(Section):
     protocol: Literal["livecell", "coco"]
+    draws: PositiveInt
+    seed: NonNegativeInt
+    resample: Literal["image", "well"]
 
 
-class ReportParams(Section):
+class ReportSettings(Section):
     title: str
     samples_per_line: PositiveInt
     overlays_per_line: PositiveInt
+
+
+class ReportParams(Section):
+    """What `monolayer report` is given: its settings, and what all was made with, as a part of params.yaml."""
+
+    settings: ReportSettings
+    dataset: Name
+    scale: Scale
+    used: dict[str, Any]
 
 
 class Params(Section):
@@ -334,7 +332,7 @@ class Params(Section):
     models: dict[Name, Model]
     runs: dict[Name, Run]
     evaluate: EvaluateParams
-    report: ReportParams
+    report: ReportSettings
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
@@ -371,6 +369,22 @@ class Params(Section):
     def predict_params(self, run: str) -> PredictParams:
         model = self.models[self.runs[run].model]
         return PredictParams(settings=getattr(model, self.scale).predict, cpu_threads=self.cpu_threads)
+
+    @property
+    def report_params(self) -> ReportParams:
+        """`used` is what the selected runs depend on at this scale; given as --configfile, it makes them again."""
+        used = self.model_dump(mode="json")
+        unused = {"quick", "full"} - {self.scale}
+        models = {self.runs[name].model for name in self.selected_runs}
+        used["selected"] = self.selected_runs
+        used["datasets"] = {self.dataset: used["datasets"][self.dataset]}
+        used["runs"] = {name: used["runs"][name] for name in self.selected_runs}
+        used["models"] = {
+            name: {key: value for key, value in model.items() if key not in unused}
+            for name, model in used["models"].items()
+            if name in models
+        }
+        return ReportParams(settings=self.report, dataset=self.dataset, scale=self.scale, used=used)
 
 
 def load(config: Mapping[str, Any]) -> Params:

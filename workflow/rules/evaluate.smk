@@ -5,9 +5,15 @@ rule evaluate:
     input:
         truth="results/{dataset}/splits/test.json",
         results="results/{dataset}/predictions/{run}/test.json.gz",
-        code=modules("evaluate", "metrics", "coco"),
+        val_truth="results/{dataset}/splits/val.json",
+        val_results="results/{dataset}/predictions/{run}/val.json.gz",
+        code=modules(
+            "evaluate", "metrics", "bootstrap", "matching", "kernels", "cells", "coco"
+        ),
     output:
-        "results/{dataset}/metrics/{run}.json",
+        scores="results/{dataset}/metrics/{run}.json",
+        images="results/{dataset}/metrics/{run}.images.csv",
+        draws="results/{dataset}/metrics/{run}.bootstrap.npz",
     log:
         "results/{dataset}/logs/evaluate/{run}.log",
     conda:
@@ -17,7 +23,8 @@ rule evaluate:
         settings=P.evaluate.model_dump_json(),
     shell:
         "monolayer evaluate --truth {input.truth} --results {input.results}"
-        " --params {params.settings:q} --output {output} --log {log}"
+        " --val-truth {input.val_truth} --val-results {input.val_results}"
+        " --params {params.settings:q} --output {output.scores} --threads {threads} --log {log}"
 
 
 rule compare:
