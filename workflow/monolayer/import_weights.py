@@ -76,8 +76,13 @@ def import_weights(
     with torch.device("meta"):
         expected = CenterMask(params.settings.network).state_dict()
     state = convert(given, expected, str(checkpoint), category)
+    whole = "detector.logits.weight" in state
+    for key in PIXELS:
+        if whole and key not in state:  # newer detectron2 saves them no more
+            state[key] = torch.full((3, 1, 1), getattr(params.settings.network, key))
+            logger.info("%s has no %s: it is %g as in the settings", checkpoint, key, state[key][0])
     models.save_weights(output, params, {"all": state})
-    part = "the whole network" if "detector.logits.weight" in state else "the backbone"
+    part = "the whole network" if whole else "the backbone"
     logger.info("%s: %s, %.1f million numbers", output, part, sum(value.numel() for value in state.values()) / 1e6)
 
 
@@ -91,10 +96,8 @@ def convert(
         given = {BACKBONE + key.removeprefix(BACKBONE): value for key, value in given.items()}
     names = {key: official_name(key, expected) for key in expected if whole or key.startswith("backbone.")}
     counted = {key: torch.zeros((), dtype=torch.long) for key in names if key.endswith("num_batches_tracked")}
-    absent = [key for key in PIXELS if whole and key not in given]
-    if absent:
-        logger.info("%s holds no %s: the settings' stay", source, " and ".join(absent))
-    wanted = {name: expected[key] for key, name in names.items() if key not in counted and key not in absent}
+    absent = {*counted, *(key for key in PIXELS if key not in given)}
+    wanted = {name: expected[key] for key, name in names.items() if key not in absent}
     given = {key: _one_class(key, value, source, category) for key, value in given.items()}
     if faults := models.state_faults(wanted, given):
         raise InputError(f"{source} does not fit a network of these settings:\n" + "\n".join(faults))

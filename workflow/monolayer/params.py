@@ -215,7 +215,7 @@ class CenterMaskNetwork(Section):
 
     backbone: Literal["V-19-slim-dw", "V-19-slim", "V-19-dw", "V-19", "V-39", "V-57", "V-99"]
     norm: Literal["frozen", "batch", "group"]
-    channels: Annotated[int, Field(ge=32, multiple_of=32)]
+    channels: Annotated[int, Field(ge=64, multiple_of=32)]  # 32 groups of 1 can't be normalised on a 1x1 map
     convs: PositiveInt
     pixel_mean: NonNegativeFloat
     pixel_std: PositiveFloat
@@ -230,6 +230,13 @@ class DetectionLimits(Section):
     max_det: PositiveInt
 
 
+class CenterMaskPredict(DetectionLimits):
+    zoom: PositiveFloat
+    max_side: PositiveInt
+    batch: PositiveInt
+    amp: bool
+
+
 class CenterMaskTrain(Section):
     network: CenterMaskNetwork
     weights: str
@@ -240,22 +247,15 @@ class CenterMaskTrain(Section):
     proposals: DetectionLimits
     regions: PositiveInt
     nominal_batch: PositiveInt
-    val_images: PositiveInt
-    val_zoom: PositiveFloat
     fit: FitParams
+    val_images: PositiveInt
+    val_predict: CenterMaskPredict
 
     @model_validator(mode="after")
     def _frozen_norms_are_imported(self) -> CenterMaskTrain:
         if self.network.norm == "frozen" and self.weights == "none":
             raise ValueError("network.norm is frozen, which needs imported weights; use batch or group")
         return self
-
-
-class CenterMaskPredict(DetectionLimits):
-    zoom: PositiveFloat
-    max_side: PositiveInt
-    batch: PositiveInt
-    amp: bool
 
 
 class CenterMaskScale(Section):

@@ -113,7 +113,7 @@ def load_state(network: Any, state: dict[str, Any], source: str) -> None:
     faults = state_faults(network.state_dict(), state)
     if faults:
         raise InputError(f"{source} does not fit a network of these settings:\n" + "\n".join(faults))
-    network.load_state_dict(state)
+    network.load_state_dict(state, assign=True)  # also of a network without memory, on the device meta
 
 
 def state_faults(expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

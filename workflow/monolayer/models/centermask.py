@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pycocotools import mask as rle_codec
 from torch import Tensor, nn
 
 from monolayer.coco import InputError
@@ -21,7 +20,8 @@ from monolayer.models import Instances, Trained, load_state
 from monolayer.models.centermask_net import CenterMask, instances
 from monolayer.models.fit import fit
 from monolayer.models.views import Cells, View, cells_seen, seen, whole
-from monolayer.params import CenterMaskPredict, CenterMaskTrain, DetectionLimits
+from monolayer.params import CenterMaskPredict, CenterMaskTrain
+from monolayer.validation import validation_scores
 
 
 def train(
@@ -30,16 +30,16 @@ def train(
     """Train one network; `learning_rate` is for `nominal_batch` images and scaled with the batch (arXiv 1706.02677)."""
     torch.manual_seed(seed)
     network = CenterMask(settings.network)
-    initial = "random"
+    initial = "from scratch"
     if settings.weights != "none":
         initial = start_from(network, Path(settings.weights))
-    rate = settings.fit.learning_rate * settings.fit.batch / settings.nominal_batch
+    rate = settings.fit.learning_rate * settings.fit.batch * settings.fit.accumulate / settings.nominal_batch
     fitted = fit(
         network,
-        CenterMaskTask(train, _spread(val, settings.val_images), settings, initial),
+        CenterMaskTask(train, spread(val, settings.val_images), settings),
         settings.fit.model_copy(update={"learning_rate": rate}),
         seed,
-        workdir / "checkpoint.pt",
+        workdir / f"last-{hashlib.sha256(initial.encode()).hexdigest()[:16]}.pt",  # the file may have changed
     )
     facts = {"parameters": sum(p.numel() for p in network.parameters()), "best_epoch": fitted.best_epoch}
     return Trained(fitted.state, fitted.history, initial, facts)
@@ -50,7 +50,7 @@ def start_from(network: CenterMask, path: Path) -> str:
     try:
         content = path.read_bytes()
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)["networks"]["all"]
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(f"{path} is no weights.pt ({error}); make one with `monolayer import-weights`") from error
     backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
     whole_network = len(backbone) < len(state)
@@ -61,32 +61,31 @@ def start_from(network: CenterMask, path: Path) -> str:
 
 def build(settings: CenterMaskTrain, state: dict[str, Any], device: str) -> CenterMask:
     """The network of these training settings with these weights, in eval."""
-    network = CenterMask(settings.network)
+    with torch.device("meta"):  # no first weights that would be overwritten
+        network = CenterMask(settings.network)
     load_state(network, state, "weights.pt")
     return network.to(device).eval()
 
 
 def predict(network: CenterMask, images: Sequence[NDArray[np.uint8]], settings: CenterMaskPredict) -> list[Instances]:
     """The cells of each uint8 (H, W) image; one at a time, so that no image's cells depend on the others'."""
-    return [_find(network, image, settings.zoom, settings.max_side, settings) for image in images]
+    return [_predict(network, image, settings) for image in images]
 
 
-def _find(
-    network: CenterMask, image: NDArray[np.uint8], zoom: float, max_side: int, limits: DetectionLimits
-) -> Instances:
+def _predict(network: CenterMask, image: NDArray[np.uint8], settings: CenterMaskPredict) -> Instances:
     height, width = image.shape
-    given = seen(image, whole(height, width, min(zoom, max_side / max(height, width))))
-    found = network.find([given.to(network.pixel_mean.device)], limits)[0]
+    device = network.pixel_mean.device
+    given = seen(image, whole(height, width, min(settings.zoom, settings.max_side / max(height, width))))
+    with torch.autocast(device.type, torch.float16, enabled=settings.amp and device.type == "cuda"):
+        found = network.find([given.to(device)], settings)[0]
     return instances(found, (given.shape[1] / width, given.shape[0] / height), height, width)
 
 
 class CenterMaskTask:
-    """Draws of the training images, the network's losses on them, and mask AP50 on some validation images."""
+    """Draws of the training images, the network's losses on them, and mask AP on some validation images."""
 
-    def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: CenterMaskTrain, initial: str) -> None:
+    def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: CenterMaskTrain) -> None:
         self.train, self.val, self.settings = train, val, settings
-        names = [sample.image["file_name"] for sample in (*train, *val)]
-        self.key = f"{settings.model_dump_json()} {initial} {names}"
 
     def __len__(self) -> int:
         return len(self.train)
@@ -118,38 +117,12 @@ class CenterMaskTask:
         return network.losses(images, cells, self.settings.proposals, self.settings.regions)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        assert isinstance(network, CenterMask)
-        settings = self.settings
-        found = [
-            _find(network, read_image(sample.path), settings.val_zoom, settings.max_side, settings.proposals)
-            for sample in self.val
-        ]
-        return {"score": mask_ap50(self.val, found)}
+        settings = self.settings.val_predict
+        scores = validation_scores(self.val, lambda images: predict(cast(CenterMask, network), images, settings), 1)
+        return scores | {"score": scores["val_mask_ap"]}
 
 
-def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     """At most `count` of them, evenly over their order (and so over cell lines)."""
     every = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
     return [samples[i] for i in every]
-
-
-def mask_ap50(true: Sequence[Sample], found: Sequence[Instances]) -> float:
-    """AP of the masks at IoU 0.5, in [0, 1], over images that share one ranking; 101 recall levels, as COCO's."""
-    hits: list[tuple[float, bool]] = []
-    for sample, pred in zip(true, found, strict=True):
-        cells = [cast(Any, a["segmentation"]) for a in sample.annotations]
-        results = sorted(pred.results(0), key=lambda r: -r["mask_score"])
-        overlap = np.array(rle_codec.iou([r["segmentation"] for r in results], cells, [0] * len(cells)))
-        overlap = overlap.reshape(len(results), len(cells))
-        for result, row in zip(results, overlap, strict=True):
-            best = int(row.argmax()) if cells else -1
-            hit = best >= 0 and row[best] >= 0.5
-            if hit:
-                overlap[:, best] = 0
-            hits.append((result["mask_score"], bool(hit)))
-    hits.sort(key=lambda pair: -pair[0])
-    count = sum(len(sample.annotations) for sample in true)
-    tp = np.cumsum([hit for _, hit in hits])
-    precision = np.maximum.accumulate((tp / np.arange(1, len(tp) + 1))[::-1])[::-1]
-    at = np.searchsorted(tp / max(count, 1), np.linspace(0, 1, 101))
-    return float(np.append(precision, 0)[at].mean())

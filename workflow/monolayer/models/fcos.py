@@ -6,6 +6,7 @@ levels have a learnt scale, GIoU is weighted by centreness, and the score thresh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -67,7 +68,7 @@ class Head(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        nn.init.constant_(self.logits.bias, float(torch.logit(torch.tensor(PRIOR))))  # type: ignore[arg-type]
+        nn.init.constant_(self.logits.bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
 
     def forward(self, levels: Sequence[Tensor]) -> Maps:
         logits, ltrb, centreness = [], [], []
