@@ -18,10 +18,30 @@ COLUMNS = {
     "pixel_f1": "pixel F1",
 }
 
-DEFINED = (
-    "mask_ap mask_ap50 box_ap ap_size ar afnr f1_50 f1 precision recall pixel_f1 pixel_f1_images mean_accuracy "
-    "count_bias count_mae count_r2 low_high difference missed merged split loose"
-).split()
+DEFINED = [
+    "mask_ap",
+    "mask_ap50",
+    "box_ap",
+    "ap_size",
+    "ar",
+    "afnr",
+    "f1_50",
+    "f1",
+    "precision",
+    "recall",
+    "pixel_f1",
+    "pixel_f1_images",
+    "mean_accuracy",
+    "count_bias",
+    "count_mae",
+    "count_r2",
+    "low_high",
+    "difference",
+    "missed",
+    "merged",
+    "split",
+    "loose",
+]
 
 
 def definitions() -> str:
