@@ -289,7 +289,9 @@ class UnetTrain(Section):
     @model_validator(mode="after")
     def _halves(self) -> UnetTrain:
         if self.patch % 2 ** (self.levels - 1):
-            raise ValueError(f"patch must be a multiple of {2 ** (self.levels - 1)} for {self.levels} levels")
+            raise ValueError(
+                f"patch ({self.patch}) must be a multiple of {2 ** (self.levels - 1)} for {self.levels} levels"
+            )
         return self
 
 

@@ -83,7 +83,7 @@ def outline(rle: Rle, tolerance: float) -> str:
     return "".join(parts)
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def corners_of(points: NDArray[np.float64], tolerance: float) -> NDArray[np.bool_]:
     """Which points of a line (N, 2) to keep, so that the others lie within `tolerance` of what is left.
 

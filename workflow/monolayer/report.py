@@ -28,7 +28,7 @@ CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the ta
 
 
 def report(results: Path, runs: list[str], params: ReportParams, output: Path) -> None:
-    """Write the page of these runs of `results` and, beside it, its first picture; the same files give the same bytes."""
+    """Write the page of these runs and, beside it, its first picture; the same files give the same bytes."""
     study, album = Study(results, runs, params), Album(results / "data" / "images")
     picture = _environment().get_template("overview.svg").render(album=album, picture=overview(study, album)["median"])
     for path, text in ((output.with_name("overview.svg"), picture), (output, render(study, album))):

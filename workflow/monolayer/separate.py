@@ -28,18 +28,21 @@ class Thresholds(NamedTuple):
 
 def separate(maps: Float, thresholds: Thresholds) -> Labels:
     """Label image int32 (H, W) of maps (1, H, W), foreground alone, or (2, H, W), foreground and distance."""
-    foreground = maps[0] > thresholds.foreground
+    foreground, core, area = maps[0] > thresholds.foreground, thresholds.core, thresholds.area
     if len(maps) == 1:
-        labels, count = ndimage.label(foreground)
-    else:
-        cores, count = ndimage.label(foreground & (maps[1] > thresholds.core))
-        depth = np.rint(255 * maps[1]).astype(np.uint8)
-        labels = flood(255 - depth, cores.astype(np.int32, copy=False), foreground)
-    large = np.bincount(labels.ravel(), minlength=count + 1) >= max(1, thresholds.area)
+        return keep_large(ndimage.label(foreground)[0], area)
+    # of a disk, the share (1 - core)² lies deeper than `core`: a smaller core is noise
+    cores = keep_large(ndimage.label(foreground & (maps[1] > core))[0], area * (1 - core) ** 2)
+    depth = np.rint(255 * maps[1]).astype(np.uint8)
+    return keep_large(flood(255 - depth, cores, foreground), area)
+
+
+def keep_large(labels: Labels, area: float) -> Labels:
+    """The labels of at least `area` px², numbered without gaps."""
+    large = np.bincount(labels.ravel()) >= area
     large[0] = False
-    numbers: Labels = np.cumsum(large, dtype=np.int32) * large
-    separated: Labels = numbers[labels]
-    return separated
+    numbers: Labels = (np.cumsum(large) * large).astype(np.int32)
+    return numbers[labels]
 
 
 @compiled

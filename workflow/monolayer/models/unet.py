@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monolayer.coco import label_image
-from monolayer.dataset import Sample, read_image
+from monolayer.dataset import Sample, TrueCells, read_image
 from monolayer.models import Instances, Trained
 from monolayer.models.fit import fit
 from monolayer.params import UnetPredict, UnetTrain
@@ -126,7 +126,7 @@ class CellTask:
     def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain) -> None:
         self.settings = settings
         self.contrast = contrast([read_image(sample.path) for sample in evenly(train, CONTRAST_IMAGES)])
-        self.patches = Patches(train, settings, self.contrast)
+        self.patches = Patches(TrueCells(train), settings, self.contrast)
         self.val = evenly(val, settings.val_images)
         self.distance = settings.target == "foreground+distance"
         areas = [annotation["area"] for sample in train for annotation in sample.annotations]
