@@ -65,12 +65,13 @@ def precision(matches: Matches, area: int, chosen: Ints) -> Floats:
 
 def mean_precision(matches: Matches, area: int, chosen: Ints, weights: Ints, threads: int) -> Floats:
     """The mean over recalls (B, T) of that precision, for weights (B, I) of the chosen images: AP at each IoU."""
-    parts = [slice(*span) for span in spans(len(weights), most=-(-len(weights) // SIDE_BY_SIDE))]
+    distinct, which = np.unique(weights, axis=0, return_inverse=True)  # draws of few images repeat
+    parts = [slice(*span) for span in spans(len(distinct), most=-(-len(distinct) // SIDE_BY_SIDE))]
 
     def means(curves: Callable[[Ints], Floats]) -> Floats:
-        return np.concatenate(in_threads(lambda part: curves(weights[part]).mean(axis=2), parts, threads))
+        return np.concatenate(in_threads(lambda part: curves(distinct[part]).mean(axis=2), parts, threads))
 
-    return _over_categories(matches, area, chosen, means)
+    return _over_categories(matches, area, chosen, means)[which]
 
 
 def _over_categories(matches: Matches, area: int, chosen: Ints, work: Callable[[Any], Floats]) -> Floats:
@@ -84,6 +85,7 @@ def _over_categories(matches: Matches, area: int, chosen: Ints, work: Callable[[
         ranked = ranking.events_of(matches.state[area], matches.by_score[here], image[here])
 
         def curves(weights: Ints, ranked: ranking.Events = ranked, positives: Ints = positives) -> Floats:
+            weights = np.ascontiguousarray(weights)
             return np.asarray(ranking.interpolated_precision(ranked, positives, weights, len(IOUS), RECALLS))
 
         found.append(work(curves))

@@ -101,7 +101,7 @@ def interpolated_precision(events: Events, positives: Ints, weights: Ints, thres
     curves = np.zeros((len(weights), thresholds, len(recalls)))
     need, empty = np.empty((len(weights), len(recalls))), np.empty(len(weights), np.bool_)
     for lane in range(len(weights)):
-        total = 0
+        total = np.int64(0)
         for image in range(len(positives)):
             total += positives[image] * weights[lane, image]
         for point in range(len(recalls)):
