@@ -34,7 +34,8 @@ def disk(x: float, y: float, r: float) -> coco.Rle:
 
 def make_truth(images: int = 6) -> Record:
     """Images of lines A and B by turns, in wells 1 and 2, each with a grid of 4 to 6 disks."""
-    frames, annotations = [], []
+    frames: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for i in range(images):
         line = "AB"[i % 2]
         frames.append({"id": 10 + i, "file_name": f"{line}_{i}.png", "height": HEIGHT, "width": WIDTH})

@@ -37,7 +37,7 @@ def ellipse(cell: np.ndarray[Any, Any]) -> coco.Rle:
     return coco.rle_from_crop(((u - x) / a) ** 2 + ((v - y) / b) ** 2 <= 1, x0, y0, HEIGHT, WIDTH)
 
 
-def draw(count: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+def draw(count: int, rng: np.random.Generator) -> Any:
     """Cells (count, 4): x, y and semi-axes, crowded as in a confluent culture."""
     return np.c_[rng.uniform(8, WIDTH - 8, count), rng.uniform(8, HEIGHT - 8, count), rng.uniform(5, 14, (count, 2))]
 
@@ -50,7 +50,7 @@ def write_set(folder: Path, images: int, true: int, pred: int) -> tuple[Path, Pa
         for i in range(images)
     ]
     cultures = [draw(true, rng) for _ in range(images)]
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image, culture in enumerate(cultures, start=1):
         for rle in map(ellipse, culture):
             area, box = float(coco.area(rle)), coco.box_xywh(rle)

@@ -167,5 +167,5 @@ def count_errors(true: Cells, pred: Cells, kinds: tuple[NDArray[np.int8], NDArra
     """Errors (kind, lost or wrong, I) of each image."""
     found = np.zeros((len(KINDS), 2, images), np.int64)
     for side, (cells, kind) in enumerate(zip((true, pred), kinds, strict=True)):
-        np.add.at(found, (kind[kind >= 0], side, cells.image[kind >= 0]), 1)
+        np.add.at(found[:, side], (kind[kind >= 0], cells.image[kind >= 0]), 1)
     return found
