@@ -63,9 +63,6 @@ class Page(HTMLParser):
     def all(self, tag: str) -> Iterator[dict[str, str | None]]:
         return (attributes for name, attributes in self.elements if name == tag)
 
-    def of_class(self, name: str) -> list[dict[str, str | None]]:
-        return [a for _, a in self.elements if name in (a.get("class") or "").split()]
-
 
 def params(samples: int = 2, overlays: int = 3) -> ReportParams:
     settings = ReportSettings(title="monolayer", samples_per_line=samples, overlays_per_line=overlays)
@@ -124,7 +121,8 @@ def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[
     """A results folder of these runs, as the pipeline leaves it."""
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "images").symlink_to(culture.images)
-    (folder / "splits").symlink_to(culture.splits)
+    shutil.copytree(culture.splits, folder / "splits")
+    coco.write_json(folder / "splits" / "test.json", culture.truth)  # all 12 images: ranks need more than one of a line
     coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING]})
     for seed, run in enumerate(runs):
         write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
@@ -212,7 +210,7 @@ def test_images_of_any_size_keep_their_shape(tmp_path: Path) -> None:
     culture = make_culture(tmp_path / "culture")
     truth = json.loads((culture.splits / "train.json").read_text())
     frame = truth["images"][0]
-    frame["width"], frame["height"] = 3000, 40
+    frame |= {"id": 99, "file_name": "wide.png", "width": 3000, "height": 40}
     truth["annotations"] = []
     (culture.splits / "train.json").write_text(json.dumps(truth))
     PillowImage.fromarray(np.zeros((40, 3000), np.uint8)).save(culture.images / frame["file_name"])
@@ -229,22 +227,22 @@ def test_images_of_any_size_keep_their_shape(tmp_path: Path) -> None:
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     culture = make_culture(tmp_path / "culture")
-    evil = "</svg><script>alert(1)</script> & \"'$x$.png"
-    for split in ("train", "val", "test"):
-        path = culture.splits / f"{split}.json"
-        truth = json.loads(path.read_text())
-        for image in truth["images"]:
-            image["cell_line"] += "<b>$y$"
-        truth["images"][0]["file_name"] = evil.replace("/", "_")
-        path.write_text(json.dumps(truth))
-        image = culture.images / evil.replace("/", "_")
-        image.write_bytes(next(culture.images.glob("*.png")).read_bytes())
-    run = "<script>alert(2)</script>"
-    folder = write_study(tmp_path / "study", culture, [run.replace("/", "_")])
-    report(folder, [run.replace("/", "_")], params(), folder / "report.html")
+    for image in culture.truth["images"]:
+        evil = f"<_svg><script>alert({image['id']})<_script> & \"'$x$.png"
+        (culture.images / image["file_name"]).rename(culture.images / evil)
+        image["file_name"] = evil
+        image["cell_line"] += "<b>$y$"
+    for split in ("train", "val"):
+        coco.write_json(culture.splits / f"{split}.json", culture.truth)
+    run = "<script>alert(0)<_script>"
+    folder = write_study(tmp_path / "study", culture, [run])
+    report(folder, [run], params(), folder / "report.html")
     page = Page((folder / "report.html").read_text())
     assert len(list(page.all("script"))) == 1
-    assert not [a for a in page.all("b") if not a] or "round<b>$y$" in "".join(page.text)
+    text = "".join(page.text)
+    assert run in text
+    assert "round<b>$y$" in text
+    assert "<_svg><script>alert(1)<_script> & \"'$x$.png" in text
 
 
 def test_a_run_that_found_nothing_has_its_pictures(tmp_path: Path, culture: Culture) -> None:
@@ -256,14 +254,22 @@ def test_a_run_that_found_nothing_has_its_pictures(tmp_path: Path, culture: Cult
 
 @pytest.mark.parametrize(
     "path",
-    ["metrics.csv", "metrics/yolo.images.csv", "models/unet/run.json", "models/unet/history.csv", "data/audit.json"],
+    [
+        "metrics.csv",
+        "pairs.csv",
+        "metrics/yolo.images.csv",
+        "metrics/unet.curves.csv",
+        "models/unet/run.json",
+        "models/unet/history.csv",
+        "data/audit.json",
+    ],
 )
-def test_a_missing_file_is_named(path: str, tmp_path: Path, culture: Culture) -> None:
-    folder = write_study(tmp_path / "study", culture, RUNS)
-    (folder / path).unlink()
+def test_a_missing_file_is_named(path: str, folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "study", symlinks=True)
+    (copy / path).unlink()
     with pytest.raises(coco.InputError, match=re.escape(path)):
-        report(folder, RUNS, params(), folder / "report.html")
-    assert not (folder / "report.html").exists()
+        report(copy, RUNS, params(), copy / "page.html")
+    assert not (copy / "page.html").exists()
 
 
 def test_an_outline_follows_the_pixels_edges() -> None:
@@ -289,32 +295,51 @@ def test_spread(length: int, count: int, ranks: list[int]) -> None:
     assert spread(length, count) == ranks
 
 
-def test_every_score_has_its_definition(folder: Path) -> None:
-    columns = pd.read_csv(folder / "metrics.csv").columns
-    plain = {c for c in columns if not c.endswith(("_low", "_high"))}
-    about = {"run", "cell_line", "images", "cells", "protocol", "score_threshold", "threshold_from"}
-    assert plain - about <= {column["column"] for column in tables.definitions()}
+def test_every_score_has_its_column_and_definition(folder: Path, page: Page) -> None:
+    names = pd.read_csv(folder / "metrics.csv").columns
+    scores = {name for name in names if not name.endswith(("_low", "_high"))} - set(tables.NO_SCORES)
+    columns = tables.columns(names)
+    assert {column.name for column in columns} == scores
+    assert {f"def-{column.about}" for column in columns} <= {a.get("id") for a in page.all("div")}
 
 
 def test_the_best_of_a_column_is_marked_where_there_is_a_choice() -> None:
     table = pd.DataFrame({"run": ["a", "b", "c"], "mask_ap": [0.5, 0.50004, 0.4], "afnr": [0.2, 0.1, np.nan]})
-    columns = [{"column": "mask_ap", "better": "higher"}, {"column": "afnr", "better": "lower"}]
-    marks = [[cell.best for cell in row["cells"]] for row in tables.rows(table, columns)]
+    columns = tables.columns(["mask_ap", "afnr"])
+    marks = [[cell.best for cell in row["cells"]] for row in tables.rows(table, columns, tables.NO_PAIRS)]
     assert marks == [[True, False], [True, True], [False, False]]
-    assert not any(cell.best for row in tables.rows(table.head(1), columns) for cell in row["cells"])
+    assert not any(cell.best for row in tables.rows(table.head(1), columns, tables.NO_PAIRS) for cell in row["cells"])
+
+
+def test_a_run_without_real_difference_from_the_best_is_tied() -> None:
+    table = pd.DataFrame({"run": ["a", "b", "c"], "mask_ap": [0.5, 0.3, 0.4]})
+    pairs = pd.DataFrame({"run_a": ["a", "a", "b"], "run_b": ["b", "c", "c"], "real": ["true", "false", "false"]})
+    rows = tables.rows(table, tables.columns(["mask_ap"]), pairs.assign(metric="mask_ap"))
+    assert [row["cells"][0].tied for row in rows] == [False, False, True]
+
+
+def test_differences_of_two_runs_are_turned_round() -> None:
+    pairs = pd.DataFrame({"run_a": ["a"], "run_b": ["b"], "cell_line": ["all"], "metric": ["mask_ap"]})
+    pairs = pairs.assign(difference=0.2, low=0.1, high=0.4, real="true")
+    found = tables.differences(pairs, ["a", "b", "c"], "mask_ap")
+    assert found["a"] == [None, tables.Difference(0.2, 0.1, 0.4, True), None]
+    assert found["b"] == [tables.Difference(-0.2, -0.4, -0.1, True), None, None]
 
 
 def test_reference_rows_keep_to_what_the_documents_say() -> None:
-    columns: list[dict[str, Any]] = [
-        {"column": "pixel_f1", "better": "higher"},
-        {"column": "f1_50", "better": "higher"},
-    ]
     references = tables.references(["all", "shsy5y"])
-    rows = tables.reference_rows(references, "shsy5y", columns)
+    rows = tables.reference_rows(references, "shsy5y", tables.columns(["pixel_f1", "f1_50"]))
     ensemble = next(row for row in rows if row["run"] == "Deep U-Net Ensemble (EL)")
     assert ensemble["cells"][0].value == 0.6104
     assert np.isnan(ensemble["cells"][1].value)
-    assert tables.reference_rows(references, "HeLa", columns) == []
+    assert tables.reference_rows(references, "HeLa", tables.columns(["pixel_f1"])) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(12.34, "12.3 s"), (75.5, "1 min 16 s"), (3599.9, "1 h 00 min"), (7320, "2 h 02 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert tables.duration(seconds) == text
 
 
 def test_captions_of_the_workflows_own_report_exist() -> None:

@@ -59,7 +59,11 @@ def _evaluate(args: argparse.Namespace) -> None:
     val = (args.val_truth, args.val_results) if args.val_truth else None
     by_hand = {"protocol": args.protocol, "draws": args.draws, "seed": args.seed, "resample": args.resample}
     params = EvaluateParams.model_validate_json(args.params) if args.params else EvaluateParams.model_validate(by_hand)
-    evaluate.evaluate((args.truth, args.results), val, params, args.output, args.threads)
+    scores = evaluate.evaluate((args.truth, args.results), val, params, args.output, args.threads)
+    if args.protocol:
+        from monolayer import definitions, matching
+
+        definitions.show(scores, str(matching.PROTOCOLS[args.protocol]))
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -158,9 +162,15 @@ def _parser() -> argparse.ArgumentParser:
         "Compare results of any tool with truth, per cell line and over all, with their uncertainty.",
         truth="COCO truth",
         results="COCO results (.json, .json.gz), or a folder with a label image (TIFF, PNG) for each image",
+        output="scores to write, JSON; the tables are written beside it",
     )
     _add_evaluate_options(evaluate)
-    compare = verb("compare", _compare, "Put the scores of several runs into one table.", output="table to write, CSV")
+    compare = verb(
+        "compare",
+        _compare,
+        "Put the scores of several runs into one table, and say which differences between them are real.",
+        output="table to write, CSV; pairs.csv is written beside it",
+    )
     compare.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
     report = verb(
         "report",
@@ -194,7 +204,6 @@ def _parser() -> argparse.ArgumentParser:
 def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--val-truth", type=Path, metavar="PATH", help="COCO truth that the score threshold is chosen on")
     sub.add_argument("--val-results", type=Path, metavar="PATH", help="results for it; without, test itself is used")
-    sub.add_argument("--output", type=Path, metavar="PATH", help="scores to write, JSON; tables are written beside it")
     sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="change nothing but the time")
     how = sub.add_mutually_exclusive_group(required=True)
     how.add_argument("--params", metavar="JSON", help=PARAMS_HELP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -14,12 +15,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from monolayer.breakdown import KINDS
+from monolayer.tables import Column, short
 
 # Colours that stand for variables of the style sheet, so that a chart follows the page into the dark.
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 SERIES = tuple(f"#0101{n:02x}" for n in range(11, 19))
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule"} | {c: f"--series-{n}" for n, c in enumerate(SERIES, 1)}
+BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}  # of a legend: right of its panel
+STRATIFIED = {"mask_ap": "Mask AP", "f1_50": "Instance F1"}
+CURVES = {  # of metrics/{run}.curves.csv: title and what runs along x
+    "precision_by_recall_50": ("Precision at IoU .50", "recall"),
+    "precision_by_recall_75": ("Precision at IoU .75", "recall"),
+    "f1_by_iou": ("Instance F1", "IoU threshold"),
+    "f1_by_score": ("Instance F1 at IoU .50", "score threshold"),
+}
 COLUMNS = 4  # panels in a row
 ZOOM = 1.15  # of a chart where the page has room: 9 pt of the figure read as 10 pt
 Size = tuple[float, float]
@@ -126,7 +138,7 @@ def training(name: str, run: str, history: pd.DataFrame) -> str:
                 ax.legend(handles=lines[0])
         if len(networks) > 1:
             keys = [Line2D([], [], color=colour(n), label=key) for n, key in enumerate(networks)]
-            axes[-1].legend(handles=keys, title="network", loc="upper left", bbox_to_anchor=(1, 1))
+            axes[-1].legend(handles=keys, title="network", **BESIDE)
 
     return chart(name, f"Training of {run}: {', '.join(groups)} against the epoch", draw, len(groups), (2.9, 2.1))
 
@@ -186,27 +198,98 @@ def distributions(
     return chart(name, f"Histograms of {label}, by cell line and split", draw, len(values), (2.1, 1.9))
 
 
-def by_line(name: str, table: pd.DataFrame, columns: Mapping[str, str]) -> str:
+def by_line(name: str, table: pd.DataFrame, columns: Sequence[Column]) -> str:
     """Scores of each run, a row for each cell line and a panel for each column, with 95 % intervals."""
     runs, lines = list(dict.fromkeys(table["run"])), list(dict.fromkeys(table["cell_line"]))
     step = 0.7 / len(runs)
 
     def draw(axes: list[Axes]) -> None:
-        for ax, (column, heading) in zip(axes, columns.items(), strict=True):
+        for ax, column in zip(axes, columns, strict=True):
             for n, run in enumerate(runs):
                 rows = table[table["run"] == run]
                 heights = [lines.index(line) + step * (n - (len(runs) - 1) / 2) for line in rows["cell_line"]]
-                if f"{column}_low" in table:
-                    ax.hlines(heights, rows[f"{column}_low"], rows[f"{column}_high"], colour(n), linewidth=1.3)
-                ax.plot(rows[column], heights, MARKERS[n % len(MARKERS)], markersize=4.5, label=run, color=colour(n))
-            ax.set_title(heading)
+                ax.hlines(heights, rows[f"{column.name}_low"], rows[f"{column.name}_high"], colour(n), linewidth=1.3)
+                ax.plot(
+                    rows[column.name], heights, MARKERS[n % len(MARKERS)], markersize=4.5, label=run, color=colour(n)
+                )
+            ax.set_title(column.heading)
             ax.set_xlim(0, 1)
             ax.set_ylim(len(lines) - 0.5, -0.5)
             ax.grid(axis="y", visible=False)
             ax.grid(axis="x", visible=True)
             ax.set_yticks(range(len(lines)), lines if ax is axes[0] else [""] * len(lines), color=INK)
-        axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+        axes[-1].legend(**BESIDE)
 
     height = 0.8 + len(lines) * max(0.28, 0.11 * len(runs))
-    alt = f"{', '.join(columns.values())} of each run by cell line, with 95 % intervals"
+    alt = f"{', '.join(column.heading for column in columns)} of each run by cell line, with 95 % intervals"
     return chart(name, alt, draw, len(columns), (2.7, height))
+
+
+def curves(name: str, by_run: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> str:
+    """Precision against recall, F1 against IoU and score thresholds: a line for each run, a dot at its threshold."""
+
+    def draw(axes: list[Axes]) -> None:
+        for ax, (curve, (title, along)) in zip(axes, CURVES.items(), strict=True):
+            for n, (run, rows) in enumerate(by_run.items()):
+                points = rows[rows["curve"] == curve]
+                ax.plot(points["x"], points["y"], label=run, color=colour(n))
+                if curve == "f1_by_score":
+                    at = np.interp(thresholds[run], points["x"], points["y"])
+                    ax.plot([thresholds[run]], [at], "o", markersize=4.5, color=colour(n))
+            ax.set_title(title)
+            ax.set_xlabel(along)
+            ax.set_ylim(0, 1.02)
+        axes[-1].legend(**BESIDE)
+
+    return chart(name, "Precision by recall, F1 by IoU and by score threshold, of each run", draw, 4, (2.3, 2.1))
+
+
+def strata(name: str, by_run: Mapping[str, pd.DataFrame]) -> str:
+    """Scores by quartile of image density and of cell size: a line for each run."""
+    panels = [(stratum, column) for stratum in ("density", "size") for column in STRATIFIED]
+    units = {"density": "cells per megapixel", "size": "area of a cell, px²"}
+
+    def draw(axes: list[Axes]) -> None:
+        for ax, (stratum, column) in zip(axes, panels, strict=True):
+            for n, (run, rows) in enumerate(by_run.items()):
+                bins = rows[rows["stratum"] == stratum]
+                ax.plot(
+                    bins["bin"], bins[column], f"{MARKERS[n % len(MARKERS)]}-", markersize=4, label=run, color=colour(n)
+                )
+            ends = zip(bins["low"].astype(float), bins["high"].astype(float), strict=True)
+            labels = [f">{short(low)}" if math.isnan(high) else f"≤{short(high)}" for low, high in ends]
+            ax.set_xticks(bins["bin"].astype(int).tolist(), labels, fontsize=8)
+            ax.set_title(f"{STRATIFIED[column]} by {stratum}")
+            ax.set_xlabel(units[stratum])
+            ax.set_xlim(0.6, 4.4)
+            ax.set_ylim(0, 1)
+        axes[-1].legend(**BESIDE)
+
+    return chart(
+        name, "Mask AP and F1 of each run by density of the image and by size of the cell", draw, 4, (2.3, 2.1)
+    )
+
+
+def errors(name: str, by_run: Mapping[str, pd.DataFrame]) -> str:
+    """Shares of true cells lost and of predictions wrong, by kind of error: a bar for each run."""
+    panels = {"lost_share": "True cells lost", "wrong_share": "Predictions wrong"}
+    runs = list(by_run)
+
+    def draw(axes: list[Axes]) -> None:
+        for ax, (column, title) in zip(axes, panels.items(), strict=True):
+            start = np.zeros(len(runs))
+            for n, kind in enumerate(KINDS):
+                share = np.array([float(rows.loc[rows["kind"] == kind, column].iloc[0]) for rows in by_run.values()])
+                ax.barh(runs, np.nan_to_num(share), left=start, height=0.6, color=colour(n), label=kind)
+                start += np.nan_to_num(share)
+            ax.set_title(title)
+            ax.set_xlim(0, max(0.05, start.max() * 1.05))
+            ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            ax.grid(axis="y", visible=False)
+            ax.grid(axis="x", visible=True)
+            ax.invert_yaxis()
+            ax.tick_params(axis="y", labelcolor=INK, labelleft=ax is axes[0])
+        axes[-1].legend(**BESIDE)
+
+    alt = "Shares of true cells lost and of predictions wrong by kind of error, of each run"
+    return chart(name, alt, draw, 2, (3.6, 0.9 + 0.25 * len(runs)))

@@ -6,10 +6,12 @@ No default values live here: every number that can change a result is written in
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,6 +27,7 @@ from pydantic_core import PydanticCustomError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # becomes part of a path
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^?#]+$")]
 Scale = Literal["quick", "full"]
 
 
@@ -72,9 +75,39 @@ class Percentiles(Section):
         return self
 
 
+def _finds(group: str, others: bool) -> Callable[[str], str]:
+    """A check of `regex:<pattern>`: it compiles and has the group; other texts pass only if `others`."""
+
+    def check(rule: str) -> str:
+        if not rule.startswith("regex:"):
+            if others and rule.strip():
+                return rule
+            raise ValueError(f"must be regex:<pattern over file names with a group {group}>")
+        try:
+            groups = re.compile(rule.removeprefix("regex:")).groupindex
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        if group not in groups:
+            raise ValueError(f"has no group {group}; write (?P<{group}>...) around what names the {group}")
+        return rule
+
+    return check
+
+
+LineRule = Annotated[str, AfterValidator(_finds("line", others=True))]
+WellRule = Annotated[str, AfterValidator(_finds("well", others=False))]
+LivecellFile = Literal[
+    "images.zip",
+    "annotations/LIVECell/livecell_coco_train.json",
+    "annotations/LIVECell/livecell_coco_val.json",
+    "annotations/LIVECell/livecell_coco_test.json",
+]
+
+
 class DemoSeries(Section):
     """One time-lapse of the demo package, cut into fields (regions) that become groups of the split."""
 
+    name: Name
     cell_line: Name
     images: str
     labels: str
@@ -84,14 +117,15 @@ class DemoSeries(Section):
     window: tuple[PositiveInt, PositiveInt] | None
     grid: tuple[PositiveInt, PositiveInt]
     gap: NonNegativeInt
+    min_area: NonNegativeInt
+    min_cells: NonNegativeInt
 
 
 class DemoSource(Section):
     source: Literal["demo"]
-    requirement: str
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+$")]
     sha256: Sha256
-    min_area: NonNegativeInt
-    series: list[DemoSeries]
+    series: Annotated[list[DemoSeries], Field(min_length=1)]
 
 
 class Pin(Section):
@@ -103,21 +137,21 @@ class Pin(Section):
 
 class LivecellSource(Section):
     source: Literal["livecell"]
-    url: str
+    url: Url
     mirror: str | None
     dedup: Literal["keep", "drop", "merge"]
     max_images: PositiveInt | None
-    pins: dict[str, Pin]
+    pins: Annotated[dict[LivecellFile, Pin], Field(min_length=4)]
 
 
 class RoboflowSource(Section):
     source: Literal["roboflow"]
     zip: str | None
-    url: str
-    workspace: str
-    project: str
+    url: Url
+    workspace: Name
+    project: Name
     version: PositiveInt
-    cell_line: str
+    cell_line: LineRule
     sha256: Sha256 | None
 
 
@@ -127,8 +161,8 @@ class CocoSource(Section):
     source: Literal["coco"]
     images: str
     annotations: str
-    cell_line: str
-    well: str | None
+    cell_line: LineRule
+    well: WellRule | None
     percentiles: Percentiles
     max_images: PositiveInt | None
 
@@ -269,9 +303,71 @@ class CenterMaskModel(Section):
     full: CenterMaskScale
 
 
-Model = Annotated[YoloModel | CenterMaskModel, Field(discriminator="family")]
-TrainSettings = YoloTrain | CenterMaskTrain
-PredictSettings = YoloPredict | CenterMaskPredict
+class AugmentParams(Section):
+    """How far a training patch may differ from its image; 0 switches one off."""
+
+    gamma: NonNegativeFloat
+    contrast: NonNegativeFloat
+    brightness: NonNegativeFloat
+    blur: NonNegativeFloat
+    noise: NonNegativeFloat
+
+
+class UnetPredict(Section):
+    batch: PositiveInt
+    tile: Annotated[int, Field(ge=64, multiple_of=64)]
+    overlap: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _advances(self) -> UnetPredict:
+        if 2 * self.overlap > self.tile:
+            raise ValueError(f"overlap ({self.overlap}) must be at most half of tile ({self.tile})")
+        return self
+
+
+class SearchParams(Section):
+    """Thresholds among which val chooses."""
+
+    foreground: Annotated[list[Fraction], Field(min_length=1)]
+    core: Annotated[list[Fraction], Field(min_length=1)]
+
+
+class UnetTrain(Section):
+    width: PositiveInt
+    levels: Annotated[int, Field(ge=2, le=7)]
+    target: Literal["foreground", "foreground+distance"]
+    patch: Annotated[int, Field(ge=16)]
+    patches: PositiveInt
+    on_cells: Fraction
+    augment: AugmentParams
+    val_images: PositiveInt
+    val_predict: UnetPredict
+    search: SearchParams
+    fit: FitParams
+
+    @model_validator(mode="after")
+    def _halves(self) -> UnetTrain:
+        if self.patch % 2 ** (self.levels - 1):
+            raise ValueError(
+                f"patch ({self.patch}) must be a multiple of {2 ** (self.levels - 1)} for {self.levels} levels"
+            )
+        return self
+
+
+class UnetScale(Section):
+    train: UnetTrain
+    predict: UnetPredict
+
+
+class UnetModel(Section):
+    family: Literal["unet"]
+    quick: UnetScale
+    full: UnetScale
+
+
+Model = Annotated[YoloModel | UnetModel | CenterMaskModel, Field(discriminator="family")]
+TrainSettings = YoloTrain | UnetTrain | CenterMaskTrain
+PredictSettings = YoloPredict | UnetPredict | CenterMaskPredict
 
 
 class Run(Section):
@@ -401,14 +497,17 @@ def _one_line(fault: Any) -> str:
     context = fault.get("ctx", {})
     if fault["type"] == "dangling_name":
         return str(fault["msg"])
-    tags = ("demo", "livecell", "roboflow", "coco", "yolo", "centermask")
     parts = [str(part) for part in fault["loc"]]
-    # pydantic puts the tag of a discriminated union (datasets.mine.coco.images) into the path
-    parts = [p for i, p in enumerate(parts) if not (i == 2 and p in tags)]
+    if parts[:1] in (["datasets"], ["models"]):
+        del parts[2:3]  # pydantic puts source or family into the path: datasets.mine.coco.images
     if fault["type"] == "unknown_key":
         parts.append(str(context["key"]))
         return f"{'.'.join(parts)}: {fault['msg']}"
     where = ".".join(parts)
+    if fault["type"].startswith("union_tag"):
+        key = context["discriminator"].strip("'")
+        allowed = f"; allowed here: {context['expected_tags']}" if "tag" in context else ""
+        return f"{where}.{key} is {context.get('tag', 'missing')!r}{allowed}"
     if fault["type"] == "missing":
         return f"{where} is missing"
     value = fault["input"]

@@ -16,7 +16,9 @@ import yaml
 from markupsafe import Markup
 
 from monolayer import figures, tables
+from monolayer.breakdown import KINDS
 from monolayer.coco import whole_file
+from monolayer.definitions import SHOWN
 from monolayer.params import ReportParams
 from monolayer.pictures import Album, Picture, compared_layers, truth_layers
 from monolayer.study import SPLITS, Study
@@ -26,10 +28,12 @@ CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the ta
 
 
 def report(results: Path, runs: list[str], params: ReportParams, output: Path) -> None:
-    """Write the page of these runs of `results`; the same files give the same bytes."""
-    page = render(Study(results, runs, params), Album(results / "data" / "images"))
-    with whole_file(output) as partial:
-        partial.write_text(page, encoding="utf-8")
+    """Write the page of these runs and, beside it, its first picture; the same files give the same bytes."""
+    study, album = Study(results, runs, params), Album(results / "data" / "images")
+    picture = _environment().get_template("overview.svg").render(album=album, picture=overview(study, album)["median"])
+    for path, text in ((output.with_name("overview.svg"), picture), (output, render(study, album))):
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 # ---- sections ------------------------------------------------------------------------------------
@@ -61,27 +65,58 @@ def ranking(study: Study) -> list[dict[Hashable, Any]]:
 
 
 def results(study: Study, album: Album) -> dict[str, Any]:
-    """The tables, over all cell lines and for each, with the documents' rows beside them."""
-    known = [column for column in tables.definitions() if column["column"] in study.table]
-    columns, more = ([c for c in known if c["table"] == name] for name in ("scores", "more"))
+    """The tables, over all cell lines and for each, with the documents' rows beside them, and real differences."""
+    columns = tables.columns(SHOWN)
+    more = tables.columns(name for name in study.table.columns if name not in SHOWN)
     references = tables.references(["all", *study.cell_lines])
-    charted = {c["column"]: c["heading"] for c in columns if c["column"] in CHARTED}
+    groups = {}
+    for line, rows in study.table.groupby("cell_line", sort=False):
+        pairs = _of_line(study.pairs, str(line))
+        groups[str(line)] = {
+            "images": rows["images"].iloc[0],
+            "cells": rows["cells"].iloc[0],
+            "ours": tables.rows(rows, columns, pairs),
+            "more": tables.rows(rows, more, pairs),
+            "references": tables.reference_rows(references, str(line), columns),
+        }
     return {
+        "groups": groups,
         "columns": columns,
         "more": more,
-        "groups": {
-            str(line): {
-                "images": rows["images"].iloc[0],
-                "cells": rows["cells"].iloc[0],
-                "ours": tables.rows(rows, columns),
-                "more": tables.rows(rows, more),
-                "references": tables.reference_rows(references, str(line), columns),
-            }
-            for line, rows in study.table.groupby("cell_line", sort=False)
-        },
-        "chart": Markup(figures.by_line("by-line", study.table, charted)),
         "notes": tables.notes(references),
-        "protocol": study.table["protocol"].iloc[0],
+        "chart": Markup(figures.by_line("by-line", study.table, tables.columns(CHARTED))),
+        "differences": {
+            c.heading: tables.differences(study.pairs, study.runs, c.name) for c in tables.columns(CHARTED)
+        },
+        "definitions": tables.definitions([*SHOWN, "low_high", "difference", "score_threshold"]),
+        "more_definitions": tables.definitions(c.about for c in more),
+    }
+
+
+def failures(study: Study, album: Album) -> dict[str, Any]:
+    """Curves along thresholds, scores by density and size, and kinds of errors, over all cell lines and for each."""
+    curves = study.breakdown("curves", ["curve", "x", "y"])
+    strata = study.breakdown("strata", ["stratum", "bin", "low", "high", *figures.STRATIFIED])
+    errors = study.breakdown("errors", ["kind", "lost_cells", "wrong_predictions", "lost_share", "wrong_share"])
+
+    thresholds = {run: study.score_threshold(run) for run in study.runs}
+
+    def charts(line: str, name: str) -> list[Markup]:
+        def of(breakdown: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+            return {run: _of_line(rows, line) for run, rows in breakdown.items()}
+
+        return [
+            Markup(figures.curves(f"{name}-curves", of(curves), thresholds)),
+            Markup(figures.strata(f"{name}-strata", of(strata))),
+            Markup(figures.errors(f"{name}-errors", of(errors))),
+        ]
+
+    lines = list(dict.fromkeys(study.table["cell_line"]))
+    return {
+        "charts": {line: charts(line, f"line-{index}") for index, line in enumerate(lines)},
+        "errors": tables.error_rows(errors),
+        "kinds": KINDS,
+        "definitions": tables.definitions(["density", "size", *KINDS]),
     }
 
 
@@ -224,6 +259,7 @@ class Section:
 SECTIONS = (
     Section("overview", "Overview", overview),
     Section("results", "Results", results),
+    Section("failures", "Where it fails", failures),
     Section("data", "Data", data),
     Section("training", "Training", training),
     Section("overlays", "Best, median, worst", overlays),
@@ -233,8 +269,7 @@ SECTIONS = (
 )
 
 
-def render(study: Study, album: Album) -> str:
-    """The page as text."""
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,
@@ -243,6 +278,12 @@ def render(study: Study, album: Album) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= tables.FILTERS
+    return environment
+
+
+def render(study: Study, album: Album) -> str:
+    """The page as text."""
+    environment = _environment()
     parts = [
         (
             section,

@@ -17,7 +17,8 @@ from monolayer.coco import Image, InputError, Rle, read_truth, stream
 from monolayer.params import ReportParams
 
 SPLITS = ("train", "val", "test")
-NAMES = ("run", "network", "cell_line", "file_name")  # columns of text in every table
+# columns of text in any table
+NAMES = ("run", "run_a", "run_b", "network", "cell_line", "file_name", "metric", "curve", "stratum", "kind", "real")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,17 @@ class Study:
     @cached_property
     def cell_lines(self) -> list[str]:
         return sorted({line for census in self.census.values() for line in census.images["cell_line"]})
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """pairs.csv: differences of two runs, a row per pair, cell line and metric; none where there is one run."""
+        columns = ["run_a", "run_b", "cell_line", "metric", "difference", "low", "high", "real"]
+        return read_table(self.folder / "pairs.csv", columns)
+
+    def breakdown(self, name: str, columns: Collection[str]) -> dict[str, pd.DataFrame]:
+        """metrics/{run}.{name}.csv of each run, which have a column cell_line and these."""
+        files = {run: self.folder / "metrics" / f"{run}.{name}.csv" for run in self.runs}
+        return {run: read_table(path, ["cell_line", *columns]) for run, path in files.items()}
 
     def history(self, run: str) -> pd.DataFrame:
         """history.csv: a row per network and epoch."""

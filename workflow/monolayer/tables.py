@@ -5,17 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from monolayer.definitions import DEFINITIONS, Definition, definition
 from monolayer.study import read_table
 
 PAGE = Path(__file__).with_name("page")
+NO_SCORES = ("run", "cell_line", "images", "cells", "protocol", "score_threshold", "threshold_from")
+NO_PAIRS = pd.DataFrame(columns=["run_a", "run_b", "metric", "real"])
+BETTER = {"afnr": "lower", "box_afnr": "lower", "count_mae": "lower", "count_bias": "zero"}  # others: higher
 DIGITS = 3  # of scores; two values are as good as each other when they read the same
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of scores: what stands above it, which way is better, and the name of its definition."""
+
+    name: str
+    heading: str
+    better: str
+    about: str
 
 
 @dataclass(frozen=True)
@@ -26,38 +39,91 @@ class Cell:
     low: float
     high: float
     best: bool
+    tied: bool  # no real difference from the best
 
 
-@cache
-def definitions() -> list[dict[str, str]]:
-    """The columns of metrics.csv: heading, whether higher, lower or zero is best, definition, source."""
-    table = read_table(PAGE / "definitions.csv", ["column", "heading", "better", "definition", "source"])
-    return cast(list[dict[str, str]], table.fillna("").to_dict("records"))
+def columns(names: Iterable[str]) -> list[Column]:
+    """The columns among these that hold scores, intervals aside."""
+    found = []
+    for name in names:
+        about = definition(name)
+        if about is None or about is DEFINITIONS["low_high"] or name in NO_SCORES:
+            continue
+        key = next(key for key, known in DEFINITIONS.items() if known is about)
+        words = name.replace("_", " ").replace("ap", "AP").replace("ar", "AR")
+        heading = about.title if key == name else words[0].upper() + words[1:]
+        found.append(Column(name, heading, BETTER.get(name, "higher"), key))
+    return found
 
 
-def rows(table: pd.DataFrame, columns: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Rows of runs with a cell for each column; the best of a column is marked where there is a choice."""
-    by_column = [_cells(table, column["column"], column["better"]) for column in columns]
+def definitions(names: Iterable[str]) -> dict[str, Definition]:
+    return {name: DEFINITIONS[name] for name in dict.fromkeys(names)}
+
+
+def rows(table: pd.DataFrame, columns: Sequence[Column], pairs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of runs with a cell for each column; the best and what is as good are marked where there is a choice."""
+    by_column = [_cells(table, column, pairs[pairs["metric"] == column.name]) for column in columns]
     return [{"run": run, "cells": cells} for run, *cells in zip(table["run"], *by_column, strict=True)]
 
 
-def _cells(table: pd.DataFrame, name: str, better: str) -> list[Cell]:
-    def values(column: str) -> list[float]:
-        return table[column].tolist() if column in table else [math.nan] * len(table)
+def _cells(table: pd.DataFrame, column: Column, pairs: pd.DataFrame) -> list[Cell]:
+    def values(name: str) -> list[float]:
+        return table[name].tolist() if name in table else [math.nan] * len(table)
 
-    shown = [round(value, DIGITS) for value in values(name)]
+    shown = [round(value, DIGITS) for value in values(column.name)]
     known = [value for value in shown if not math.isnan(value)]
-    best = _best(known, better)
+    best = _best(known, column.better)
     marks = [value == best and len(known) > 1 for value in shown]
-    return [
-        Cell(*cell) for cell in zip(values(name), values(f"{name}_low"), values(f"{name}_high"), marks, strict=True)
+    leaders = {run for run, mark in zip(table["run"], marks, strict=True) if mark}
+    same = pairs[pairs["real"] == "false"]
+    pairs_of = {frozenset(pair) for pair in zip(same["run_a"], same["run_b"], strict=True)}
+    tied = [
+        not mark and any({run, leader} in pairs_of for leader in leaders)
+        for run, mark in zip(table["run"], marks, strict=True)
     ]
+    ends = (values(f"{column.name}_{end}") for end in ("low", "high"))
+    return [Cell(*cell) for cell in zip(values(column.name), *ends, marks, tied, strict=True)]
 
 
 def _best(values: Sequence[float], better: str) -> float:
     if better == "zero":
         return min(values, key=abs, default=math.nan)
     return (min if better == "lower" else max)(values, default=math.nan)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row's score less a column's, with the 95 % interval; real where that leaves out 0."""
+
+    value: float
+    low: float
+    high: float
+    real: bool
+
+
+def differences(pairs: pd.DataFrame, runs: Sequence[str], metric: str) -> dict[str, list[Difference | None]]:
+    """For each run its difference from each run over all cell lines; None from itself, and where there is none."""
+    found: dict[tuple[str, str], Difference] = {}
+    chosen = pairs[(pairs["metric"] == metric) & (pairs["cell_line"] == "all")]
+    for row in chosen.to_dict("records"):
+        value, low, high, real = row["difference"], row["low"], row["high"], row["real"] == "true"
+        found[row["run_a"], row["run_b"]] = Difference(value, low, high, real)
+        found[row["run_b"], row["run_a"]] = Difference(-value, -high, -low, real)
+    return {a: [found.get((a, b)) for b in runs] for a in runs}
+
+
+def error_rows(errors: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Numbers of lost cells and wrong predictions by kind, a row for each run and cell line."""
+    return [
+        {
+            "run": run,
+            "line": line,
+            "lost": dict(zip(rows["kind"], rows["lost_cells"], strict=True)),
+            "wrong": dict(zip(rows["kind"], rows["wrong_predictions"], strict=True)),
+        }
+        for run, table in errors.items()
+        for line, rows in table.groupby("cell_line", sort=False)
+    ]
 
 
 # ---- the documents' rows -------------------------------------------------------------------------
@@ -74,14 +140,14 @@ def notes(references: pd.DataFrame) -> list[tuple[str, str]]:
     return list(dict.fromkeys(zip(references["source"], references["note"], strict=True)))
 
 
-def reference_rows(references: pd.DataFrame, line: str, columns: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+def reference_rows(references: pd.DataFrame, line: str, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """The documents' rows of a cell line, each with the number of its note."""
     numbers = {note: number for number, note in enumerate(notes(references), start=1)}
     chosen = references[references["cell_line"].str.casefold() == line.casefold()]
-    chosen = chosen.reindex(columns=[*chosen.columns, *({c["column"] for c in columns} - set(chosen.columns))])
+    chosen = chosen.reindex(columns=[*chosen.columns, *sorted({c.name for c in columns} - set(chosen.columns))])
     return [
         {**row, "source": source.split(":")[0], "note": numbers[source, note]}
-        for row, source, note in zip(rows(chosen, columns), chosen["source"], chosen["note"], strict=True)
+        for row, source, note in zip(rows(chosen, columns, NO_PAIRS), chosen["source"], chosen["note"], strict=True)
     ]
 
 
@@ -135,6 +201,10 @@ def score(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.{DIGITS}f}"
 
 
+def signed(value: float) -> str:
+    return f"{value:+.{DIGITS}f}".replace("-", "−")
+
+
 def interval(low: float, high: float) -> str:
     """`.412–.447`, empty where there is none."""
     return "" if math.isnan(low) or math.isnan(high) else f"{_bare(low)}–{_bare(high)}"
@@ -166,4 +236,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-FILTERS = {"score": score, "interval": interval, "count": count, "short": short, "number": number, "duration": duration}
+FILTERS = {
+    "score": score,
+    "signed": signed,
+    "interval": interval,
+    "count": count,
+    "short": short,
+    "number": number,
+    "duration": duration,
+}

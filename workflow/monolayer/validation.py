@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from monolayer import coco, matching, metrics
 from monolayer.cells import read_results, read_truth
 from monolayer.dataset import Sample, read_image
-from monolayer.kernels import FALSE, TRUE
 from monolayer.matching import PROTOCOLS
 from monolayer.models import Instances
+from monolayer.ranking import FALSE, TRUE
 
 Find = Callable[[Sequence[NDArray[np.uint8]]], list[Instances]]
 
@@ -30,11 +30,11 @@ def validation_scores(val: Sequence[Sample], find: Find, batch: int) -> dict[str
         coco.write_results(results, _found(val, find, batch))
         listed, true = read_truth(truth)
         pred = read_results(results, listed)
-    setting = matching.setting(true, pred, len(listed), PROTOCOLS["livecell"], 1)
+    setting = matching.setting(true, pred, listed, PROTOCOLS["livecell"], 1)
     pairs, _ = matching.mask_pairs(true, pred, setting)
     matches = matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
     every = np.arange(len(listed))
-    curves = metrics.precision(matches, 0, every, np.ones((1, len(every)), np.int64), 1)[0]  # (T, R)
+    curves = metrics.precision(matches, 0, every)  # (T, R)
     kept = matches.score >= metrics.best_threshold(matches)
     tp = int((matches.state[0, 0, kept] == TRUE).sum())
     fp = int((matches.state[0, 0, kept] == FALSE).sum())

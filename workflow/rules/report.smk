@@ -10,11 +10,18 @@ rule report:
         histories=by_run(rules.train.output.history),
         predictions=by_run("results/{dataset}/predictions/{run}/test.json.gz"),
         by_image=by_run(rules.evaluate.output.images),
-        table=rules.compare.output,
-        code=modules("report", "study", "tables", "figures", "pictures", "coco"),
+        curves=by_run(rules.evaluate.output.curves),
+        strata=by_run(rules.evaluate.output.strata),
+        errors=by_run(rules.evaluate.output.errors),
+        table=rules.compare.output.table,
+        pairs=rules.compare.output.pairs,
+        code=modules(
+            "report", "study", "tables", "figures", "pictures", "definitions", "coco"
+        ),
         page=sorted(Path("workflow/monolayer/page").iterdir()),
     output:
-        report(
+        picture="results/{dataset}/overview.svg",
+        page=report(
             "results/{dataset}/report.html",
             caption="../report/report.rst",
             category="Report",
@@ -27,7 +34,7 @@ rule report:
     params:
         settings=P.report_params.model_dump_json(),
         runs=P.selected_runs,
-        results=subpath(output[0], parent=True),
+        results=subpath(output.page, parent=True),
     shell:
         "monolayer report --results {params.results} --runs {params.runs}"
-        " --params {params.settings:q} --output {output} --log {log}"
+        " --params {params.settings:q} --output {output.page} --log {log}"

@@ -26,16 +26,26 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 
 const enlarged = document.getElementById("enlarged");
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("button.enlarge");
-  if (button) {
-    const figure = button.closest("figure").cloneNode(true);
-    figure.querySelector("button").replaceWith(figure.querySelector("svg"));
-    enlarged.querySelector("div").replaceChildren(figure);
-    enlarged.showModal();
-  } else if (event.target === enlarged || event.target.closest("button.close")) {
-    enlarged.close();
-  }
+const openers = [...document.querySelectorAll("button.enlarge")];
+let shown = 0;
+
+function enlarge(index) {
+  shown = (index + openers.length) % openers.length;
+  const figure = openers[shown].closest("figure").cloneNode(true);
+  figure.querySelector("button").replaceWith(figure.querySelector("svg"));
+  enlarged.querySelector(".place").replaceChildren(figure);
+  if (!enlarged.open) enlarged.showModal();
+}
+
+openers.forEach((button, index) => button.addEventListener("click", () => enlarge(index)));
+enlarged.addEventListener("click", (event) => {
+  const step = event.target.closest("button.step");
+  if (step) enlarge(shown + Number(step.dataset.step));
+  else if (event.target === enlarged || event.target.closest("button.close")) enlarged.close();
+});
+enlarged.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (step) enlarge(shown + step);
 });
 
 // What is folded away is printed as well.
