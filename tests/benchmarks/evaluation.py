@@ -46,7 +46,13 @@ def write_set(folder: Path, images: int, true: int, pred: int) -> tuple[Path, Pa
     """Write truth and results: predictions are shaken true cells, the better the higher their score, and noise."""
     rng = np.random.default_rng(0)
     frames = [
-        {"id": i + 1, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH, "cell_line": f"line{i % min(8, images // 6 or 1)}"}
+        {
+            "id": i + 1,
+            "file_name": f"{i}.png",
+            "height": HEIGHT,
+            "width": WIDTH,
+            "cell_line": f"line{i % min(8, images // 6 or 1)}",
+        }
         for i in range(images)
     ]
     cultures = [draw(true, rng) for _ in range(images)]
