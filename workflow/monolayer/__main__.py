@@ -59,7 +59,11 @@ def _evaluate(args: argparse.Namespace) -> None:
     val = (args.val_truth, args.val_results) if args.val_truth else None
     by_hand = {"protocol": args.protocol, "draws": args.draws, "seed": args.seed, "resample": args.resample}
     params = EvaluateParams.model_validate_json(args.params) if args.params else EvaluateParams.model_validate(by_hand)
-    evaluate.evaluate((args.truth, args.results), val, params, args.output, args.threads)
+    scores = evaluate.evaluate((args.truth, args.results), val, params, args.output, args.threads)
+    if args.protocol:
+        from monolayer import definitions, matching
+
+        definitions.show(scores, str(matching.PROTOCOLS[args.protocol]))
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -73,6 +77,14 @@ def _report(args: argparse.Namespace) -> None:
     from monolayer.params import ReportParams
 
     report.report(args.results, args.runs, ReportParams.model_validate_json(args.params), args.output)
+
+
+def _import_weights(args: argparse.Namespace) -> None:
+    from monolayer import import_weights
+    from monolayer.params import TrainParams
+
+    params = TrainParams.model_validate_json(args.params)
+    import_weights.import_weights(args.checkpoint, params, args.output, args.category, args.drop)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,9 +162,15 @@ def _parser() -> argparse.ArgumentParser:
         "Compare results of any tool with truth, per cell line and over all, with their uncertainty.",
         truth="COCO truth",
         results="COCO results (.json, .json.gz), or a folder with a label image (TIFF, PNG) for each image",
+        output="scores to write, JSON; the tables are written beside it",
     )
     _add_evaluate_options(evaluate)
-    compare = verb("compare", _compare, "Put the scores of several runs into one table.", output="table to write, CSV")
+    compare = verb(
+        "compare",
+        _compare,
+        "Put the scores of several runs into one table, and say which differences between them are real.",
+        output="table to write, CSV; pairs.csv is written beside it",
+    )
     compare.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
     report = verb(
         "report",
@@ -163,13 +181,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="the runs to show, in this order")
     with_params(report)
+    importer = verb(
+        "import-weights",
+        _import_weights,
+        "Convert a checkpoint of the official CenterMask2 (detectron2 .pth or .pkl: an ImageNet backbone, COCO or "
+        "LIVECell model) to weights.pt, for `weights:` in params.yaml or for predict.",
+        checkpoint="file to convert; read as data, never run",
+        output="weights.pt to write",
+    )
+    importer.add_argument("--category", type=int, metavar="N", help="class to keep of a checkpoint that has several")
+    importer.add_argument(
+        "--drop",
+        nargs="*",
+        default=[],
+        metavar="PREFIX",
+        help="leave out tensors whose names begin so",
+    )
+    with_params(importer)
     return parser
 
 
 def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--val-truth", type=Path, metavar="PATH", help="COCO truth that the score threshold is chosen on")
     sub.add_argument("--val-results", type=Path, metavar="PATH", help="results for it; without, test itself is used")
-    sub.add_argument("--output", type=Path, metavar="PATH", help="scores to write, JSON; tables are written beside it")
     sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="change nothing but the time")
     how = sub.add_mutually_exclusive_group(required=True)
     how.add_argument("--params", metavar="JSON", help=PARAMS_HELP)

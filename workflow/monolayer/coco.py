@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,10 @@ class Rle(TypedDict):
 
 
 class Image(TypedDict):
-    """One frame. `well` (well, field or region) is never split; `split` is null unless the source fixes it."""
+    """One frame. `well` (well, field or region) is never split; `split` is null unless the source fixes it.
+
+    content is a hash of the pixels: two images with the same are one picture.
+    """
 
     id: int
     file_name: str
@@ -47,6 +50,7 @@ class Image(TypedDict):
     well: str
     timestamp: str | None
     split: str | None
+    content: NotRequired[str]
 
 
 class Annotation(TypedDict):
@@ -66,10 +70,23 @@ class Category(TypedDict):
     name: str
 
 
+class Finding(TypedDict):
+    """Something wrong with a dataset: what it means (and what was done), how often, up to 20 examples."""
+
+    kind: str
+    severity: Literal["stop", "warn"]
+    meaning: str
+    count: int
+    examples: list[str]
+
+
 class Truth(TypedDict):
+    """findings is what `download` saw and `audit` hands on."""
+
     images: list[Image]
     annotations: list[Annotation]
     categories: list[Category]
+    findings: NotRequired[list[Finding]]
 
 
 class Result(TypedDict):
@@ -210,7 +227,7 @@ def crop_from_rle(rle: Rle) -> tuple[Mask, int, int]:
     """
     x, y, w, h = (int(v) for v in rle_codec.toBbox(cast(Any, rle)))
     height = rle["size"][0]
-    edges = _run_edges(rle["counts"]) - x * height
+    edges = run_edges(rle["counts"]) - x * height
     steps = np.zeros(max(w * height, int(edges[-1])) + 1, np.int8)
     np.add.at(steps, edges[0:-1:2], 1)  # an edge may come twice: runs of no pixels are allowed
     np.subtract.at(steps, edges[1::2], 1)
@@ -218,7 +235,7 @@ def crop_from_rle(rle: Rle) -> tuple[Mask, int, int]:
     return columns[:, y : y + h].T.astype(bool), x, y
 
 
-def _run_edges(counts: str) -> NDArray[np.int64]:
+def run_edges(counts: str) -> NDArray[np.int64]:
     """Where background and mask alternate, in px down the columns, from COCO's compressed counts.
 
     A count is its groups of 5 bits, lowest first, the last with its sign in bit 4 and the others with bit 5 set;

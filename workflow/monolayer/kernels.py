@@ -1,8 +1,8 @@
-"""Compiled loops of evaluation: run lengths, overlaps of cells, greedy matching, precision at fixed recalls.
+"""Compiled loops over masks and boxes: run lengths, overlaps, foreground.
 
-Exact counterparts of pycocotools 2.0.11 (maskApi.c, cocoeval.py: evaluateImg, accumulate), but sparse: only pairs of
-cells that share a pixel are ever looked at. A mask is its runs [start, end) of pixels, numbered down the columns.
-Every loop releases the interpreter, so that threads share the images.
+Exact counterparts of pycocotools 2.0.11 (maskApi.c), but sparse: only pairs of cells that share a pixel are ever looked
+at. A mask is its runs [start, end) of pixels, numbered down the columns. Every loop releases the interpreter, so that
+threads share the images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
-FALSE, TRUE, IGNORED = 0, 1, 2  # states of a prediction; ignored: on a crowd, or outside the area range
 BAD_TEXT, NEGATIVE_RUN, WRONG_SUM = 1, 2, 3  # faults of an RLE
 
 
@@ -53,14 +52,6 @@ class Pairs(NamedTuple):
     first: Ints
     true: NDArray[np.int32]
     iou: Floats
-
-
-class Judged(NamedTuple):
-    """Who counts: true cells that do not (M,), those among them that are crowds (M,), predictions out of range (N,)."""
-
-    ignored: Flags
-    crowd: Flags
-    outside: Flags
 
 
 def compiled(loop: Loop) -> Loop:
@@ -214,93 +205,6 @@ def box_pairs(
                 found += 1
                 counts[i - units.pred[unit_from]] += 1
     return counts, partner[:found].copy(), iou[:found].copy()
-
-
-@compiled
-def match(order: Ints, pairs: Pairs, judged: Judged, thresholds: Floats) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Match greedily: each prediction of `order` takes the free true cell that it overlaps most, the last among equals.
-
-    One that counts goes before any that does not; a crowd is never used up. Gives states (T, K) of the K predictions
-    and partners (T, K), the true cell taken or -1.
-    """
-    states = np.zeros((len(thresholds), len(order)), np.uint8)
-    partners = np.empty((len(thresholds), len(order)), np.int32)
-    taken = np.full(len(judged.crowd), -1, np.int16)  # the last threshold at which a true cell was taken
-    for t in range(len(thresholds)):
-        floor = min(thresholds[t], 1 - 1e-10)
-        for k in range(len(order)):
-            best, best_iou, best_ignored = -1, floor, True
-            for p in range(pairs.first[order[k]], pairs.first[order[k] + 1]):
-                true, iou = pairs.true[p], pairs.iou[p]
-                if iou < floor or (taken[true] == t and not judged.crowd[true]):
-                    continue
-                ignored = judged.ignored[true]
-                if best < 0 or (best_ignored and not ignored) or (best_ignored == ignored and iou >= best_iou):
-                    best, best_iou, best_ignored = true, iou, ignored
-            partners[t, k] = best
-            if best >= 0:
-                taken[best] = t
-                states[t, k] = IGNORED if best_ignored else TRUE
-            else:
-                states[t, k] = IGNORED if judged.outside[order[k]] else FALSE
-    return states, partners
-
-
-class Events(NamedTuple):
-    """Predictions by falling score, image (N,); which are not false at threshold t: position[first[t]:first[t + 1]]."""
-
-    image: NDArray[np.int32]
-    first: Ints
-    position: NDArray[np.int32]
-    true: Flags
-
-
-@compiled
-def interpolated_precision(events: Events, positives: Ints, weights: Ints, recalls: Floats) -> Floats:
-    """Precision (B, T, R) at fixed recalls, of each draw (B, I) of images; nan where a draw has no true cell.
-
-    The highest precision among all prefixes whose recall is at least the one asked for, as COCO does. An image drawn
-    twice counts as two copies of it.
-    """
-    thresholds, points = len(events.first) - 1, len(recalls)
-    curves = np.full((len(weights), thresholds, points), np.nan)
-    need = np.empty(points + 1, np.int64)  # true predictions that reach each recall
-    seen = np.empty(len(events.image) + 1, np.int64)
-    for draw in range(len(weights)):
-        weight = weights[draw]
-        total = 0
-        for image in range(len(positives)):
-            total += positives[image] * weight[image]
-        if total == 0:
-            continue
-        for point in range(points):
-            count = np.int64(np.ceil(recalls[point] * total))
-            while count > 0 and (count - 1) / total >= recalls[point]:
-                count -= 1
-            while count / total < recalls[point]:
-                count += 1
-            need[point] = count
-        need[points] = 2**62
-        seen[0] = 0
-        for k in range(len(events.image)):
-            seen[k + 1] = seen[k] + weight[events.image[k]]
-        for t in range(thresholds):
-            best = curves[draw, t]
-            best[:] = 0.0
-            point, true, ignored = 0, 0, 0
-            for event in range(events.first[t], events.first[t + 1]):
-                k = events.position[event]
-                if not events.true[event]:
-                    ignored += weight[events.image[k]]
-                    continue
-                true += weight[events.image[k]]
-                while true >= need[point + 1]:
-                    point += 1
-                # the smallest float keeps 0 / 0 at 0; it is pycocotools' own
-                best[point] = max(best[point], true / (seen[k + 1] - ignored + 2.220446049250313e-16))
-            for point in range(points - 2, -1, -1):
-                best[point] = max(best[point], best[point + 1])
-    return curves
 
 
 @compiled

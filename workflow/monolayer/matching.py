@@ -6,14 +6,17 @@ import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer import kernels
+from monolayer import kernels, ranking
 from monolayer.cells import Cells, Images
-from monolayer.kernels import Boxes, Floats, Ints, Judged, Pairs, Units
+from monolayer.coco import InputError
+from monolayer.kernels import Boxes, Floats, Ints, Pairs, Units
+from monolayer.ranking import Judged
 
 IOUS: Floats = np.linspace(0.5, 0.95, 10)
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
@@ -37,6 +40,15 @@ class Protocol:
         low, high = float(self.small_below), float(self.large_from)
         return [ANY_AREA, (0.0, low), (low, high), (high, ANY_AREA[1])]
 
+    def __str__(self) -> str:
+        """The constants in one line."""
+        caps, small, large = "/".join(map(str, self.max_dets)), self.small_below, self.large_from
+        kind = "the mean over categories" if self.by_category else "all categories as one"
+        return (
+            f"protocol {self.name} ({self.source}): IoU .50:.05:.95, 101 recalls, {caps} predictions an image, "
+            f"area edges {small} and {large} px², {kind}"
+        )
+
 
 PROTOCOLS = {
     "livecell": Protocol(
@@ -58,7 +70,7 @@ PROTOCOLS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matches:
     """Predictions by image, category and falling score, cut to the protocol's cap; columns of equal length K."""
 
@@ -67,9 +79,21 @@ class Matches:
     category: Ints  # 0 … C - 1; one category where the protocol ignores them
     score: Floats
     rank: Ints  # within its image and category, 0 is the best
-    state: NDArray[np.uint8]  # (A, T, K), kernels' FALSE, TRUE or IGNORED at each area range and IoU threshold
+    state: NDArray[np.uint8]  # (A, T, K), ranking's FALSE, TRUE or IGNORED at each area range and IoU threshold
     partner: NDArray[np.int32]  # (K,) the true cell taken at IoU 0.5 among all areas, or -1
     positives: Ints  # (A, C, I) true cells that count
+
+    @cached_property
+    def by_score(self) -> Ints:
+        """Order by falling score, those of equal score by image."""
+        return np.argsort(-self.score, kind="stable")
+
+    def counts(self, state: int, area: int, kept: NDArray[np.bool_]) -> Ints:
+        """Kept predictions in this state (T, C, I), by IoU threshold, category and image."""
+        _, categories, images = self.positives.shape
+        unit = self.category * images + self.image
+        rows = [np.bincount(unit[kept & (row == state)], minlength=categories * images) for row in self.state[area]]
+        return np.array(rows).reshape(len(rows), categories, images)
 
 
 @dataclass(frozen=True)
@@ -84,16 +108,26 @@ class Setting:
     threads: int
 
 
-def setting(true: Cells, pred: Cells, images: int, protocol: Protocol, threads: int) -> Setting:
+def setting(true: Cells, pred: Cells, images: Images, protocol: Protocol, threads: int) -> Setting:
     """Units of these cells and the protocol's area ranges."""
-    categories = np.unique(np.r_[true.category, pred.category]) if protocol.by_category else np.zeros(1, np.int64)
+    categories = np.unique(np.r_[true.category, images.categories].astype(np.int64))
+    unknown = np.setdiff1d(pred.category, categories)
+    if not protocol.by_category:
+        categories = np.zeros(1, np.int64)
+    elif len(unknown):
+        raise InputError(
+            f"predictions have the category_id {unknown[0]}, the truth has {', '.join(map(str, categories))}; "
+            "number them alike, or take the protocol livecell, which ignores categories"
+        )
 
     def offsets(cells: Cells) -> Ints:
         place = np.searchsorted(categories, cells.category) if protocol.by_category else 0
         unit = cells.image * len(categories) + place
-        return np.searchsorted(unit, np.arange(images * len(categories) + 1)).astype(np.int64)
+        return np.searchsorted(unit, np.arange(len(images) * len(categories) + 1)).astype(np.int64)
 
-    return Setting(protocol, protocol.area_ranges, images, categories, Units(offsets(pred), offsets(true)), threads)
+    return Setting(
+        protocol, protocol.area_ranges, len(images), categories, Units(offsets(pred), offsets(true)), threads
+    )
 
 
 def in_threads(work: Callable[[Any], Any], parts: Iterable[Any], threads: int) -> list[Any]:
@@ -152,7 +186,7 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     def work(part: tuple[int, tuple[int, int]]) -> None:
         a, (begin, end) = part
         span = slice(first[begin], first[end])
-        state[a, :, span], partners = kernels.match(order[span], pairs, judged[a], IOUS)
+        state[a, :, span], partners = ranking.match(order[span], pairs, judged[a], IOUS)
         if a == 0:
             partner[span] = partners[0]
 

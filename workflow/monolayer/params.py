@@ -6,10 +6,12 @@ No default values live here: every number that can change a result is written in
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,6 +27,7 @@ from pydantic_core import PydanticCustomError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # becomes part of a path
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^?#]+$")]
 Scale = Literal["quick", "full"]
 
 
@@ -72,9 +75,39 @@ class Percentiles(Section):
         return self
 
 
+def _finds(group: str, others: bool) -> Callable[[str], str]:
+    """A check of `regex:<pattern>`: it compiles and has the group; other texts pass only if `others`."""
+
+    def check(rule: str) -> str:
+        if not rule.startswith("regex:"):
+            if others and rule.strip():
+                return rule
+            raise ValueError(f"must be regex:<pattern over file names with a group {group}>")
+        try:
+            groups = re.compile(rule.removeprefix("regex:")).groupindex
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        if group not in groups:
+            raise ValueError(f"has no group {group}; write (?P<{group}>...) around what names the {group}")
+        return rule
+
+    return check
+
+
+LineRule = Annotated[str, AfterValidator(_finds("line", others=True))]
+WellRule = Annotated[str, AfterValidator(_finds("well", others=False))]
+LivecellFile = Literal[
+    "images.zip",
+    "annotations/LIVECell/livecell_coco_train.json",
+    "annotations/LIVECell/livecell_coco_val.json",
+    "annotations/LIVECell/livecell_coco_test.json",
+]
+
+
 class DemoSeries(Section):
     """One time-lapse of the demo package, cut into fields (regions) that become groups of the split."""
 
+    name: Name
     cell_line: Name
     images: str
     labels: str
@@ -84,14 +117,15 @@ class DemoSeries(Section):
     window: tuple[PositiveInt, PositiveInt] | None
     grid: tuple[PositiveInt, PositiveInt]
     gap: NonNegativeInt
+    min_area: NonNegativeInt
+    min_cells: NonNegativeInt
 
 
 class DemoSource(Section):
     source: Literal["demo"]
-    requirement: str
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+$")]
     sha256: Sha256
-    min_area: NonNegativeInt
-    series: list[DemoSeries]
+    series: Annotated[list[DemoSeries], Field(min_length=1)]
 
 
 class Pin(Section):
@@ -103,21 +137,21 @@ class Pin(Section):
 
 class LivecellSource(Section):
     source: Literal["livecell"]
-    url: str
+    url: Url
     mirror: str | None
     dedup: Literal["keep", "drop", "merge"]
     max_images: PositiveInt | None
-    pins: dict[str, Pin]
+    pins: Annotated[dict[LivecellFile, Pin], Field(min_length=4)]
 
 
 class RoboflowSource(Section):
     source: Literal["roboflow"]
     zip: str | None
-    url: str
-    workspace: str
-    project: str
+    url: Url
+    workspace: Name
+    project: Name
     version: PositiveInt
-    cell_line: str
+    cell_line: LineRule
     sha256: Sha256 | None
 
 
@@ -127,8 +161,8 @@ class CocoSource(Section):
     source: Literal["coco"]
     images: str
     annotations: str
-    cell_line: str
-    well: str | None
+    cell_line: LineRule
+    well: WellRule | None
     percentiles: Percentiles
     max_images: PositiveInt | None
 
@@ -272,9 +306,68 @@ class UnetModel(Section):
     full: UnetScale
 
 
-Model = Annotated[YoloModel | UnetModel, Field(discriminator="family")]
-TrainSettings = YoloTrain | UnetTrain
-PredictSettings = YoloPredict | UnetPredict
+class CenterMaskNetwork(Section):
+    """What decides the shapes of the weights, and how grey values enter."""
+
+    backbone: Literal["V-19-slim-dw", "V-19-slim", "V-19-dw", "V-19", "V-39", "V-57", "V-99"]
+    norm: Literal["frozen", "batch", "group"]
+    channels: Annotated[int, Field(ge=64, multiple_of=32)]  # 32 groups of 1 can't be normalised on a 1x1 map
+    convs: PositiveInt
+    pixel_mean: NonNegativeFloat
+    pixel_std: PositiveFloat
+
+
+class DetectionLimits(Section):
+    """What becomes of a detector's candidates: a class score, a number per level, overlap, a number per image."""
+
+    score_min: Fraction
+    per_level: PositiveInt
+    nms_iou: Fraction
+    max_det: PositiveInt
+
+
+class CenterMaskPredict(DetectionLimits):
+    zoom: PositiveFloat
+    max_side: PositiveInt
+    batch: PositiveInt
+    amp: bool
+
+
+class CenterMaskTrain(Section):
+    network: CenterMaskNetwork
+    weights: str
+    window: PositiveInt | None
+    symmetry: Literal["mirror", "all"]
+    zoom: Annotated[list[PositiveFloat], Field(min_length=1)]
+    max_side: PositiveInt
+    proposals: DetectionLimits
+    regions: PositiveInt
+    nominal_batch: PositiveInt
+    fit: FitParams
+    val_images: PositiveInt
+    val_predict: CenterMaskPredict
+
+    @model_validator(mode="after")
+    def _frozen_norms_are_imported(self) -> CenterMaskTrain:
+        if self.network.norm == "frozen" and self.weights == "none":
+            raise ValueError("network.norm is frozen, which needs imported weights; use batch or group")
+        return self
+
+
+class CenterMaskScale(Section):
+    train: CenterMaskTrain
+    predict: CenterMaskPredict
+
+
+class CenterMaskModel(Section):
+    family: Literal["centermask"]
+    quick: CenterMaskScale
+    full: CenterMaskScale
+
+
+Model = Annotated[YoloModel | UnetModel | CenterMaskModel, Field(discriminator="family")]
+TrainSettings = YoloTrain | UnetTrain | CenterMaskTrain
+PredictSettings = YoloPredict | UnetPredict | CenterMaskPredict
 
 
 class Run(Section):
@@ -308,10 +401,19 @@ class EvaluateParams(Section):
     resample: Literal["image", "well"]
 
 
-class ReportParams(Section):
+class ReportSettings(Section):
     title: str
     samples_per_line: PositiveInt
     overlays_per_line: PositiveInt
+
+
+class ReportParams(Section):
+    """What `monolayer report` is given: its settings, and what all was made with, as a part of params.yaml."""
+
+    settings: ReportSettings
+    dataset: Name
+    scale: Scale
+    used: dict[str, Any]
 
 
 class Params(Section):
@@ -326,7 +428,7 @@ class Params(Section):
     models: dict[Name, Model]
     runs: dict[Name, Run]
     evaluate: EvaluateParams
-    report: ReportParams
+    report: ReportSettings
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
@@ -364,6 +466,22 @@ class Params(Section):
         model = self.models[self.runs[run].model]
         return PredictParams(settings=getattr(model, self.scale).predict, cpu_threads=self.cpu_threads)
 
+    @property
+    def report_params(self) -> ReportParams:
+        """`used` is what the selected runs depend on at this scale; given as --configfile, it makes them again."""
+        used = self.model_dump(mode="json")
+        unused = {"quick", "full"} - {self.scale}
+        models = {self.runs[name].model for name in self.selected_runs}
+        used["selected"] = self.selected_runs
+        used["datasets"] = {self.dataset: used["datasets"][self.dataset]}
+        used["runs"] = {name: used["runs"][name] for name in self.selected_runs}
+        used["models"] = {
+            name: {key: value for key, value in model.items() if key not in unused}
+            for name, model in used["models"].items()
+            if name in models
+        }
+        return ReportParams(settings=self.report, dataset=self.dataset, scale=self.scale, used=used)
+
 
 def load(config: Mapping[str, Any]) -> Params:
     """Type the merged configuration (params.yaml, --configfile, --config) or raise ParamsError, a line per fault."""
@@ -379,14 +497,17 @@ def _one_line(fault: Any) -> str:
     context = fault.get("ctx", {})
     if fault["type"] == "dangling_name":
         return str(fault["msg"])
-    tags = ("demo", "livecell", "roboflow", "coco", "yolo", "unet")
     parts = [str(part) for part in fault["loc"]]
-    # pydantic puts the tag of a discriminated union (datasets.mine.coco.images) into the path
-    parts = [p for i, p in enumerate(parts) if not (i == 2 and p in tags)]
+    if parts[:1] in (["datasets"], ["models"]):
+        del parts[2:3]  # pydantic puts source or family into the path: datasets.mine.coco.images
     if fault["type"] == "unknown_key":
         parts.append(str(context["key"]))
         return f"{'.'.join(parts)}: {fault['msg']}"
     where = ".".join(parts)
+    if fault["type"].startswith("union_tag"):
+        key = context["discriminator"].strip("'")
+        allowed = f"; allowed here: {context['expected_tags']}" if "tag" in context else ""
+        return f"{where}.{key} is {context.get('tag', 'missing')!r}{allowed}"
     if fault["type"] == "missing":
         return f"{where} is missing"
     value = fault["input"]

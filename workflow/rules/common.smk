@@ -1,4 +1,9 @@
 # Wildcard constraints and the few named look-ups.
+import sys
+from pathlib import Path
+
+# `monolayer` is found beside the interpreter also where its environment is not activated
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 
 wildcard_constraints:

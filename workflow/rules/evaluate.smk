@@ -8,11 +8,22 @@ rule evaluate:
         val_truth="results/{dataset}/splits/val.json",
         val_results="results/{dataset}/predictions/{run}/val.json.gz",
         code=modules(
-            "evaluate", "metrics", "bootstrap", "matching", "kernels", "cells", "coco"
+            "evaluate",
+            "metrics",
+            "breakdown",
+            "bootstrap",
+            "matching",
+            "ranking",
+            "kernels",
+            "cells",
+            "coco",
         ),
     output:
         scores="results/{dataset}/metrics/{run}.json",
         images="results/{dataset}/metrics/{run}.images.csv",
+        curves="results/{dataset}/metrics/{run}.curves.csv",
+        strata="results/{dataset}/metrics/{run}.strata.csv",
+        errors="results/{dataset}/metrics/{run}.errors.csv",
         draws="results/{dataset}/metrics/{run}.bootstrap.npz",
     log:
         "results/{dataset}/logs/evaluate/{run}.log",
@@ -29,13 +40,15 @@ rule evaluate:
 
 rule compare:
     input:
-        metrics=by_run(rules.evaluate.output[0]),
-        code=modules("evaluate"),
+        scores=by_run(rules.evaluate.output.scores),
+        draws=by_run(rules.evaluate.output.draws),
+        code=modules("evaluate", "bootstrap"),
     output:
-        "results/{dataset}/metrics.csv",
+        table="results/{dataset}/metrics.csv",
+        pairs="results/{dataset}/pairs.csv",
     log:
         "results/{dataset}/logs/compare.log",
     conda:
         "../../envs/environment.yaml"
     shell:
-        "monolayer compare --metrics {input.metrics} --output {output} --log {log}"
+        "monolayer compare --metrics {input.scores} --output {output.table} --log {log}"

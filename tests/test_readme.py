@@ -1,0 +1,87 @@
+"""The README's numbers come out of the pipeline, and its commands are those that CI runs."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from monolayer.definitions import DEFINITIONS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COLUMNS = {
+    "mask_ap": "mask AP",
+    "mask_ap50": "AP50",
+    "box_ap": "box AP",
+    "f1_50": "instance F1",
+    "pixel_f1": "pixel F1",
+}
+
+DEFINED = [
+    "mask_ap",
+    "mask_ap50",
+    "box_ap",
+    "ap_size",
+    "ar",
+    "afnr",
+    "f1_50",
+    "f1",
+    "precision",
+    "recall",
+    "pixel_f1",
+    "pixel_f1_images",
+    "mean_accuracy",
+    "count_bias",
+    "count_mae",
+    "count_r2",
+    "low_high",
+    "difference",
+    "missed",
+    "merged",
+    "split",
+    "loose",
+]
+
+
+def definitions() -> str:
+    """Markdown list of what the columns mean, as the report and the terminal say it."""
+    chosen = [DEFINITIONS[name] for name in DEFINED]
+    return "\n".join(f"- **{d.title}**: {d.text}" + (f"<br>*{d.source}*" if d.source else "") for d in chosen)
+
+
+def between(start: str, end: str) -> str:
+    match = re.search(f"<!-- {start}.*?-->\n(.*?)\n<!-- {end} -->", README, re.DOTALL)
+    assert match is not None
+    return match[1]
+
+
+def table() -> str:
+    """Markdown of the rows over all cell lines of the default run."""
+
+    def cell(row: dict[str, str], name: str) -> str:
+        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+        return f"{float(row[name]):.3f}" + (f" [{float(low):.3f}, {float(high):.3f}]" if low and high else "")
+
+    rows = [row for row in csv.DictReader((ROOT / "results/demo/metrics.csv").open()) if row["cell_line"] == "all"]
+    lines = ["| run | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
+    lines += [f"| {row['run']} | " + " | ".join(cell(row, name) for name in COLUMNS) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def test_the_table_is_that_of_the_default_run() -> None:
+    assert between("results", "end of results") == table()
+
+
+def test_the_definitions_are_the_evaluators() -> None:
+    assert between("definitions", "end of definitions") == definitions()
+
+
+def test_ci_calls_the_test_command() -> None:
+    assert "pip install uv && uv run pytest" in README
+    assert "uv run pytest" in (ROOT / ".ci/run").read_text()
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
