@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from monolayer import coco
 from monolayer.coco import InputError, Result
+from pycocotools import mask as rle_codec
 
 masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 24), st.integers(1, 24)))
 
@@ -26,6 +27,16 @@ def test_a_mask_survives_rle(mask: coco.Mask) -> None:
     again = np.zeros_like(mask)
     again[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
     assert np.array_equal(again, mask)
+
+
+def test_a_crop_survives_long_and_empty_runs() -> None:
+    """Other tools write runs of no pixels; counts of large images take several characters."""
+    counts = [3, 2, 0, 4, 0, 0, 1, 5, 600_000, 2_500, 399_485]
+    packed = rle_codec.frPyObjects({"size": [1000, 1003], "counts": counts}, 1000, 1003)
+    rle = coco.Rle(size=[1000, 1003], counts=packed["counts"].decode())
+    crop, x, y = coco.crop_from_rle(rle)
+    assert np.array_equal(crop, coco.mask_from_rle(rle)[y : y + crop.shape[0], x : x + crop.shape[1]])
+    assert crop.sum() == coco.area(rle) == sum(counts[1::2])
 
 
 @given(masks, st.integers(0, 6), st.integers(0, 6), st.integers(0, 6), st.integers(0, 6))

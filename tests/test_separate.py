@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from monolayer.patches import targets
-from monolayer.separate import Float, Labels, Thresholds, instances, label_means, matches, separate
+from monolayer.separate import Float, Labels, Thresholds, flood, instances, label_means, matches, separate
 from scipy import ndimage
+from skimage.segmentation import watershed
 
 HALF = Thresholds(0.5, 0.5, 0)
 
@@ -43,6 +44,27 @@ def test_bacteria_side_by_side_part() -> None:
     for index in range(5):
         true[10 + 8 * index : 18 + 8 * index, 10:70] = index + 1
     assert matches(true, separate(maps_of(true), HALF)) == (5, 0, 0)
+
+
+def test_flood_is_skimages_watershed() -> None:
+    """Exact where no two pixels are level, and but for a few pixels where many are."""
+    rng = np.random.default_rng(0)
+    for shape, agreement in (((12, 20), 1.0), ((90, 120), 0.97)):
+        for _ in range(10):
+            rough = ndimage.gaussian_filter(rng.random(shape), 1.5)
+            ranks = rough.ravel().argsort().argsort().reshape(shape)
+            altitude = (ranks * 256 // ranks.size).astype(np.uint8)
+            mask = altitude < 200
+            seeds = np.asarray(ndimage.label(altitude < 40)[0], np.int32)
+            expected = watershed(altitude, seeds, mask=mask)  # type: ignore[no-untyped-call]
+            assert (flood(altitude, seeds.copy(), mask) == expected).mean() >= agreement
+
+
+def test_a_speck_of_a_core_is_noise() -> None:
+    maps = maps_of(scene((40, 32, 20)), 0.0)
+    maps[1, 32, 57] = 1.0  # near the edge
+    assert separate(maps, Thresholds(0.5, 0.5, 0)).max() == 2
+    assert separate(maps, Thresholds(0.5, 0.5, 100)).max() == 1
 
 
 def test_labels_are_dense_and_small_ones_go() -> None:

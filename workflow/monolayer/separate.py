@@ -108,10 +108,11 @@ def label_means(values: Float, labels: Labels) -> Float:
 
 def matches(true: Labels, pred: Labels, ious: Sequence[float] = (0.5,)) -> tuple[int, int, int]:
     """tp, fp, fn, summed over IoU thresholds of at least 0.5, above which each cell has at most one partner."""
-    pairs = np.bincount(true.ravel().astype(np.int64) * (pred.max() + 1) + pred.ravel(), minlength=1)
-    shared = np.zeros((true.max() + 1) * (pred.max() + 1), np.int64)
-    shared[: len(pairs)] = pairs
-    shared = shared.reshape(true.max() + 1, pred.max() + 1)
-    union = shared.sum(0)[None] + shared.sum(1)[:, None] - shared
-    tp = sum(int((shared > iou * union)[1:, 1:].sum()) for iou in ious)
-    return tp, len(ious) * int(pred.max()) - tp, len(ious) * int(true.max()) - tp
+    count = int(pred.max()) + 1
+    pairs = np.bincount(true.ravel().astype(np.int64) * count + pred.ravel())  # px that a true and a found cell share
+    touching = np.flatnonzero(pairs)
+    t, p = np.divmod(touching, count)
+    true_areas, pred_areas = np.bincount(true.ravel()), np.bincount(pred.ravel())
+    iou = (pairs[touching] / (true_areas[t] + pred_areas[p] - pairs[touching]))[(t > 0) & (p > 0)]
+    tp = sum(int((iou > least).sum()) for least in ious)
+    return tp, len(ious) * (count - 1) - tp, len(ious) * int(true.max()) - tp

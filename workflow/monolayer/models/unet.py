@@ -83,7 +83,9 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, s
     best = fitted.history[fitted.best_epoch - 1]
     chosen = Thresholds(best["threshold_foreground"], best["threshold_core"], task.area)
     state = fitted.state | {"thresholds": torch.tensor(chosen)}
-    return Trained(state, fitted.history, "from scratch", {"best_epoch": fitted.best_epoch, "thresholds": chosen._asdict()})
+    return Trained(
+        state, fitted.history, "from scratch", {"best_epoch": fitted.best_epoch, "thresholds": chosen._asdict()}
+    )
 
 
 def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
