@@ -1,11 +1,12 @@
-"""What training costs beyond the network, and what parting cells costs by their number: best times, in one run.
+"""What training costs beyond the network, and what parting cells costs by their number.
+
+Best of several times in one run, in CPU time of one thread: what else runs on the machine disturbs that least.
 
 python tests/benchmarks/unet.py
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
@@ -38,9 +39,9 @@ class Drawn(unet.CellTask):
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def training() -> None:
@@ -98,17 +99,17 @@ def parting() -> None:
         maps = scene(cells)
         runs = []
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.process_time()
             found = instances(maps, separate(maps, thresholds))
-            parted = time.perf_counter()
+            parted = time.process_time()
             list(found.results(1))
-            runs.append((parted - started, time.perf_counter() - parted))
+            runs.append((parted - started, time.process_time() - parted))
         parted, written = np.min(runs, axis=0) * 1e3
         print(f"{len(found.masks):5d} cells: instances {parted:6.1f} ms, RLE {written:6.1f} ms")
 
 
 def main() -> None:
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(1)
     training()
     parting()
 
