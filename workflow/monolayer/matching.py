@@ -193,8 +193,10 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     positives = [np.bincount(true_unit[~j.ignored], minlength=len(first) - 1).reshape(shape).T for j in judged]
     image, category = np.divmod(unit, len(of.categories))
     falling = np.argsort(-score[order], kind="stable")
-    columns: list[Any] = [column[falling] for column in (order, image, category, score[order], rank)]
-    return Matches(*columns, state[:, :, falling], partner[falling], np.array(positives))
+    order, image, category, rank = order[falling], image[falling], category[falling], rank[falling]
+    return Matches(
+        order, image, category, score[order], rank, state[:, :, falling], partner[falling], np.array(positives)
+    )
 
 
 def count_pixels(true: Cells, pred: Cells, kept: NDArray[np.bool_], images: Images, threads: int) -> Ints:
