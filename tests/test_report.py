@@ -125,7 +125,9 @@ def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[
     (folder / "data" / "images").symlink_to(culture.images)
     shutil.copytree(culture.splits, folder / "splits")
     coco.write_json(folder / "splits" / "test.json", culture.truth)  # all 12 images: ranks need more than one of a line
-    coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING]})
+    names = {image["cell_line"] for image in culture.truth["images"]}
+    lines = [{"cell_line": name, "confluence_median": 0.25} for name in sorted(names)]
+    coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING], "lines": lines})
     for seed, run in enumerate(runs):
         write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
     evaluate.compare([folder / "metrics" / f"{run}.json" for run in runs], folder / "metrics.csv")
