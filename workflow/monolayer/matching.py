@@ -193,9 +193,15 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     positives = [np.bincount(true_unit[~j.ignored], minlength=len(first) - 1).reshape(shape).T for j in judged]
     image, category = np.divmod(unit, len(of.categories))
     falling = np.argsort(-score[order], kind="stable")
-    order, image, category, rank = order[falling], image[falling], category[falling], rank[falling]
     return Matches(
-        order, image, category, score[order], rank, state[:, :, falling], partner[falling], np.array(positives)
+        cell=order[falling],
+        image=image[falling],
+        category=category[falling],
+        score=score[order][falling],
+        rank=rank[falling],
+        state=state[:, :, falling],
+        partner=partner[falling],
+        positives=np.array(positives),
     )
 
 
