@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,14 @@ import torch
 import yaml
 from conftest import Culture
 from monolayer import models, params
-from monolayer.coco import Annotation, InputError, Rle, area, box_xywh, read_truth, rle_from_crop
-from monolayer.dataset import samples
+from monolayer.coco import Annotation, Image, InputError, Rle, area, box_xywh, read_truth, rle_from_crop
+from monolayer.dataset import Sample, samples
 from monolayer.models import centermask, centermask_net
 from monolayer.models.centermask import CenterMaskTask, build, predict, spread, train
 from monolayer.models.centermask_net import CenterMask
 from monolayer.models.views import Cells, cells_seen, whole
 from monolayer.params import CenterMaskPredict, CenterMaskTrain, DetectionLimits
+from monolayer.validation import validation_scores
 from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
@@ -264,3 +268,66 @@ def test_validation_images_are_spread_over_the_split() -> None:
     all_of_them: Any = spread(ten, 20)
     assert few == [0, 3, 6, 9]
     assert all_of_them == ten
+
+
+# ---- by hand (-m slow) ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.exists(), reason=f"no real images at {SHARED}")
+def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
+    pack = SHARED / "livecell_sample"
+    truth = read_truth(pack / "annotations" / "LIVECell" / "livecell_coco_train.json")
+    names = ("A172_Phase_A7_1_00d00h00m_1.tif", "Huh7_Phase_A10_1_02d12h00m_3.tif")
+    two = []
+    for image in truth["images"]:
+        if image["file_name"] in names:
+            path = next((pack / "images" / "livecell_train_val_images").rglob(image["file_name"]))
+            cells = [cell for cell in truth["annotations"] if cell["image_id"] == image["id"]]
+            two.append(Sample(Image(**image, cell_line="", well="", timestamp=None, split=None), path, cells))
+    assert len(two) == 2
+    chosen = settings(
+        network={"pixel_mean": 128.0, "pixel_std": 11.578},
+        window=256,
+        zoom=[1.0],
+        regions=24,
+        fit={"epochs": 8, "learning_rate": 0.003},
+        val_images=2,
+        val_predict={"zoom": 1.0, "score_min": 0.1},
+    )
+    trained = train(two * 30, two, chosen, 0, tmp_path)  # 15 steps an epoch
+    network = build(chosen, trained.state, "cpu")
+    scores = validation_scores(two, lambda images: predict(network, images, chosen.val_predict), 2)
+    print(scores)
+    assert scores["val_mask_ap50"] >= 0.7
+
+
+V99 = """
+import sys, torch
+from test_centermask import network_of, random_cells, settings
+torch.set_num_threads(2)
+chosen = settings("full", "centermask_v99")
+network = network_of(chosen).train()
+optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
+image, cells = torch.rand(520, 704) * 255, random_cells(800, 520, 704)
+for _ in range(2):
+    losses = network.losses([image], [cells], chosen.proposals, chosen.regions)
+    optimizer.zero_grad()
+    torch.stack(list(losses.values())).sum().backward()
+    optimizer.step()
+    print({name: round(value.item(), 4) for name, value in losses.items()}, flush=True)
+limits = chosen.val_predict.model_copy(update={"score_min": 0.0, "nms_iou": 1.0, "max_det": 2000})
+print(len(network.eval().find([image], limits)[0].masks))
+"""
+
+
+@pytest.mark.slow
+def test_v99_trains_on_800_cells_and_finds_2000_within_16_gb() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", V99], cwd=ROOT / "tests", capture_output=True, text=True, check=False, timeout=3000
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "2000"
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    print(run.stdout, f"peak {peak / 1e9:.1f} GB")
+    assert peak < 16e9

@@ -45,8 +45,9 @@ def draw(count: int, rng: np.random.Generator) -> Any:
 def write_set(folder: Path, images: int, true: int, pred: int) -> tuple[Path, Path]:
     """Write truth and results: predictions are shaken true cells, the better the higher their score, and noise."""
     rng = np.random.default_rng(0)
+    lines = min(8, images // 6 or 1)
     frames = [
-        {"id": i + 1, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH, "cell_line": f"line{i % 8}"}
+        {"id": i + 1, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH, "cell_line": f"line{i % lines}"}
         for i in range(images)
     ]
     cultures = [draw(true, rng) for _ in range(images)]
