@@ -15,13 +15,21 @@ def test_tiles_cover_the_axis_on_the_stride(length: int, side: int, overlap: int
     tiles = Tiles(64 * side, min(overlap, 32 * side), 2**levels)
     cut = axis(length, tiles)
     assert length <= cut.padded < length + tiles.stride
-    assert all(start % tiles.stride == 0 for start in cut.starts)
+    assert cut.side <= max(tiles.side, tiles.stride)
+    assert all(position % tiles.stride == 0 for position in (cut.side, *cut.starts))
     assert cut.starts[0] == 0
     assert cut.starts[-1] + cut.side == cut.padded
     steps = np.diff(cut.starts)
     assert (steps > 0).all()
-    assert (steps <= max(tiles.stride, cut.side - tiles.overlap)).all()
+    assert (cut.side - steps >= tiles.overlap).all()
     assert (cut.total() > 0).all()
+
+
+def test_tiles_are_no_larger_than_they_need_to_be() -> None:
+    """A frame of LIVECell in tiles of up to 512 px: a quarter more pixels than it has, not three times as many."""
+    wide, high = axis(704, Tiles(512, 64, 8)), axis(520, Tiles(512, 64, 8))
+    assert (wide.starts, wide.side) == ([0, 320], 384)
+    assert (high.starts, high.side) == ([0, 224], 296)
 
 
 @pytest.mark.parametrize("shape", [(7, 9), (64, 64), (200, 333), (65, 640)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import NamedTuple
@@ -13,8 +14,10 @@ Float = NDArray[np.float32]
 
 
 class Tiles(NamedTuple):
-    """side and overlap of neighbours in px; positions are multiples of the network's stride, so that its pooling sees
-    the same pairs of pixels in each tile."""
+    """Largest side and least overlap of neighbours in px, and what positions and lengths are multiples of.
+
+    That is the network's stride, so that its pooling sees the same pairs of pixels in each tile.
+    """
 
     side: int
     overlap: int
@@ -38,14 +41,22 @@ class Axis(NamedTuple):
 
 
 def axis(length: int, tiles: Tiles) -> Axis:
-    """Cut one axis; weights rise linearly over the overlap from an edge that lies within the image, and never are 0."""
-    padded = -(-length // tiles.stride) * tiles.stride
-    side = min(padded, tiles.side // tiles.stride * tiles.stride)
-    step = max(tiles.stride, (side - tiles.overlap) // tiles.stride * tiles.stride)
-    starts = [*range(0, padded - side, step), padded - side]
-    rise = np.minimum(1, np.arange(1, side + 1, dtype=np.float32) / (tiles.overlap + 1))
+    """Cut one axis into as few tiles as will do, all of one length that is no more than they need.
+
+    Weights rise linearly over the overlap from an edge that lies within the image, and never are 0.
+    """
+
+    def up(value: float) -> int:
+        """The next multiple of the stride."""
+        return -int(-value // tiles.stride) * tiles.stride
+
+    padded, overlap = up(length), up(tiles.overlap)
+    count = max(1, math.ceil((padded - overlap) / max(tiles.stride, tiles.side - overlap)))
+    side = up((padded + (count - 1) * overlap) / count)
+    starts = [up((padded - side) * i / max(1, count - 1)) for i in range(count)]
+    rise = np.minimum(1, np.arange(1, side + 1, dtype=np.float32) / (overlap + 1))
     flat = np.ones(side, np.float32)
-    weights = [(flat if start == 0 else rise) * (flat if start == padded - side else rise[::-1]) for start in starts]
+    weights = [(flat if i == 0 else rise) * (flat if i == count - 1 else rise[::-1]) for i in range(count)]
     return Axis(padded, starts, side, weights)
 
 
