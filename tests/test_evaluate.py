@@ -213,6 +213,24 @@ def test_runs_on_other_images_are_not_paired(tmp_path: Path) -> None:
         evaluate.compare([tmp_path / "a.json", tmp_path / "a.json"], tmp_path / "metrics.csv")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "not readable as scores"), ("{}", "has no run"), ("[1]", "not readable")]
+)
+def test_bad_scores(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        evaluate.compare([tmp_path / "a.json"], tmp_path / "metrics.csv")
+
+
+def test_scores_without_draws(tmp_path: Path) -> None:
+    truth = make_truth(2)
+    files = write(tmp_path / "t.json", truth), write(tmp_path / "r.json", make_results(truth, 1))
+    evaluate.evaluate(files, None, PARAMS, tmp_path / "a.json", 1)
+    (tmp_path / "a.bootstrap.npz").unlink()
+    with pytest.raises(InputError, match="not readable as draws"):
+        evaluate.compare([tmp_path / "a.json"], tmp_path / "metrics.csv")
+
+
 # ---- other tools -------------------------------------------------------------------------------------
 
 

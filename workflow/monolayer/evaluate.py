@@ -176,9 +176,13 @@ def compare(paths: Sequence[Path], output: Path) -> None:
 
 def read_scores(path: Path) -> Row:
     try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+        scores = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} is not readable as scores ({error}); evaluate the run again") from error
+    for name in ("run", *HEAD):
+        if name not in scores:
+            raise InputError(f"{path} has no {name}, so `monolayer evaluate` did not write it; evaluate the run again")
+    return scores
 
 
 def run_rows(scores: Row) -> list[Row]:
