@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,9 +69,12 @@ PROTOCOLS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Matches:
-    """Predictions by image, category and falling score, cut to the protocol's cap; columns of equal length K."""
+    """Predictions by falling score, cut to the protocol's cap; of equal score by image, category and place in the file.
+
+    Columns of equal length K. Pycocotools orders them so.
+    """
 
     cell: Ints  # index into the predicted cells
     image: Ints
@@ -83,17 +85,12 @@ class Matches:
     partner: NDArray[np.int32]  # (K,) the true cell taken at IoU 0.5 among all areas, or -1
     positives: Ints  # (A, C, I) true cells that count
 
-    @cached_property
-    def by_score(self) -> Ints:
-        """Order by falling score, those of equal score by image."""
-        return np.argsort(-self.score, kind="stable")
-
     def counts(self, state: int, area: int, kept: NDArray[np.bool_]) -> Ints:
         """Kept predictions in this state (T, C, I), by IoU threshold, category and image."""
         _, categories, images = self.positives.shape
         unit = self.category * images + self.image
-        rows = [np.bincount(unit[kept & (row == state)], minlength=categories * images) for row in self.state[area]]
-        return np.array(rows).reshape(len(rows), categories, images)
+        found = ranking.count_states(self.state[area], unit, kept, state, categories * images)
+        return np.asarray(found).reshape(-1, categories, images)
 
 
 @dataclass(frozen=True)
@@ -195,7 +192,17 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     shape = (of.images, len(of.categories))
     positives = [np.bincount(true_unit[~j.ignored], minlength=len(first) - 1).reshape(shape).T for j in judged]
     image, category = np.divmod(unit, len(of.categories))
-    return Matches(order, image, category, score[order], rank, state, partner, np.array(positives))
+    falling = np.argsort(-score[order], kind="stable")
+    return Matches(
+        cell=order[falling],
+        image=image[falling],
+        category=category[falling],
+        score=score[order][falling],
+        rank=rank[falling],
+        state=state[:, :, falling],
+        partner=partner[falling],
+        positives=np.array(positives),
+    )
 
 
 def count_pixels(true: Cells, pred: Cells, kept: NDArray[np.bool_], images: Images, threads: int) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -105,12 +106,12 @@ def label_means(values: Float, labels: Labels) -> Float:
     return (sums / np.maximum(1, np.bincount(labels.ravel())))[1:].astype(np.float32)
 
 
-def matches(true: Labels, pred: Labels) -> tuple[int, int, int]:
-    """tp, fp, fn at IoU > 0.5, where each cell has at most one partner."""
+def matches(true: Labels, pred: Labels, ious: Sequence[float] = (0.5,)) -> tuple[int, int, int]:
+    """tp, fp, fn, summed over IoU thresholds of at least 0.5, above which each cell has at most one partner."""
     pairs = np.bincount(true.ravel().astype(np.int64) * (pred.max() + 1) + pred.ravel(), minlength=1)
     shared = np.zeros((true.max() + 1) * (pred.max() + 1), np.int64)
     shared[: len(pairs)] = pairs
     shared = shared.reshape(true.max() + 1, pred.max() + 1)
     union = shared.sum(0)[None] + shared.sum(1)[:, None] - shared
-    tp = int((2 * shared > union)[1:, 1:].sum())
-    return tp, int(pred.max()) - tp, int(true.max()) - tp
+    tp = sum(int((shared > iou * union)[1:, 1:].sum()) for iou in ious)
+    return tp, len(ious) * int(pred.max()) - tp, len(ious) * int(true.max()) - tp
