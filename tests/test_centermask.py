@@ -50,7 +50,7 @@ def annotation(rle: Rle) -> Annotation:
     return Annotation(id=1, image_id=1, category_id=1, segmentation=rle, bbox=box, area=pixels, iscrowd=0)
 
 
-def random_cells(count: int, height: int, width: int) -> Cells:
+def random_annotations(count: int, height: int, width: int) -> list[Annotation]:
     """Ellipses of 8 to 30 px at random places."""
     rng = np.random.default_rng(0)
     found = []
@@ -60,7 +60,11 @@ def random_cells(count: int, height: int, width: int) -> Cells:
         v, u = np.mgrid[:h, :w]
         mask = ((u + 0.5) / w * 2 - 1) ** 2 + ((v + 0.5) / h * 2 - 1) ** 2 <= 1
         found.append(annotation(rle_from_crop(mask, x, y, height, width)))
-    return cells_seen(found, whole(height, width, 1.0))
+    return found
+
+
+def random_cells(count: int, height: int, width: int) -> Cells:
+    return cells_seen(random_annotations(count, height, width), whole(height, width, 1.0))
 
 
 def losses(network: CenterMask, images: list[Tensor], cells: list[Cells]) -> dict[str, Tensor]:

@@ -42,6 +42,15 @@ def of_lines(every: Sequence[Sample], lines: Sequence[str]) -> list[Sample]:
     return [sample for sample in every if sample.image["cell_line"] in lines]
 
 
+def lines_in_turn(every: Sequence[Sample]) -> list[int]:
+    """Indices of an epoch that draws each cell line equally often: as often as the most frequent one has images."""
+    by_line: dict[str, list[int]] = {}
+    for index, sample in enumerate(every):
+        by_line.setdefault(sample.image["cell_line"], []).append(index)
+    most = max(len(line) for line in by_line.values())
+    return [line[i % len(line)] for line in by_line.values() for i in range(most)]
+
+
 def read_image(path: Path) -> NDArray[np.uint8]:
     """A normalised frame, uint8 (H, W)."""
     try:

@@ -336,6 +336,7 @@ class CenterMaskPredict(DetectionLimits):
 class CenterMaskTrain(Section):
     network: CenterMaskNetwork
     weights: str
+    balance: bool
     window: PositiveInt | None
     symmetry: Literal["mirror", "all"]
     zoom: Annotated[list[PositiveFloat], Field(min_length=1)]

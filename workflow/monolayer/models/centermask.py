@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from monolayer.coco import InputError
-from monolayer.dataset import Sample, read_image
+from monolayer.dataset import Sample, lines_in_turn, read_image
 from monolayer.models import Instances, Trained, load_state
 from monolayer.models.centermask_net import CenterMask, instances
 from monolayer.models.fit import fit
@@ -86,12 +86,13 @@ class CenterMaskTask:
 
     def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: CenterMaskTrain) -> None:
         self.train, self.val, self.settings = train, val, settings
+        self.epoch = lines_in_turn(train) if settings.balance else range(len(train))
 
     def __len__(self) -> int:
-        return len(self.train)
+        return len(self.epoch)
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Tensor, Cells]]:
-        sample = self.train[index]
+        sample = self.train[self.epoch[index]]
         image = read_image(sample.path)
         view = self._view(image.shape, rng)
         given = seen(image, view)

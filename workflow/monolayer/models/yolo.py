@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torchvision.ops import nms
 
 from monolayer.coco import InputError
-from monolayer.dataset import Sample, TrueCells, read_image
+from monolayer.dataset import Sample, TrueCells, lines_in_turn, read_image
 from monolayer.models import Instances, Trained
 from monolayer.models.fit import fit
 from monolayer.params import YoloPredict, YoloTrain
@@ -147,11 +147,7 @@ class _Task:
     settings: YoloTrain
 
     def __post_init__(self) -> None:
-        by_line: dict[str, list[int]] = {}
-        for index, sample in enumerate(self.cells.samples):
-            by_line.setdefault(sample.image["cell_line"], []).append(index)
-        most = max(len(line) for line in by_line.values())
-        self.epoch = [line[i % len(line)] for line in by_line.values() for i in range(most)]
+        self.epoch = lines_in_turn(self.cells.samples)
 
     def __len__(self) -> int:
         """Draws of an epoch: as many of each cell line as the most frequent one has images."""
