@@ -159,6 +159,25 @@ class SplitParams(Section):
 # ---- models --------------------------------------------------------------------------------------
 
 
+class FitParams(Section):
+    """How any network of ours is trained (models/fit.py)."""
+
+    epochs: PositiveInt
+    batch: PositiveInt
+    optimizer: Literal["SGD", "AdamW"]
+    learning_rate: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: NonNegativeFloat
+    warmup_steps: NonNegativeInt
+    schedule: Literal["flat", "linear", "cosine", "steps"]
+    final_rate: Fraction
+    milestones: list[Fraction]
+    clip: NonNegativeFloat
+    average: Annotated[float, Field(ge=0, lt=1)]
+    patience: PositiveInt
+    amp: bool
+
+
 class YoloTrain(Section):
     architecture: Name
     weights: str

@@ -11,8 +11,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import Mask, Result, rle_from_crop
+from monolayer.coco import InputError, Mask, Result, rle_from_crop, whole_file
 from monolayer.dataset import Sample
+from monolayer.params import TrainParams
 
 MODELS = {"yolo": "monolayer.models.yolo"}
 
@@ -79,3 +80,26 @@ class Family(Protocol):
 def family(name: str) -> Family:
     """The module of a family; importing it may import torch."""
     return cast(Family, importlib.import_module(MODELS[name]))
+
+
+def save_weights(path: Path, params: TrainParams, networks: dict[str, dict[str, Any]]) -> None:
+    """Write the networks of a run, by name, with what is needed to build them; the same bytes every time."""
+    import torch
+
+    # through a file object: given a path, torch writes the file's name into the archive
+    with whole_file(path) as partial, partial.open("wb") as file:
+        torch.save({"params": params.model_dump_json(), "networks": networks}, file)
+
+
+def load_weights(path: Path, device: str) -> tuple[TrainParams, dict[str, Any]]:
+    """The parameters of a run and its networks, by name, ready for predict."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+        params = TrainParams.model_validate_json(content["params"])
+        states = content["networks"]
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a weights.pt of this pipeline ({error}); train the run again") from error
+    build = family(params.family).build
+    return params, {name: build(params.settings, state, device) for name, state in states.items()}

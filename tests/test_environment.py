@@ -1,0 +1,43 @@
+"""The environments say the same thing: uv.lock, the conda file, what is installed."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_conda_file_has_the_pins_of_the_lock() -> None:
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not on the PATH")
+    render = runpy.run_path(str(ROOT / "envs/export.py"))["render"]
+    assert (ROOT / "envs/environment.yaml").read_text() == render(), "run `uv run python envs/export.py`"
+
+
+def test_opencv_needs_no_screen() -> None:
+    """opencv-python would link libGL and libxcb, which cluster nodes and slim containers lack."""
+    import cv2
+
+    libraries = subprocess.run(
+        ["ldd", *Path(cv2.__file__).parent.glob("cv2*.so")], capture_output=True, text=True, check=True
+    ).stdout
+    assert "libGL.so" not in libraries
+    assert "libxcb" not in libraries
+
+
+def test_help_answers_at_once() -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "monolayer", "--help"], capture_output=True, text=True, check=True
+    )
+    assert time.monotonic() - started < 2.5  # 0.1 s on a quiet machine
+    assert "train" in done.stdout
+    for heavy in ("torch", "numpy", "pandas", "matplotlib", "ultralytics"):
+        assert f" {heavy}\n" not in done.stderr

@@ -1,0 +1,289 @@
+"""Training, whatever the network: seeded draws, rate schedule, averaged weights, checkpoints, early stop.
+
+What is random follows from (seed, epoch, index) alone: neither the number of loader processes nor a kill changes it.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from monolayer.coco import InputError, whole_file
+from monolayer.params import FitParams
+from monolayer.progress import track
+
+logger = logging.getLogger(__name__)
+
+CHECK_EVERY = 10  # steps between looks at the losses: each look makes the CPU wait for the GPU
+
+
+class Task(Protocol):
+    """What a family trains on. `draw` and `collate` run in loader processes, the rest beside the network."""
+
+    def __len__(self) -> int:
+        """Draws of an epoch."""
+
+    def draw(self, index: int, rng: np.random.Generator) -> tuple[str, Any]:
+        """The name and the tensors of one training sample; all that is random comes from `rng`."""
+
+    def collate(self, samples: list[Any]) -> Any:
+        """A batch of what `draw` gave, tensors in any nesting."""
+
+    def losses(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """Scalar losses by name, of which the sum is minimised; the batch arrives on the CPU, pinned for a GPU."""
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Numbers for the history, of which `score` (higher is better) chooses the epoch; the network is in eval."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The weights of the best epoch, on the CPU, and a row for each epoch (`best` is 1 for that one, else 0)."""
+
+    state: dict[str, Tensor]
+    history: list[dict[str, float]]
+    best_epoch: int
+
+
+def training_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit(network: nn.Module, task: Task, settings: FitParams, seed: int, checkpoint: Path) -> Fitted:
+    """Train until the last epoch, or until `patience` epochs brought no better score.
+
+    `checkpoint` is written after each epoch; called again with the same arguments, training goes on from there and
+    ends with the weights (on the CPU: the same bytes) of a run that was never interrupted. Its name must follow from
+    the arguments: what it holds is believed.
+    """
+    training = Training(network.to(training_device()), settings)
+    if checkpoint.exists():
+        training.load(checkpoint)
+        logger.info("going on after epoch %d of %d", training.epoch, settings.epochs)
+    batches = loader(task, settings.batch, seed, _workers(training.device))
+    started, first = time.monotonic(), training.epoch
+    while training.epoch < settings.epochs and not training.is_stale():
+        row = training.run_epoch(task, batches, seed)
+        training.end_epoch(row | task.validate(training.averaged.eval()))
+        training.save(checkpoint)
+        _log_epoch(training, len(batches), (time.monotonic() - started) / (training.epoch - first))
+    return Fitted(training.best, training.marked_history(), training.best_epoch)
+
+
+def _log_epoch(training: Training, steps: int, seconds: float) -> None:
+    row, epochs = training.history[-1], training.settings.epochs
+    left = timedelta(seconds=round(seconds * (epochs - training.epoch)))
+    best = ", the best" if training.best_epoch == training.epoch else ""
+    values = f"loss {row['loss']:.4f}, score {row['score']:.4f}{best}"
+    speed = f"{steps / seconds:.2f} steps/s"  # validation included
+    logger.info("epoch %d of %d: %s; %s, %s left", training.epoch, epochs, values, speed, left)
+
+
+# ---- batches -------------------------------------------------------------------------------------
+
+
+class _Draws(Dataset[tuple[str, Any]]):
+    """A task's draws by (epoch, index)."""
+
+    def __init__(self, task: Task, seed: int) -> None:
+        self.task, self.seed = task, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[str, Any]:
+        epoch, index = key
+        return self.task.draw(index, np.random.default_rng([self.seed, epoch, index]))
+
+    def collate(self, drawn: list[tuple[str, Any]]) -> tuple[list[str], Any]:
+        return [name for name, _ in drawn], self.task.collate([sample for _, sample in drawn])
+
+
+@dataclass
+class _Order(Sampler[tuple[int, int]]):
+    """The (epoch, index) of an epoch's draws, shuffled by seed and epoch."""
+
+    length: int
+    seed: int
+    epoch: int = 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        return ((self.epoch, int(index)) for index in order)
+
+
+def loader(task: Task, batch: int, seed: int, workers: int) -> DataLoader[Any]:
+    """Batches of (names, tensors); `loader.sampler.epoch` says of which epoch."""
+    draws = _Draws(task, seed)
+    return DataLoader(
+        draws,
+        batch_size=batch,
+        sampler=_Order(len(task), seed),
+        num_workers=workers,
+        collate_fn=draws.collate,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        generator=torch.Generator(),  # its own, lest iterating moves the network's
+    )
+
+
+def _workers(device: torch.device) -> int:
+    """Loader processes: as many as there are cores beside a GPU; on a CPU the cores are the network's."""
+    return 0 if device.type == "cpu" else min(8, len(os.sched_getaffinity(0)))
+
+
+# ---- steps ---------------------------------------------------------------------------------------
+
+
+def rate_factor(step: int, steps: int, settings: FitParams) -> float:
+    """What learning_rate is multiplied by at this step of so many: a linear warm-up, then the schedule."""
+    if step < settings.warmup_steps:
+        return (step + 1) / (settings.warmup_steps + 1)
+    done = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
+    final = settings.final_rate
+    if settings.schedule == "linear":
+        return 1 + (final - 1) * done
+    if settings.schedule == "cosine":
+        return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+    if settings.schedule == "steps":
+        return final ** sum(step >= milestone * steps for milestone in settings.milestones)
+    return 1.0
+
+
+def _optimizer(network: nn.Module, settings: FitParams) -> torch.optim.Optimizer:
+    """Weight decay acts on kernels only; biases and norms have one dimension."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "SGD":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
+
+
+@dataclass
+class _Losses:
+    """The losses of an epoch; looked at every few steps, then the mean of all."""
+
+    epoch: int
+    recent: list[tuple[int, list[str], dict[str, Tensor]]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, step: int, names: list[str], losses: dict[str, Tensor]) -> None:
+        self.recent.append((step, names, {name: loss.detach() for name, loss in losses.items()}))
+
+    def mean(self) -> dict[str, float]:
+        """The means so far; a loss that is no number stops the training."""
+        if self.recent:
+            table = torch.stack([torch.stack(list(losses.values())).float() for _, _, losses in self.recent]).tolist()
+            for (step, names, losses), values in zip(self.recent, table, strict=True):
+                for name, value in zip(losses, values, strict=True):
+                    if not math.isfinite(value):
+                        raise InputError(
+                            f"loss {name} is {value} at step {step} (epoch {self.epoch}), whose inputs are "
+                            f"{', '.join(names)}; look at these, lower learning_rate or set clip"
+                        )
+                    self.sums[name] = self.sums.get(name, 0.0) + value
+            self.count += len(self.recent)
+            self.recent.clear()
+        means = {name: value / max(1, self.count) for name, value in self.sums.items()}
+        return {"loss": sum(means.values())} | means
+
+
+class Training:
+    """All that a checkpoint holds: weights, averaged weights, optimizer, loss scale, history, best epoch."""
+
+    def __init__(self, network: nn.Module, settings: FitParams) -> None:
+        self.network, self.settings = network, settings
+        self.device = next(network.parameters()).device
+        self.averaged = copy.deepcopy(network).requires_grad_(False) if settings.average else network
+        self.optimizer = _optimizer(network, settings)
+        self.scaler = torch.amp.GradScaler("cuda", enabled=settings.amp and self.device.type == "cuda")
+        self.epoch, self.step = 0, 0  # how many are done
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch = 0  # counts from 1, as the history does
+
+    def run_epoch(self, task: Task, batches: DataLoader[Any], seed: int) -> dict[str, float]:
+        """One pass; returns its row of the history: rate at its end and mean losses."""
+        torch.manual_seed(int(np.random.SeedSequence([seed, self.epoch]).generate_state(1)[0]))  # dropout and the like
+        batches.sampler.epoch = self.epoch  # type: ignore[attr-defined]
+        self.network.train()
+        losses = _Losses(self.epoch + 1)
+        for names, batch in track(batches, len(batches), f"epoch {self.epoch + 1} of {self.settings.epochs}"):
+            for group in self.optimizer.param_groups:
+                factor = rate_factor(self.step, self.settings.epochs * len(batches), self.settings)
+                group["lr"] = self.settings.learning_rate * factor
+            losses.add(self.step + 1, names, self._descend(task, batch))
+            self.step += 1
+            if self.step % CHECK_EVERY == 0:
+                losses.mean()
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return {"epoch": self.epoch + 1, "step": self.step, "rate": rate} | losses.mean()
+
+    def _descend(self, task: Task, batch: Any) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, torch.float16, enabled=self.scaler.is_enabled()):
+            losses = task.losses(self.network, batch)
+        self.optimizer.zero_grad()
+        self.scaler.scale(torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.averaged is not self.network:
+            self._average()
+        return losses
+
+    def _pair(self) -> tuple[nn.Module, nn.Module]:
+        return self.averaged, self.network
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Exponential mean of the weights; its decay grows from 0.1, so that the first steps are soon forgotten."""
+        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        mean, new = ([*n.parameters(), *(b for b in n.buffers() if b.is_floating_point())] for n in self._pair())
+        torch._foreach_lerp_(mean, new, 1 - decay)
+
+    def end_epoch(self, row: dict[str, float]) -> None:
+        """Count the epoch and keep its weights if no earlier score was as good."""
+        self.epoch += 1
+        self.history.append(row)
+        if not self.best or row["score"] > self.history[self.best_epoch - 1]["score"]:
+            self.best_epoch = self.epoch
+            self.best = {name: value.detach().cpu().clone() for name, value in self.averaged.state_dict().items()}
+
+    def is_stale(self) -> bool:
+        return self.epoch - self.best_epoch >= self.settings.patience
+
+    def marked_history(self) -> list[dict[str, float]]:
+        return [row | {"best": float(row["epoch"] == self.best_epoch)} for row in self.history]
+
+    def save(self, path: Path) -> None:
+        kept = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimizer", "scaler")}
+        counts = {name: getattr(self, name) for name in ("epoch", "step", "history", "best", "best_epoch")}
+        with whole_file(path) as partial:
+            torch.save({"kept": kept, "counts": counts}, partial)
+
+    def load(self, path: Path) -> None:
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        for name, state in saved["kept"].items():
+            getattr(self, name).load_state_dict(state)
+        for name, value in saved["counts"].items():
+            setattr(self, name, value)
+        self.best = {name: value.cpu() for name, value in self.best.items()}
