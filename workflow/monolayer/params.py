@@ -156,6 +156,70 @@ class SplitParams(Section):
         return self
 
 
+# ---- extensions ----------------------------------------------------------------------------------
+
+
+class Interval(Section):
+    low: PositiveFloat
+    high: PositiveFloat
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Interval:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        return self
+
+
+class Collage(Section):
+    """What every law of an extension shares."""
+
+    factor: PositiveInt
+    block: PositiveInt
+    min_cells: PositiveInt
+    mix: Fraction
+    margin: Interval
+    illumination: PositiveFloat
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    scale: Annotated[float, Field(ge=0, lt=1)]
+    gain: Annotated[float, Field(ge=0, lt=1)]
+    tries: Annotated[int, Field(ge=8, multiple_of=8)]
+
+
+class PosterLaw(Collage):
+    law: Literal["poster"]
+    density: Interval
+
+
+class MatchedLaw(Collage):
+    law: Literal["matched"]
+    jitter: NonNegativeFloat
+
+
+class GrowthLaw(Collage):
+    law: Literal["growth"]
+    confluence: Interval
+    spread: PositiveFloat
+
+
+Extension = Annotated[PosterLaw | MatchedLaw | GrowthLaw, Field(discriminator="law")]
+
+
+class ExtendParams(Section):
+    """What `monolayer extend` is given: one extension, its name and the seed."""
+
+    name: Name
+    settings: Extension
+    seed: NonNegativeInt
+
+
+class ShiftParams(Section):
+    seed: NonNegativeInt
+    variance: Annotated[float, Field(gt=0, le=1)]
+    permutations: PositiveInt
+    max_images: Annotated[int, Field(ge=2)]
+    samples: PositiveInt
+
+
 # ---- models --------------------------------------------------------------------------------------
 
 
