@@ -22,6 +22,7 @@ from torch import Tensor, nn
 SETTINGS = FitParams(
     epochs=4,
     batch=4,
+    accumulate=1,
     optimizer="AdamW",
     learning_rate=0.01,
     momentum=0.9,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,7 +54,16 @@ def _evaluate(args: argparse.Namespace) -> None:
     from monolayer import evaluate
     from monolayer.params import EvaluateParams
 
-    evaluate.evaluate(args.truth, args.results, EvaluateParams.model_validate_json(args.params), args.output)
+    if (args.val_truth is None) != (args.val_results is None):
+        raise SystemExit("monolayer evaluate: --val-truth and --val-results go together")
+    val = (args.val_truth, args.val_results) if args.val_truth else None
+    by_hand = {"protocol": args.protocol, "draws": args.draws, "seed": args.seed, "resample": args.resample}
+    params = EvaluateParams.model_validate_json(args.params) if args.params else EvaluateParams.model_validate(by_hand)
+    scores = evaluate.evaluate((args.truth, args.results), val, params, args.output, args.threads)
+    if args.protocol:
+        from monolayer import definitions, matching
+
+        definitions.show(scores, str(matching.PROTOCOLS[args.protocol]))
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -138,17 +148,21 @@ def _parser() -> argparse.ArgumentParser:
             output="COCO results to write (.json.gz)",
         )
     )
-    with_params(
-        verb(
-            "evaluate",
-            _evaluate,
-            "Compare results with truth, per cell line and over all.",
-            truth="COCO truth",
-            results="COCO results (.json or .json.gz)",
-            output="scores to write, JSON",
-        )
+    evaluate = verb(
+        "evaluate",
+        _evaluate,
+        "Compare results of any tool with truth, per cell line and over all, with their uncertainty.",
+        truth="COCO truth",
+        results="COCO results (.json, .json.gz), or a folder with a label image (TIFF, PNG) for each image",
+        output="scores to write, JSON; the tables are written beside it",
     )
-    compare = verb("compare", _compare, "Put the scores of several runs into one table.", output="table to write, CSV")
+    _add_evaluate_options(evaluate)
+    compare = verb(
+        "compare",
+        _compare,
+        "Put the scores of several runs into one table, and say which differences between them are real.",
+        output="table to write, CSV; pairs.csv is written beside it",
+    )
     compare.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
     report = verb(
         "report",
@@ -160,6 +174,18 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="the runs to show, in this order")
     with_params(report)
     return parser
+
+
+def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--val-truth", type=Path, metavar="PATH", help="COCO truth that the score threshold is chosen on")
+    sub.add_argument("--val-results", type=Path, metavar="PATH", help="results for it; without, test itself is used")
+    sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="change nothing but the time")
+    how = sub.add_mutually_exclusive_group(required=True)
+    how.add_argument("--params", metavar="JSON", help=PARAMS_HELP)
+    how.add_argument("--protocol", choices=["livecell", "coco"], help="by hand: whose constants; prints the scores")
+    sub.add_argument("--draws", type=int, default=1000, help="by hand: draws of the bootstrap (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="by hand: seed of the draws (default: %(default)s)")
+    sub.add_argument("--resample", choices=["image", "well"], default="image", help="by hand: what is drawn")
 
 
 def _start_log(path: Path | None) -> None:

@@ -9,17 +9,21 @@ import gzip
 import itertools
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
 Mask = NDArray[np.bool_]
+
+CHUNK = 1 << 20  # characters read at a time
+BLANK = re.compile(r"\s*")
 
 
 class InputError(ValueError):
@@ -34,7 +38,10 @@ class Rle(TypedDict):
 
 
 class Image(TypedDict):
-    """One frame. `well` (well, field or region) is never split; `split` is null unless the source fixes it."""
+    """One frame. `well` (well, field or region) is never split; `split` is null unless the source fixes it.
+
+    content is a hash of the pixels: two images with the same are one picture.
+    """
 
     id: int
     file_name: str
@@ -44,6 +51,7 @@ class Image(TypedDict):
     well: str
     timestamp: str | None
     split: str | None
+    content: NotRequired[str]
 
 
 class Annotation(TypedDict):
@@ -63,10 +71,23 @@ class Category(TypedDict):
     name: str
 
 
+class Finding(TypedDict):
+    """Something wrong with a dataset: what it means (and what was done), how often, up to 20 examples."""
+
+    kind: str
+    severity: Literal["stop", "warn"]
+    meaning: str
+    count: int
+    examples: list[str]
+
+
 class Truth(TypedDict):
+    """findings is what `download` saw and `audit` hands on."""
+
     images: list[Image]
     annotations: list[Annotation]
     categories: list[Category]
+    findings: NotRequired[list[Finding]]
 
 
 class Result(TypedDict):
@@ -130,11 +151,43 @@ def write_results(path: Path, results: Iterable[Result]) -> int:
 
 def read_results(path: Path) -> list[Result]:
     """Read COCO results, gzipped or plain."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
+    return list(cast(Iterator[Result], stream(path)))
+
+
+def stream(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSON array, gzipped or plain, one at a time: memory does not grow with the file."""
+    number, text, at, size = 0, "", 0, CHUNK
+    decode, awaited = json.JSONDecoder().raw_decode, "["
     try:
-        with cast(IO[bytes], opener(path, "rb")) as file:
-            return cast(list[Result], json.load(file))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError) as error:
+        with path.open("rb") as probe:
+            packed = probe.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as file:
+            while True:
+                at = cast(re.Match[str], BLANK.match(text, at)).end()
+                if at == len(text):
+                    text, at = file.read(CHUNK), 0
+                    if not text:
+                        raise EOFError(f"it ends after record {number}")
+                elif awaited == "record":
+                    try:
+                        record, at = decode(text, at)
+                    except json.JSONDecodeError:
+                        more = file.read(size)
+                        if not more:
+                            raise
+                        text, at, size = text[at:] + more, 0, 2 * size
+                        continue
+                    number, size, awaited = number + 1, CHUNK, ",]"
+                    yield record
+                elif text[at] == "]" and (awaited == ",]" or (number == 0 and awaited == "first")):
+                    return
+                elif awaited == "first":
+                    awaited = "record"
+                elif text[at] in awaited:
+                    awaited, at = "first" if text[at] == "[" else "record", at + 1
+                else:
+                    raise ValueError(f"{text[at]!r} stands after record {number} where {awaited!r} is expected")
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise InputError(f"{path} is not readable as COCO results ({error}); make it again") from error
 
 
@@ -168,39 +221,36 @@ def rle_from_crop(crop: Mask, x: int, y: int, height: int, width: int) -> Rle:
     return Rle(size=[height, width], counts=rle["counts"].decode())
 
 
-def run_ends(rle: Rle) -> NDArray[np.int64]:
-    """Where the runs of a mask end, counted down the columns; the first run is background.
-
-    Format: rleFrString of https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c, 5 bits a byte.
-    """
-    bits = np.frombuffer(rle["counts"].encode(), np.uint8).astype(np.int64) - 48
-    last = np.flatnonzero(bits & 32 == 0)
-    first = np.r_[0, last[:-1] + 1]
-    place = 5 * (np.arange(len(bits)) - np.repeat(first, last - first + 1))
-    counts = np.add.reduceat((bits & 31) << place, first)
-    counts -= (bits[last] >> 4 & 1) << (place[last] + 5)
-    for start in (1, 2):  # from the fourth on, a count is the difference from the one before the last
-        counts[start::2] = np.cumsum(counts[start::2])
-    return np.cumsum(counts)
-
-
 def crop_from_rle(rle: Rle) -> tuple[Mask, int, int]:
     """The mask cut to its box, bool (h, w), and the box's upper left corner (x, y); (0, 0) px for an empty mask.
 
-    Only the columns that the mask reaches are unrolled, so that the cost does not grow with the image.
+    Fills the box's columns from the runs: pycocotools decodes the whole image for each cell, ten times as long.
     """
+    x, y, w, h = (int(v) for v in rle_codec.toBbox(cast(Any, rle)))
     height = rle["size"][0]
-    ends = run_ends(rle)
-    starts, stops = ends[0 : len(ends) - 1 : 2], ends[1::2]
-    if not len(stops) or stops[-1] == starts[0]:
-        return np.zeros((0, 0), np.bool_), 0, 0
-    left = int(starts[0]) // height
-    columns = np.zeros(((int(stops[-1]) - 1) // height - left + 1) * height + 1, np.int8)
-    columns[starts - left * height] = 1
-    columns[stops - left * height] -= 1  # a run that ends where the next starts leaves no step
-    unrolled = np.cumsum(columns[:-1], dtype=np.int8).view(np.bool_).reshape(-1, height)
-    rows = np.flatnonzero(unrolled.any(axis=0))
-    return np.ascontiguousarray(unrolled[:, rows[0] : rows[-1] + 1].T), left, int(rows[0])
+    edges = _run_edges(rle["counts"]) - x * height
+    steps = np.zeros(max(w * height, int(edges[-1])) + 1, np.int8)
+    np.add.at(steps, edges[0:-1:2], 1)  # an edge may come twice: runs of no pixels are allowed
+    np.subtract.at(steps, edges[1::2], 1)
+    columns = np.cumsum(steps[: w * height], dtype=np.int8).reshape(w, height)
+    return columns[:, y : y + h].T.astype(bool), x, y
+
+
+def _run_edges(counts: str) -> NDArray[np.int64]:
+    """Where background and mask alternate, in px down the columns, from COCO's compressed counts.
+
+    A count is its groups of 5 bits, lowest first, the last with its sign in bit 4 and the others with bit 5 set;
+    from the fourth on it is the difference from the last but one.
+    """
+    chars = np.frombuffer(counts.encode(), np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(chars & 32 == 0)
+    first = np.r_[0, last[:-1] + 1]
+    place = np.arange(len(chars)) - np.repeat(first, last - first + 1)
+    numbers = np.add.reduceat((chars & 31) << 5 * place, first)
+    numbers[chars[last] & 16 > 0] -= 1 << 5 * (place[last] + 1)[chars[last] & 16 > 0]
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return np.cumsum(numbers)
 
 
 def rle_from_mask(mask: Mask) -> Rle:
@@ -267,7 +317,7 @@ def rles_from_labels(labels: NDArray[Any]) -> list[Rle]:
 def _compressed(counts: NDArray[np.int64], first: NDArray[np.int64]) -> list[str]:
     """COCO's text for several lists of run lengths, one after the other; `first` is where each begins.
 
-    The inverse of `run_ends`: 5 bits a byte, the sixth says that more follow, the last byte's fifth is the sign.
+    The inverse of `_run_edges`: 5 bits a byte, the sixth says that more follow, the last byte's fifth is the sign.
     """
     place = np.arange(len(counts)) - np.repeat(first, np.diff(np.r_[first, len(counts)]))
     values = counts.copy()

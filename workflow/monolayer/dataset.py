@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from monolayer.coco import Annotation, Image, InputError, Truth
+from monolayer.coco import Annotation, Image, InputError, Truth, label_image
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,27 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if pixels.dtype != np.uint8 or pixels.ndim != 2:
         raise InputError(f"{path} is {pixels.dtype} {pixels.shape}, not uint8 (height, width); download the data again")
     return pixels
+
+
+class TrueCells:
+    """Samples and their label images, of which as many stay in memory as `room` bytes hold.
+
+    Draws are uniform over the samples, so that it does not matter which ones stay.
+    """
+
+    def __init__(self, samples: Sequence[Sample], room: int = 1_000_000_000) -> None:
+        self.samples = samples
+        self._room = room
+        self._kept: dict[int, NDArray[np.int32]] = {}
+
+    def labels(self, index: int) -> NDArray[np.int32]:
+        """int32 (H, W) of samples[index]; of overlapping cells the smaller one is seen. Not to be written to."""
+        if index in self._kept:
+            return self._kept[index]
+        sample = self.samples[index]
+        size = sample.image["height"], sample.image["width"]
+        labels = label_image((annotation["segmentation"] for annotation in sample.annotations), *size)
+        self._room -= labels.nbytes
+        if self._room > 0:
+            self._kept[index] = labels
+        return labels

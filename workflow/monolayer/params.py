@@ -6,10 +6,12 @@ No default values live here: every number that can change a result is written in
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,6 +27,7 @@ from pydantic_core import PydanticCustomError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # becomes part of a path
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^?#]+$")]
 Scale = Literal["quick", "full"]
 
 
@@ -72,9 +75,39 @@ class Percentiles(Section):
         return self
 
 
+def _finds(group: str, others: bool) -> Callable[[str], str]:
+    """A check of `regex:<pattern>`: it compiles and has the group; other texts pass only if `others`."""
+
+    def check(rule: str) -> str:
+        if not rule.startswith("regex:"):
+            if others and rule.strip():
+                return rule
+            raise ValueError(f"must be regex:<pattern over file names with a group {group}>")
+        try:
+            groups = re.compile(rule.removeprefix("regex:")).groupindex
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        if group not in groups:
+            raise ValueError(f"has no group {group}; write (?P<{group}>...) around what names the {group}")
+        return rule
+
+    return check
+
+
+LineRule = Annotated[str, AfterValidator(_finds("line", others=True))]
+WellRule = Annotated[str, AfterValidator(_finds("well", others=False))]
+LivecellFile = Literal[
+    "images.zip",
+    "annotations/LIVECell/livecell_coco_train.json",
+    "annotations/LIVECell/livecell_coco_val.json",
+    "annotations/LIVECell/livecell_coco_test.json",
+]
+
+
 class DemoSeries(Section):
     """One time-lapse of the demo package, cut into fields (regions) that become groups of the split."""
 
+    name: Name
     cell_line: Name
     images: str
     labels: str
@@ -84,14 +117,15 @@ class DemoSeries(Section):
     window: tuple[PositiveInt, PositiveInt] | None
     grid: tuple[PositiveInt, PositiveInt]
     gap: NonNegativeInt
+    min_area: NonNegativeInt
+    min_cells: NonNegativeInt
 
 
 class DemoSource(Section):
     source: Literal["demo"]
-    requirement: str
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+$")]
     sha256: Sha256
-    min_area: NonNegativeInt
-    series: list[DemoSeries]
+    series: Annotated[list[DemoSeries], Field(min_length=1)]
 
 
 class Pin(Section):
@@ -103,21 +137,21 @@ class Pin(Section):
 
 class LivecellSource(Section):
     source: Literal["livecell"]
-    url: str
+    url: Url
     mirror: str | None
     dedup: Literal["keep", "drop", "merge"]
     max_images: PositiveInt | None
-    pins: dict[str, Pin]
+    pins: Annotated[dict[LivecellFile, Pin], Field(min_length=4)]
 
 
 class RoboflowSource(Section):
     source: Literal["roboflow"]
     zip: str | None
-    url: str
-    workspace: str
-    project: str
+    url: Url
+    workspace: Name
+    project: Name
     version: PositiveInt
-    cell_line: str
+    cell_line: LineRule
     sha256: Sha256 | None
 
 
@@ -127,8 +161,8 @@ class CocoSource(Section):
     source: Literal["coco"]
     images: str
     annotations: str
-    cell_line: str
-    well: str | None
+    cell_line: LineRule
+    well: WellRule | None
     percentiles: Percentiles
     max_images: PositiveInt | None
 
@@ -228,6 +262,7 @@ class FitParams(Section):
 
     epochs: PositiveInt
     batch: PositiveInt
+    accumulate: PositiveInt
     optimizer: Literal["SGD", "AdamW"]
     learning_rate: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -242,39 +277,24 @@ class FitParams(Section):
     amp: bool
 
 
-class YoloTrain(Section):
-    architecture: Name
-    weights: str
-    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
-    epochs: PositiveInt
-    batch: PositiveInt
-    nominal_batch: PositiveInt
-    optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD"]
-    learning_rate: PositiveFloat
-    final_rate: Annotated[float, Field(gt=0, le=1)]
-    momentum: Fraction
-    weight_decay: NonNegativeFloat
-    warmup_epochs: NonNegativeFloat
-    patience: PositiveInt
-    mosaic: Fraction
-    close_mosaic: NonNegativeInt
-    scale_jitter: Fraction
-    flip_vertical: Fraction
-    mask_ratio: Literal[1, 2, 4]
-    overlap_mask: bool
-    best_by: Literal["precision", "ap"]
-    recall_floor: Fraction
-    max_det: PositiveInt
-    workers: NonNegativeInt
-    amp: bool
-
-
 class YoloPredict(Section):
     imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
     batch: PositiveInt
     score_min: Fraction
     nms_iou: Fraction
     max_det: PositiveInt
+
+
+class YoloTrain(Section):
+    architecture: Name
+    weights: str
+    imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
+    scale_jitter: Annotated[float, Field(ge=0, lt=1)]
+    mask_ratio: Literal[1, 2, 4]
+    best_by: Literal["precision", "ap"]
+    recall_floor: Fraction
+    fit: FitParams
+    val_predict: YoloPredict
 
 
 class YoloScale(Section):
@@ -288,9 +308,69 @@ class YoloModel(Section):
     full: YoloScale
 
 
-Model = YoloModel
-TrainSettings = YoloTrain
-PredictSettings = YoloPredict
+class AugmentParams(Section):
+    """How far a training patch may differ from its image; 0 switches one off."""
+
+    gamma: NonNegativeFloat
+    contrast: NonNegativeFloat
+    brightness: NonNegativeFloat
+    blur: NonNegativeFloat
+    noise: NonNegativeFloat
+
+
+class UnetPredict(Section):
+    batch: PositiveInt
+    tile: Annotated[int, Field(ge=64, multiple_of=64)]
+    overlap: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _advances(self) -> UnetPredict:
+        if 2 * self.overlap > self.tile:
+            raise ValueError(f"overlap ({self.overlap}) must be at most half of tile ({self.tile})")
+        return self
+
+
+class SearchParams(Section):
+    """Thresholds among which val chooses."""
+
+    foreground: Annotated[list[Fraction], Field(min_length=1)]
+    core: Annotated[list[Fraction], Field(min_length=1)]
+
+
+class UnetTrain(Section):
+    width: PositiveInt
+    levels: Annotated[int, Field(ge=2, le=7)]
+    target: Literal["foreground", "foreground+distance"]
+    patch: Annotated[int, Field(ge=16)]
+    patches: PositiveInt
+    on_cells: Fraction
+    augment: AugmentParams
+    val_images: PositiveInt
+    val_predict: UnetPredict
+    search: SearchParams
+    fit: FitParams
+
+    @model_validator(mode="after")
+    def _halves(self) -> UnetTrain:
+        if self.patch % 2 ** (self.levels - 1):
+            raise ValueError(f"patch must be a multiple of {2 ** (self.levels - 1)} for {self.levels} levels")
+        return self
+
+
+class UnetScale(Section):
+    train: UnetTrain
+    predict: UnetPredict
+
+
+class UnetModel(Section):
+    family: Literal["unet"]
+    quick: UnetScale
+    full: UnetScale
+
+
+Model = Annotated[YoloModel | UnetModel, Field(discriminator="family")]
+TrainSettings = YoloTrain | UnetTrain
+PredictSettings = YoloPredict | UnetPredict
 
 
 class Run(Section):
@@ -319,12 +399,24 @@ class PredictParams(Section):
 
 class EvaluateParams(Section):
     protocol: Literal["livecell", "coco"]
+    draws: PositiveInt
+    seed: NonNegativeInt
+    resample: Literal["image", "well"]
 
 
-class ReportParams(Section):
+class ReportSettings(Section):
     title: str
     samples_per_line: PositiveInt
     overlays_per_line: PositiveInt
+
+
+class ReportParams(Section):
+    """What `monolayer report` is given: its settings, and what all was made with, as a part of params.yaml."""
+
+    settings: ReportSettings
+    dataset: Name
+    scale: Scale
+    used: dict[str, Any]
 
 
 class Params(Section):
@@ -339,7 +431,7 @@ class Params(Section):
     models: dict[Name, Model]
     runs: dict[Name, Run]
     evaluate: EvaluateParams
-    report: ReportParams
+    report: ReportSettings
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
@@ -377,6 +469,22 @@ class Params(Section):
         model = self.models[self.runs[run].model]
         return PredictParams(settings=getattr(model, self.scale).predict, cpu_threads=self.cpu_threads)
 
+    @property
+    def report_params(self) -> ReportParams:
+        """`used` is what the selected runs depend on at this scale; given as --configfile, it makes them again."""
+        used = self.model_dump(mode="json")
+        unused = {"quick", "full"} - {self.scale}
+        models = {self.runs[name].model for name in self.selected_runs}
+        used["selected"] = self.selected_runs
+        used["datasets"] = {self.dataset: used["datasets"][self.dataset]}
+        used["runs"] = {name: used["runs"][name] for name in self.selected_runs}
+        used["models"] = {
+            name: {key: value for key, value in model.items() if key not in unused}
+            for name, model in used["models"].items()
+            if name in models
+        }
+        return ReportParams(settings=self.report, dataset=self.dataset, scale=self.scale, used=used)
+
 
 def load(config: Mapping[str, Any]) -> Params:
     """Type the merged configuration (params.yaml, --configfile, --config) or raise ParamsError, a line per fault."""
@@ -392,7 +500,7 @@ def _one_line(fault: Any) -> str:
     context = fault.get("ctx", {})
     if fault["type"] == "dangling_name":
         return str(fault["msg"])
-    tags = ("demo", "livecell", "roboflow", "coco", "yolo")
+    tags = ("demo", "livecell", "roboflow", "coco", "yolo", "unet")
     parts = [str(part) for part in fault["loc"]]
     # pydantic puts the tag of a discriminated union (datasets.mine.coco.images) into the path
     parts = [p for i, p in enumerate(parts) if not (i == 2 and p in tags)]

@@ -5,9 +5,26 @@ rule evaluate:
     input:
         truth="results/{dataset}/splits/test.json",
         results="results/{dataset}/predictions/{run}/test.json.gz",
-        code=modules("evaluate", "metrics", "coco"),
+        val_truth="results/{dataset}/splits/val.json",
+        val_results="results/{dataset}/predictions/{run}/val.json.gz",
+        code=modules(
+            "evaluate",
+            "metrics",
+            "breakdown",
+            "bootstrap",
+            "matching",
+            "ranking",
+            "kernels",
+            "cells",
+            "coco",
+        ),
     output:
-        "results/{dataset}/metrics/{run}.json",
+        scores="results/{dataset}/metrics/{run}.json",
+        images="results/{dataset}/metrics/{run}.images.csv",
+        curves="results/{dataset}/metrics/{run}.curves.csv",
+        strata="results/{dataset}/metrics/{run}.strata.csv",
+        errors="results/{dataset}/metrics/{run}.errors.csv",
+        draws="results/{dataset}/metrics/{run}.bootstrap.npz",
     log:
         "results/{dataset}/logs/evaluate/{run}.log",
     conda:
@@ -17,18 +34,21 @@ rule evaluate:
         settings=P.evaluate.model_dump_json(),
     shell:
         "monolayer evaluate --truth {input.truth} --results {input.results}"
-        " --params {params.settings:q} --output {output} --log {log}"
+        " --val-truth {input.val_truth} --val-results {input.val_results}"
+        " --params {params.settings:q} --output {output.scores} --threads {threads} --log {log}"
 
 
 rule compare:
     input:
-        metrics=by_run(rules.evaluate.output[0]),
-        code=modules("evaluate"),
+        scores=by_run(rules.evaluate.output.scores),
+        draws=by_run(rules.evaluate.output.draws),
+        code=modules("evaluate", "bootstrap"),
     output:
-        "results/{dataset}/metrics.csv",
+        table="results/{dataset}/metrics.csv",
+        pairs="results/{dataset}/pairs.csv",
     log:
         "results/{dataset}/logs/compare.log",
     conda:
         "../../envs/environment.yaml"
     shell:
-        "monolayer compare --metrics {input.metrics} --output {output} --log {log}"
+        "monolayer compare --metrics {input.scores} --output {output.table} --log {log}"

@@ -3,22 +3,35 @@
 
 rule report:
     input:
+        images=rules.download.output.images,
         audit=rules.audit.output,
         splits=rules.split.output,
         models=by_run(rules.train.output.run),
         histories=by_run(rules.train.output.history),
         predictions=by_run("results/{dataset}/predictions/{run}/test.json.gz"),
-        metrics=by_run(rules.evaluate.output[0]),
-        table=rules.compare.output,
-        code=modules("report", "evaluate", "coco"),
+        by_image=by_run(rules.evaluate.output.images),
+        curves=by_run(rules.evaluate.output.curves),
+        strata=by_run(rules.evaluate.output.strata),
+        errors=by_run(rules.evaluate.output.errors),
+        table=rules.compare.output.table,
+        pairs=rules.compare.output.pairs,
+        code=modules(
+            "report", "study", "tables", "figures", "pictures", "definitions", "coco"
+        ),
+        page=sorted(Path("workflow/monolayer/page").iterdir()),
     output:
-        "results/{dataset}/report.html",
+        report(
+            "results/{dataset}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"dataset": "{dataset}", "content": "everything on one page"},
+        ),
     log:
         "results/{dataset}/logs/report.log",
     conda:
         "../../envs/environment.yaml"
     params:
-        settings=P.report.model_dump_json(),
+        settings=P.report_params.model_dump_json(),
         runs=P.selected_runs,
         results=subpath(output[0], parent=True),
     shell:

@@ -15,7 +15,7 @@ from monolayer.coco import InputError, Mask, Result, rle_from_crop, whole_file
 from monolayer.dataset import Sample
 from monolayer.params import TrainParams
 
-MODELS = {"yolo": "monolayer.models.yolo"}
+MODELS = {"yolo": "monolayer.models.yolo", "unet": "monolayer.models.unet"}
 
 
 @dataclass(frozen=True)

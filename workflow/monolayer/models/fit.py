@@ -239,13 +239,15 @@ class Training:
     def _descend(self, task: Task, batch: Any) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, torch.float16, enabled=self.scaler.is_enabled()):
             losses = task.losses(self.network, batch)
-        self.optimizer.zero_grad()
         self.scaler.scale(torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]
+        if (self.step + 1) % self.settings.accumulate:
+            return losses
         if self.settings.clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.optimizer.zero_grad()
         if self.averaged is not self.network:
             self._average()
         return losses

@@ -1,0 +1,92 @@
+"""From maps to cells: touching disks part, small ones go, scores follow the maps, and counting is as by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from monolayer.patches import targets
+from monolayer.separate import Float, Labels, Thresholds, instances, label_means, matches, separate
+from scipy import ndimage
+
+HALF = Thresholds(0.5, 0.5, 0)
+
+
+def scene(*places: tuple[int, int, int], shape: tuple[int, int] = (64, 96)) -> Labels:
+    """Disks (x, y, radius)."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    labels = np.zeros(shape, np.int32)
+    for index, (cx, cy, radius) in enumerate(places, start=1):
+        labels[(x - cx) ** 2 + (y - cy) ** 2 <= radius**2] = index
+    return labels
+
+
+def maps_of(labels: Labels, blur: float = 1.0) -> Float:
+    """What a network that has learned its targets would say: they are a little blurred."""
+    maps = targets(labels, distance=True).astype(np.float32) / 255
+    blurred: Float = ndimage.gaussian_filter(maps, (0, blur, blur))
+    return blurred
+
+
+def test_touching_cells_part_by_distance_alone() -> None:
+    true = scene((25, 32, 14), (50, 32, 13), (80, 12, 6))
+    together, apart = separate(maps_of(true)[:1], HALF), separate(maps_of(true), HALF)
+    assert (together.max(), apart.max()) == (2, 3)
+    for index in (1, 2, 3):
+        found = apart[true == index]
+        best = np.bincount(found).argmax()
+        assert best > 0
+        assert ((apart == best) & (true == index)).sum() > 0.8 * ((apart == best) | (true == index)).sum()
+
+
+def test_bacteria_side_by_side_part() -> None:
+    true = np.zeros((60, 80), np.int32)
+    for index in range(5):
+        true[10 + 8 * index : 18 + 8 * index, 10:70] = index + 1
+    assert matches(true, separate(maps_of(true), HALF)) == (5, 0, 0)
+
+
+def test_labels_are_dense_and_small_ones_go() -> None:
+    true = scene((10, 10, 2), (40, 30, 12), (80, 50, 2), (80, 10, 8))
+    found = separate(maps_of(true, 0.3), Thresholds(0.5, 0.5, 40))
+    assert set(np.unique(found)) == {0, 1, 2}
+    assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_blank_maps(channels: int, value: float) -> None:
+    maps = np.full((channels, 20, 30), value, np.float32)
+    labels = separate(maps, HALF)
+    assert labels.max() == value
+    assert len(instances(maps, labels).masks) == int(value)
+
+
+def test_instances_are_the_labels_best_first() -> None:
+    true = scene((20, 20, 10), (60, 40, 12))
+    maps = targets(true, distance=False).astype(np.float32)
+    maps[0][true == 1] = 0.6
+    maps[0][true == 2] = 0.9
+    found = instances(maps, separate(maps, HALF))
+    assert (found.height, found.width) == true.shape
+    assert found.scores.tolist() == pytest.approx([0.9, 0.6])
+    again = np.zeros_like(true)
+    for index, (mask, (x, y)) in enumerate(zip(found.masks, found.offsets_xy, strict=True)):
+        again[y : y + mask.shape[0], x : x + mask.shape[1]][mask] = 2 - index
+    np.testing.assert_array_equal(again, true)
+    assert found.boxes_xyxy[1].tolist() == [10, 10, 31, 31]
+    assert all(0 <= result["score"] <= 1 for result in found.results(1))
+
+
+def test_label_means() -> None:
+    labels = np.array([[1, 1, 0], [3, 3, 3]], np.int32)  # 2 has no pixel
+    assert label_means(np.array([[1, 3, 9], [3, 3, 6]], np.float32), labels).tolist() == [2, 0, 4]
+
+
+def test_matches_count_cells_at_iou_over_half() -> None:
+    true = scene((15, 15, 10), (45, 15, 10), (75, 15, 10))
+    assert matches(true, true) == (3, 0, 0)
+    assert matches(true, np.zeros_like(true)) == (0, 0, 3)
+    assert matches(np.zeros_like(true), true) == (0, 3, 0)
+    assert matches(true, (true > 0).astype(np.int32)) == (0, 1, 3)
+    assert matches(true, np.roll(true, 3, axis=1)) == (3, 0, 0)
+    assert matches(true, np.roll(true, 12, axis=1)) == (0, 3, 3)

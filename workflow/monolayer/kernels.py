@@ -1,0 +1,234 @@
+"""Compiled loops over masks and boxes: run lengths, overlaps, foreground.
+
+Exact counterparts of pycocotools 2.0.11 (maskApi.c), but sparse: only pairs of cells that share a pixel are ever looked
+at. A mask is its runs [start, end) of pixels, numbered down the columns. Every loop releases the interpreter, so that
+threads share the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+BAD_TEXT, NEGATIVE_RUN, WRONG_SUM = 1, 2, 3  # faults of an RLE
+
+
+class Masks(NamedTuple):
+    """Masks as runs (R, 2); those of mask i are runs[begin[i]:end[i]]; extents (N, 4) are its box x0 y0 x1 y1."""
+
+    runs: NDArray[np.int32]
+    begin: Ints
+    end: Ints
+    extents: NDArray[np.int32]
+
+
+class Boxes(NamedTuple):
+    """Boxes (N, 4) and (M, 4) as in files, and which true ones are crowds (M,)."""
+
+    pred_xywh: Floats
+    true_xywh: Floats
+    crowd: Flags
+
+
+class Units(NamedTuple):
+    """What is matched apart from the rest, an image (or its cells of one category): offsets (U + 1,) of its cells."""
+
+    pred: Ints
+    true: Ints
+
+
+class Pairs(NamedTuple):
+    """Overlaps: those of predicted cell i are at first[i]:first[i + 1], by rising true cell."""
+
+    first: Ints
+    true: NDArray[np.int32]
+    iou: Floats
+
+
+def compiled(loop: Loop) -> Loop:
+    """Compile once and keep the machine code; where no folder can be written to, compile in each process."""
+    try:
+        return numba.njit(cache=True, nogil=True)(loop)  # type: ignore[no-any-return]
+    except RuntimeError:
+        return numba.njit(nogil=True)(loop)  # type: ignore[no-any-return]
+
+
+@compiled
+def decode_runs(text: NDArray[np.uint8], last: Ints, sizes: Ints) -> tuple[Ints, NDArray[np.int32], NDArray[np.uint8]]:
+    """First run (N + 1,) of each mask, runs (R, 2) and fault (N,) from COCO's compressed counts.
+
+    The counts of mask i end before text[last[i]]; sizes (N, 2) is height, width of its image.
+    """
+    first = np.zeros(len(last) + 1, np.int64)
+    begin = 0
+    for cell in range(len(last)):
+        counts = 0
+        for at in range(begin, last[cell]):
+            counts += 1 - (((np.int64(text[at]) - 48) >> 5) & 1)
+        begin = last[cell]
+        first[cell + 1] = first[cell] + counts // 2
+    runs, fault = np.zeros((first[-1], 2), np.int32), np.zeros(len(last), np.uint8)
+    for cell in range(len(last)):
+        begin = last[cell - 1] if cell else 0
+        fault[cell] = decode_one(text[begin : last[cell]], sizes[cell, 0] * sizes[cell, 1], runs[first[cell] :])
+    return first, runs, fault
+
+
+@compiled
+def decode_one(text: NDArray[np.uint8], pixels: int, runs: NDArray[np.int32]) -> int:
+    """Fill the runs of one mask of an image with so many pixels; return its fault, 0 for none."""
+    at, before, current, number, position = 0, 0, 0, 0, 0
+    while at < len(text):
+        value, shift, more = 0, 0, True
+        while more:
+            char = np.int64(text[at]) - 48 if at < len(text) else np.int64(-1)
+            if char < 0 or char > 63 or shift > 55:
+                return BAD_TEXT
+            more = (char & 32) != 0
+            value |= (char & 31) << shift
+            shift += 5
+            at += 1
+            if not more and (char & 16):
+                value |= -1 << shift
+        if number > 2:  # counts from the fourth on are differences from the last but one
+            value += before
+        before, current = current, value
+        if value < 0:
+            return NEGATIVE_RUN
+        if position + value > pixels:
+            return WRONG_SUM
+        if number % 2 == 1:
+            runs[number // 2, 0], runs[number // 2, 1] = position, position + value
+        position += value
+        number += 1
+    return 0 if position == pixels else WRONG_SUM
+
+
+@compiled
+def measure_runs(runs: NDArray[np.int32], first: Ints, heights: Ints) -> tuple[Ints, NDArray[np.int32]]:
+    """Pixels (N,) and extents (N, 4), x0 y0 x1 y1 with x1, y1 outside; an empty mask has the extent 0 0 0 0."""
+    pixels, extents = np.zeros(len(heights), np.int64), np.zeros((len(heights), 4), np.int32)
+    for cell in range(len(heights)):
+        height = heights[cell]
+        x0, y0, x1, y1 = np.int64(2**31 - 1), height, np.int64(-1), np.int64(-1)
+        for run in range(first[cell], first[cell + 1]):
+            start, end = np.int64(runs[run, 0]), np.int64(runs[run, 1])
+            if start == end:
+                continue
+            pixels[cell] += end - start
+            left, right = start // height, (end - 1) // height
+            x0, x1 = min(x0, left), max(x1, right)
+            if left == right:
+                y0, y1 = min(y0, start - left * height), max(y1, end - 1 - right * height)
+            else:
+                y0, y1 = 0, height - 1
+        if x1 >= 0:
+            extents[cell, 0], extents[cell, 1], extents[cell, 2], extents[cell, 3] = x0, y0, x1 + 1, y1 + 1
+    return pixels, extents
+
+
+@compiled
+def shared_pixels(one: Masks, i: int, other: Masks, j: int) -> int:
+    """Pixels of the intersection of two masks."""
+    shared = 0
+    a, b = one.begin[i], other.begin[j]
+    while a < one.end[i] and b < other.end[j]:
+        start, end = max(one.runs[a, 0], other.runs[b, 0]), min(one.runs[a, 1], other.runs[b, 1])
+        if end > start:
+            shared += end - start
+        if one.runs[a, 1] < other.runs[b, 1]:
+            a += 1
+        else:
+            b += 1
+    return shared
+
+
+@compiled
+def mask_pairs(
+    pred: Masks, true: Masks, units: Units, unit_from: int, unit_to: int
+) -> tuple[Ints, NDArray[np.int32], Ints]:
+    """Pairs that share pixels: how many each prediction has, their true cells, the pixels shared."""
+    counts = np.zeros(units.pred[unit_to] - units.pred[unit_from], np.int64)
+    found, partner, shared = 0, np.empty(256, np.int32), np.empty(256, np.int64)
+    for unit in range(unit_from, unit_to):
+        for i in range(units.pred[unit], units.pred[unit + 1]):
+            x0, y0, x1, y1 = pred.extents[i]
+            for j in range(units.true[unit], units.true[unit + 1]):
+                box = true.extents[j]
+                if box[0] >= x1 or box[2] <= x0 or box[1] >= y1 or box[3] <= y0:
+                    continue
+                pixels = shared_pixels(pred, i, true, j)
+                if pixels == 0:
+                    continue
+                if found == len(partner):
+                    partner = np.concatenate((partner, np.empty_like(partner)))
+                    shared = np.concatenate((shared, np.empty_like(shared)))
+                partner[found], shared[found] = j, pixels
+                found += 1
+                counts[i - units.pred[unit_from]] += 1
+    return counts, partner[:found].copy(), shared[:found].copy()
+
+
+@compiled
+def box_pairs(
+    boxes: Boxes, units: Units, unit_from: int, unit_to: int, floor: float
+) -> tuple[Ints, NDArray[np.int32], Floats]:
+    """Pairs of boxes whose IoU reaches `floor`: how many each prediction has, their true cells, the IoU."""
+    counts = np.zeros(units.pred[unit_to] - units.pred[unit_from], np.int64)
+    found, partner, iou = 0, np.empty(256, np.int32), np.empty(256, np.float64)
+    for unit in range(unit_from, unit_to):
+        for i in range(units.pred[unit], units.pred[unit + 1]):
+            x, y, w, h = boxes.pred_xywh[i]
+            for j in range(units.true[unit], units.true[unit + 1]):
+                other = boxes.true_xywh[j]
+                width = min(x + w, other[0] + other[2]) - max(x, other[0])
+                height = min(y + h, other[1] + other[3]) - max(y, other[1])
+                if width <= 0 or height <= 0:
+                    continue
+                shared = width * height
+                value = shared / (w * h if boxes.crowd[j] else w * h + other[2] * other[3] - shared)
+                if value < floor:
+                    continue
+                if found == len(partner):
+                    partner = np.concatenate((partner, np.empty_like(partner)))
+                    iou = np.concatenate((iou, np.empty_like(iou)))
+                partner[found], iou[found] = j, value
+                found += 1
+                counts[i - units.pred[unit_from]] += 1
+    return counts, partner[:found].copy(), iou[:found].copy()
+
+
+@compiled
+def count_pixels(pred: Masks, true: Masks, crowd: Flags, kept: Flags, images: Ints) -> Ints:
+    """Pixels (I, 3): true and predicted, predicted only, true only; pixels of crowds alone don't count.
+
+    images (I, 5): the first and last predicted cell, the first and last true cell, and the pixels of each image.
+    """
+    counts = np.zeros((len(images), 3), np.int64)
+    plane = np.zeros(images[:, 4].max(), np.uint8)
+    for image in range(len(images)):
+        i_from, i_to, j_from, j_to, size = images[image]
+        plane[:size] = 0
+        for j in range(j_from, j_to):
+            for run in range(true.begin[j], true.end[j]):
+                for at in range(true.runs[run, 0], true.runs[run, 1]):
+                    plane[at] |= 2 if crowd[j] else 1
+        for i in range(i_from, i_to):
+            if kept[i]:
+                for run in range(pred.begin[i], pred.end[i]):
+                    for at in range(pred.runs[run, 0], pred.runs[run, 1]):
+                        plane[at] |= 4
+        for at in range(size):
+            counts[image, 0] += plane[at] & 5 == 5
+            counts[image, 1] += plane[at] == 4
+            counts[image, 2] += plane[at] & 5 == 1
+    return counts

@@ -1,0 +1,190 @@
+"""The U-Net family: foreground as the poster has it, or foreground and distance, from which touching cells part.
+
+Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015, with padded
+convolutions and batch norm. `levels` 4, 5 and 6 of `width` 64 are the poster's U-Net (64 to 512), its expanded form
+(1024) and the one of its ensemble (2048).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monolayer.coco import label_image
+from monolayer.dataset import Sample, read_image
+from monolayer.models import Instances, Trained
+from monolayer.models.fit import fit
+from monolayer.params import UnetPredict, UnetTrain
+from monolayer.patches import Patches, contrast, standardise
+from monolayer.separate import Labels, Thresholds, instances, matches, separate
+from monolayer.tiling import Float, Tiles, blend
+
+CONTRAST_IMAGES = 100  # enough to measure the contrast of any training set
+
+
+class Convolutions(nn.Sequential):
+    """Two 3x3 convolutions, each normalised and rectified."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        layers: list[nn.Module] = []
+        for channels in (inputs, outputs):
+            layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(True)]
+        super().__init__(*layers)
+
+
+class UNet(nn.Module):
+    """float (B, 1, H, W) to logits (B, outputs, H, W); H and W are multiples of `stride`."""
+
+    thresholds: Tensor
+    contrast: Tensor
+
+    def __init__(self, width: int, levels: int, outputs: int) -> None:
+        super().__init__()
+        channels = [width * 2**level for level in range(levels)]
+        upwards = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
+        self.stride = 2 ** (levels - 1)
+        self.down = nn.ModuleList(Convolutions(*pair) for pair in zip([1, *channels], channels, strict=False))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for below, here in upwards)
+        self.merge = nn.ModuleList(Convolutions(2 * here, here) for _, here in upwards)
+        self.head = nn.Conv2d(width, outputs, 1)
+        self.register_buffer("thresholds", torch.tensor([0.5, 0.5, 0.0]))  # chosen on val once trained
+        self.register_buffer("contrast", torch.tensor(1.0))  # of the training images
+
+    def forward(self, x: Tensor) -> Tensor:
+        skipped = []
+        for level, convolve in enumerate(self.down):
+            x = convolve(functional.max_pool2d(x, 2) if level else x)
+            skipped.append(x)
+        skipped.pop()
+        for rise, convolve in zip(self.up, self.merge, strict=True):
+            x = convolve(torch.cat([skipped.pop(), rise(x)], dim=1))
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+# ---- the family's functions ----------------------------------------------------------------------
+
+
+def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, seed: int, workdir: Path) -> Trained:
+    """Train one network; the thresholds that part cells are chosen on val and travel in its weights."""
+    torch.manual_seed(seed)
+    task = CellTask(train, val, settings)
+    network = _network(settings)
+    network.contrast.fill_(task.contrast)
+    fitted = fit(network, task, settings.fit, seed, workdir / "checkpoint.pt")
+    best = fitted.history[fitted.best_epoch - 1]
+    chosen = Thresholds(best["threshold_foreground"], best["threshold_core"], task.area)
+    state = fitted.state | {"thresholds": torch.tensor(chosen)}
+    return Trained(state, fitted.history, "random", {"best_epoch": fitted.best_epoch, "thresholds": chosen._asdict()})
+
+
+def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
+    network = _network(settings)
+    network.load_state_dict(state)
+    return network.to(device).eval()
+
+
+def predict(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Instances]:
+    thresholds = Thresholds(*network.thresholds.tolist())
+    return [instances(maps, separate(maps, thresholds)) for maps in probabilities(network, images, settings)]
+
+
+def _network(settings: UnetTrain) -> UNet:
+    outputs = 2 if settings.target == "foreground+distance" else 1
+    # channels last is half the time of a step on a CPU, and what tensor cores want
+    return UNet(settings.width, settings.levels, outputs).to(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def probabilities(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Float]:
+    """float32 (C, H, W) in [0, 1] for each uint8 (H, W): foreground, and distance if the network was taught it."""
+    device = next(network.parameters()).device
+
+    def forward(tiles: Float) -> Float:
+        x = torch.from_numpy(tiles).to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            logits = network(x)
+        return logits.float().sigmoid().cpu().numpy()  # type: ignore[no-any-return]
+
+    tiles = Tiles(settings.tile, settings.overlap, network.stride)
+    return blend([standardise(image, float(network.contrast)) for image in images], forward, tiles, settings.batch)
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+class CellTask:
+    """What a U-Net is trained on (fit.Task): patches of train; pixel F1 or instance F1 of some images of val."""
+
+    def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain) -> None:
+        self.settings = settings
+        self.contrast = contrast([read_image(sample.path) for sample in evenly(train, CONTRAST_IMAGES)])
+        self.patches = Patches(train, settings, self.contrast)
+        self.val = evenly(val, settings.val_images)
+        self.distance = settings.target == "foreground+distance"
+        areas = [annotation["area"] for sample in train for annotation in sample.annotations]
+        self.area = float(np.percentile(areas, 1)) / 2 if areas else 0.0
+        cores = settings.search.core if self.distance else [0.5]
+        self.candidates = [Thresholds(*pair, self.area) for pair in product(settings.search.foreground, cores)]
+        self.draw = self.patches.draw
+
+    def __len__(self) -> int:
+        return self.settings.patches
+
+    def collate(self, drawn: list[tuple[Float, NDArray[np.uint8]]]) -> tuple[Tensor, Tensor]:
+        images, targets = zip(*drawn, strict=True)
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+
+    def losses(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Cross entropy and Dice of the foreground; cross entropy of the distance, which is asked for in cells only."""
+        device = next(network.parameters()).device
+        image, target = (tensor.to(device, non_blocking=True) for tensor in batch)
+        true = target.float() / 255
+        logits = network(image.to(memory_format=torch.channels_last)).float()
+        cross = functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
+        cells, found = true[:, 0], logits[:, 0].sigmoid()
+        losses = {
+            "foreground": cross[:, 0].mean(),
+            "dice": 1 - (2 * (found * cells).sum() + 1) / (found.sum() + cells.sum() + 1),
+        }
+        if true.shape[1] == 2:
+            losses["distance"] = (cross[:, 1] * cells).sum() / (cells.sum() + 1)
+        return losses
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Pixel F1 and instance F1 at IoU 0.5 with the thresholds of the best score."""
+        counts = np.zeros((len(self.candidates), 2, 3))  # tp, fp, fn of pixels and of cells
+        for sample in self.val:
+            image = read_image(sample.path)
+            true = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
+            [maps] = probabilities(cast(UNet, network), [image], self.settings.val_predict)
+            counts += [_count(true, separate(maps, thresholds)) for thresholds in self.candidates]
+        tp, fp, fn = np.moveaxis(counts, -1, 0)
+        f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
+        scores = f1[:, 1 if self.distance else 0]
+        best = int(scores.argmax())
+        return {
+            "val_pixel_f1": float(f1[best, 0]),
+            "val_instance_f1": float(f1[best, 1]),
+            "threshold_foreground": self.candidates[best].foreground,
+            "threshold_core": self.candidates[best].core,
+            "score": float(scores[best]),
+        }
+
+
+def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most so many of them, from the first to the last."""
+    return [samples[i] for i in np.linspace(0, len(samples) - 1, min(len(samples), count)).round().astype(int)]
+
+
+def _count(true: Labels, pred: Labels) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """tp, fp, fn of pixels and of cells."""
+    t, p = true > 0, pred > 0
+    return (int((t & p).sum()), int((~t & p).sum()), int((t & ~p).sum())), matches(true, pred)

@@ -1,0 +1,145 @@
+"""Training patches of images larger than the patch: where they are cut, what is to be learned, how they are varied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco import label_image
+from monolayer.dataset import Sample, read_image
+from monolayer.params import AugmentParams, UnetTrain
+
+Float = NDArray[np.float32]
+Number = TypeVar("Number", np.float32, np.uint8)
+CACHE_BYTES = 200_000_000  # of images and targets, in each process
+
+
+class Frame(NamedTuple):
+    """One image and what is to be learned of it: uint8 (H, W) and uint8 (C, H, W) where 255 is 1."""
+
+    image: NDArray[np.uint8]
+    target: NDArray[np.uint8]
+
+
+def background(image: NDArray[np.uint8]) -> int:
+    """The median grey level."""
+    return int(np.searchsorted(np.cumsum(np.bincount(image.ravel(), minlength=256)), image.size / 2))
+
+
+def contrast(images: Sequence[NDArray[np.uint8]]) -> float:
+    """Root mean square distance from each image's background, in grey levels, at least 1."""
+    squares = [float(np.square(image - np.float32(background(image))).mean()) for image in images]
+    return max(1.0, float(np.sqrt(np.mean(squares))))
+
+
+def standardise(image: NDArray[np.uint8], spread: float) -> Float:
+    """Background at 0 and the training images' contrast at 1.
+
+    Dividing by an image's own contrast instead would turn the noise of an empty one into cells.
+    """
+    return (image - np.float32(background(image))) / np.float32(spread)
+
+
+def targets(labels: NDArray[np.int32], distance: bool) -> NDArray[np.uint8]:
+    """Foreground and, if asked for, distance to the cell's edge over the cell's largest: uint8 (1 or 2, H, W).
+
+    Of overlapping cells the smaller one is seen (coco.label_image). Dividing by each cell's own largest distance gives
+    thin neurites and fat bodies the same height, so that one threshold finds a core in each.
+    """
+    foreground = (labels > 0).astype(np.uint8)
+    if not distance:
+        return foreground[None] * np.uint8(255)
+    apart = foreground.copy()
+    for one, other, ahead, behind in (
+        (labels[1:], labels[:-1], apart[1:], apart[:-1]),
+        (labels[:, 1:], labels[:, :-1], apart[:, 1:], apart[:, :-1]),
+    ):
+        touching = (one != other) & (one > 0) & (other > 0)
+        ahead[touching] = behind[touching] = 0
+    depth = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
+    np.maximum.at(largest, labels.ravel(), depth.ravel())
+    height = depth / np.maximum(largest, 1)[labels]
+    return np.stack([foreground * np.uint8(255), (height * 255).round().astype(np.uint8)])
+
+
+class Patches:
+    """Patches of `size` px, as many of one cell line as of another, the share `on_cells` with a cell in their middle.
+
+    What is drawn follows from index and rng alone. Frames stay in memory as far as CACHE_BYTES goes: draws are uniform,
+    so it does not matter which ones.
+    """
+
+    def __init__(self, samples: Sequence[Sample], settings: UnetTrain, spread: float) -> None:
+        lines = sorted({sample.image["cell_line"] for sample in samples})
+        self._by_line = [[s for s in samples if s.image["cell_line"] == line] for line in lines]
+        self._settings, self._spread = settings, spread
+        self._kept: dict[int, Frame] = {}
+        self._room = CACHE_BYTES
+
+    def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Float, NDArray[np.uint8]]]:
+        """The image's file name, its pixels (1, size, size) and its target uint8 (C, size, size)."""
+        line = self._by_line[index % len(self._by_line)]
+        sample = line[rng.integers(len(line))]
+        frame = self._frame(sample)
+        window = self._window(sample, rng)
+        way = int(rng.integers(8))
+        image = turn(cut(standardise(frame.image, self._spread)[None], window, self._settings.patch), way)
+        target = turn(cut(frame.target, window, self._settings.patch), way)
+        return sample.image["file_name"], (vary(image, self._settings.augment, rng), target)
+
+    def _window(self, sample: Sample, rng: np.random.Generator) -> tuple[int, int]:
+        """Upper left pixel (y, x); the patch lies within the image where that is large enough."""
+        size, cells = self._settings.patch, sample.annotations
+        height, width = sample.image["height"], sample.image["width"]
+        y, x = rng.uniform(0, height), rng.uniform(0, width)
+        if cells and rng.random() < self._settings.on_cells:
+            left, top, w, h = cells[rng.integers(len(cells))]["bbox"]
+            y, x = top + h / 2, left + w / 2
+        return int(np.clip(y - size / 2, 0, max(0, height - size))), int(np.clip(x - size / 2, 0, max(0, width - size)))
+
+    def _frame(self, sample: Sample) -> Frame:
+        key = sample.image["id"]
+        if key in self._kept:
+            return self._kept[key]
+        image = read_image(sample.path)
+        labels = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
+        frame = Frame(image, targets(labels, self._settings.target == "foreground+distance"))
+        self._room -= frame.image.nbytes + frame.target.nbytes
+        if self._room > 0:
+            self._kept[key] = frame
+        return frame
+
+
+def cut(planes: NDArray[Number], window: tuple[int, int], size: int) -> NDArray[Number]:
+    """(C, size, size) of (C, H, W), mirrored beyond the edges of an image that is too small."""
+    y, x = window
+    part = planes[:, y : y + size, x : x + size]
+    _, height, width = part.shape
+    return np.pad(part, ((0, 0), (0, size - height), (0, size - width)), mode="symmetric")
+
+
+def turn(planes: NDArray[Number], way: int) -> NDArray[Number]:
+    """(C, size, size) turned and mirrored in one of the eight ways that squares have."""
+    mirrored = planes[..., ::-1] if way >= 4 else planes
+    return np.ascontiguousarray(np.rot90(mirrored, way % 4, axes=(1, 2)))
+
+
+def vary(image: Float, amount: AugmentParams, rng: np.random.Generator) -> Float:
+    """Another exposure of the same cells: gamma, contrast, brightness, focus and noise of a standardised (1, H, W).
+
+    Signs stay: inverting phase contrast would turn halos into cells.
+    """
+    low, high = float(image.min()), float(image.max()) + 1e-6
+    gamma = np.float32(2.0 ** rng.uniform(-amount.gamma, amount.gamma))
+    image = low + (high - low) * ((image - low) / (high - low)) ** gamma
+    image = image * np.float32(2.0 ** rng.uniform(-amount.contrast, amount.contrast))
+    image = image + np.float32(rng.normal(0, amount.brightness))
+    if (sigma := rng.uniform(-amount.blur, amount.blur)) > 0.3:  # less is no blur; half of the patches stay sharp
+        image = cv2.GaussianBlur(image[0], (0, 0), sigma)[None]
+    noise = np.float32(max(0.0, rng.uniform(-amount.noise, amount.noise)))
+    return (image + noise * rng.standard_normal(image.shape, np.float32)).astype(np.float32)

@@ -1,0 +1,96 @@
+"""Images of any size through a fully convolutional network: overlapping tiles, blended, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+
+
+class Tiles(NamedTuple):
+    """side and overlap of neighbours in px; positions are multiples of the network's stride, so that its pooling sees
+    the same pairs of pixels in each tile."""
+
+    side: int
+    overlap: int
+    stride: int
+
+
+class Axis(NamedTuple):
+    """One axis of an image: its length with padding, where its tiles begin, their length, the weights of each."""
+
+    padded: int
+    starts: list[int]
+    side: int
+    weights: list[Float]
+
+    def total(self) -> Float:
+        """Sum of the weights at each pixel."""
+        total = np.zeros(self.padded, np.float32)
+        for start, weights in zip(self.starts, self.weights, strict=True):
+            total[start : start + self.side] += weights
+        return total
+
+
+def axis(length: int, tiles: Tiles) -> Axis:
+    """Cut one axis; weights rise linearly over the overlap from an edge that lies within the image, and never are 0."""
+    padded = -(-length // tiles.stride) * tiles.stride
+    side = min(padded, tiles.side // tiles.stride * tiles.stride)
+    step = max(tiles.stride, (side - tiles.overlap) // tiles.stride * tiles.stride)
+    starts = [*range(0, padded - side, step), padded - side]
+    rise = np.minimum(1, np.arange(1, side + 1, dtype=np.float32) / (tiles.overlap + 1))
+    flat = np.ones(side, np.float32)
+    weights = [(flat if start == 0 else rise) * (flat if start == padded - side else rise[::-1]) for start in starts]
+    return Axis(padded, starts, side, weights)
+
+
+class _Canvas:
+    """One image, padded by its mirror image, and the weighted sum of what the network said of its tiles."""
+
+    def __init__(self, image: Float, tiles: Tiles) -> None:
+        self.shape = image.shape
+        self.rows, self.columns = (axis(length, tiles) for length in image.shape)
+        beyond = [
+            (0, axis.padded - length) for axis, length in zip((self.rows, self.columns), image.shape, strict=True)
+        ]
+        self.image = np.pad(image, beyond, mode="symmetric")
+        self.sum: Float | None = None
+
+    def tiles(self) -> Iterator[tuple[_Canvas, int, int]]:
+        return (
+            (self, row, column) for row in range(len(self.rows.starts)) for column in range(len(self.columns.starts))
+        )
+
+    def window(self, row: int, column: int) -> tuple[slice, slice]:
+        y, x = self.rows.starts[row], self.columns.starts[column]
+        return slice(y, y + self.rows.side), slice(x, x + self.columns.side)
+
+    def add(self, row: int, column: int, maps: Float) -> None:
+        if self.sum is None:
+            self.sum = np.zeros((len(maps), *self.image.shape), np.float32)
+        weight = np.outer(self.rows.weights[row], self.columns.weights[column])
+        self.sum[:, *self.window(row, column)] += maps * weight
+
+    def mean(self) -> Float:
+        assert self.sum is not None
+        self.sum /= np.outer(self.rows.total(), self.columns.total())
+        return self.sum[:, : self.shape[0], : self.shape[1]]
+
+
+def blend(images: Sequence[Float], forward: Callable[[Float], Float], tiles: Tiles, batch: int) -> list[Float]:
+    """float32 (C, H, W) of each float32 (H, W); `forward` maps tiles (B, 1, h, w) to (B, C, h, w)."""
+    canvases = [_Canvas(image, tiles) for image in images]
+    every = (tile for canvas in canvases for tile in canvas.tiles())
+    for _, alike in groupby(every, lambda tile: (tile[0].rows.side, tile[0].columns.side)):
+        while some := list(islice(alike, batch)):
+            found = forward(
+                np.stack([canvas.image[canvas.window(row, column)] for canvas, row, column in some])[:, None]
+            )
+            for (canvas, row, column), maps in zip(some, found, strict=True):
+                canvas.add(row, column, maps)
+    return [canvas.mean() for canvas in canvases]
