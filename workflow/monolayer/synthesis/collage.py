@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.kernels import compiled
 from monolayer.synthesis.cutouts import FAR, Cutouts
-from monolayer.synthesis.scene import Float, kernel
+from monolayer.synthesis.scene import Float
 
 # [a, b, c, d] leads from (y, x) about the placed cell's centroid to (ay + bx, cy + dx) about that of its cutout
 Pose = NDArray[np.float64]
@@ -80,7 +81,7 @@ def compose(background: Float, illumination: Float, cutouts: Cutouts, plan: Plan
 # ---- placing -------------------------------------------------------------------------------------
 
 
-@kernel
+@compiled
 def settle(table: Table, cutouts: Cutouts, plan: Plan, overlap: float) -> int:
     """Give each cell of the plan the first place where it fits, and return how many found one.
 
@@ -107,7 +108,7 @@ def settle(table: Table, cutouts: Cutouts, plan: Plan, overlap: float) -> int:
     return count
 
 
-@kernel
+@compiled
 def nearest_area(
     asked: float, used: NDArray[np.bool_], cells: NDArray[np.int64], poses: Pose, areas: NDArray[np.int64]
 ) -> int:
@@ -121,7 +122,7 @@ def nearest_area(
     return best
 
 
-@kernel
+@compiled
 def reach(height: float, width: float, cy: float, cx: float, pose: Pose) -> tuple[int, int]:
     """How far (dy, dx) a box of that size, posed about its point (cy, cx), can extend from where that is put."""
     a, b, c, d = pose
@@ -134,7 +135,7 @@ def reach(height: float, width: float, cy: float, cx: float, pose: Pose) -> tupl
     return int(far_y) + 1, int(far_x) + 1
 
 
-@kernel
+@compiled
 def outline(cutouts: Cutouts, cell: int, pose: Pose) -> NDArray[np.int64]:
     """The pixels (dy, dx) about its centroid that a posed cell covers: bilinear interpolation of its mask, from 1/2."""
     start, height, width, pad = cutouts.boxes[cell]
@@ -161,7 +162,7 @@ def outline(cutouts: Cutouts, cell: int, pose: Pose) -> NDArray[np.int64]:
     return pixels[:count]
 
 
-@kernel
+@compiled
 def visible(labels: NDArray[np.int32], pixels: NDArray[np.int64], at: tuple[int, int], overlap: float) -> int:
     """How many pixels of a cell put at (y, x) would be seen; 0 if more than a share `overlap` would be hidden."""
     (y, x), (height, width) = at, labels.shape
@@ -177,7 +178,7 @@ def visible(labels: NDArray[np.int32], pixels: NDArray[np.int64], at: tuple[int,
     return seen if hidden <= overlap * (hidden + seen) else 0
 
 
-@kernel
+@compiled
 def write(table: Table, index: int, pixels: NDArray[np.int64], at: tuple[int, int]) -> None:
     """Give a cell put at (y, x) the pixels that are not taken, and note their box."""
     labels, box = table.labels, table.boxes[index]
@@ -194,7 +195,7 @@ def write(table: Table, index: int, pixels: NDArray[np.int64], at: tuple[int, in
 # ---- painting ------------------------------------------------------------------------------------
 
 
-@kernel
+@compiled
 def paint(
     labels: NDArray[np.int32], placed: NDArray[np.int64], background: Float, cutouts: Cutouts, plan: Plan
 ) -> Float:
@@ -215,7 +216,7 @@ def paint(
     return planes.bodies
 
 
-@kernel
+@compiled
 def paint_cell(
     planes: Planes,
     labels: NDArray[np.int32],
@@ -256,7 +257,7 @@ def paint_cell(
                 planes.under[ty, tx] *= np.sqrt(1 - known * known)
 
 
-@kernel
+@compiled
 def bilinear(values: NDArray[np.uint8], y: float, x: float) -> float:
     i, j = int(y), int(x)
     v, u = y - i, x - j
@@ -265,7 +266,7 @@ def bilinear(values: NDArray[np.uint8], y: float, x: float) -> float:
     return float((1 - v) * upper + v * lower)
 
 
-@kernel
+@compiled
 def cubic(values: Float, y: float, x: float) -> float:
     """Cubic convolution with a = -3/4 (Keys 1981), which keeps texture: bilinear interpolation would blur it."""
     i, j = int(y), int(x)
@@ -278,7 +279,7 @@ def cubic(values: Float, y: float, x: float) -> float:
     return total
 
 
-@kernel
+@compiled
 def keys(t: float) -> tuple[float, float, float, float]:
     """The weights of the samples at -1, 0, 1 and 2 for a place t in [0, 1)."""
     u = 1 - t

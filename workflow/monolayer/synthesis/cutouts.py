@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco import Mask
-from monolayer.synthesis.scene import Float, Placed, Scene, distance, kernel
+from monolayer.kernels import compiled
+from monolayer.synthesis.scene import Float, Placed, Scene, distance
 
 FAR = 255  # the ramp's value where the halo has ended
 
@@ -61,7 +62,7 @@ def cut_out(scene: Scene, cells: Sequence[Placed], ids: Sequence[int], margin: i
     return out
 
 
-@kernel
+@compiled
 def pose_of(mask: Mask) -> tuple[float, float, float]:
     """A mask's centroid (y, x) and the direction of its longer axis from x towards y, in radians."""
     count, sum_y, sum_x, sum_yy, sum_xx, sum_xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -76,7 +77,7 @@ def pose_of(mask: Mask) -> tuple[float, float, float]:
     return cy, cx, 0.5 * np.arctan2(2 * xy, xx - yy)
 
 
-@kernel
+@compiled
 def cut(
     scene: Scene,
     mask: Mask,

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from monolayer.coco import Mask
+from monolayer.kernels import compiled
 
 Float = NDArray[np.float32]
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 Placed = tuple[Mask, int, int]  # a mask cut to its box and the box's upper left corner (x, y), as coco.crop_from_rle
 
 DOWN = 8  # px: illumination is slow, its filter runs on means of 8x8 px
 RING = 4  # px around a piece of texture that must continue what is there
-
-
-def kernel(function: Kernel) -> Kernel:
-    """Compile to machine code on the first call and keep that on disk."""
-    return cast(Kernel, numba.njit(cache=True, nogil=True)(function))
 
 
 class Scene(NamedTuple):
@@ -45,7 +39,7 @@ class Texture(NamedTuple):
     size: int  # px, without the ring
 
 
-@kernel
+@compiled
 def distance(mask: Mask, reach: float) -> Float:
     """Distance in px to the nearest True, at most `reach`: chamfer 3x3, within 4 % (Borgefors 1986)."""
     height, width = mask.shape
@@ -182,7 +176,7 @@ def background(scene: Scene, texture: Texture, rng: np.random.Generator) -> Floa
     return canvas
 
 
-@kernel
+@compiled
 def quilt(canvas: Float, known: Mask, texture: Texture, picks: NDArray[np.int64]) -> None:
     """Cover unknown pixels of each square of the canvas from the best of its picked squares of the texture."""
     height, width = canvas.shape
@@ -209,7 +203,7 @@ def quilt(canvas: Float, known: Mask, texture: Texture, picks: NDArray[np.int64]
                             known[y, x] = True
 
 
-@kernel
+@compiled
 def misfit(
     canvas: Float, known: Mask, texture: Texture, box: tuple[int, int, int, int], shift: tuple[int, int]
 ) -> float:
