@@ -14,9 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from monolayer import coco
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+
+settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine is no fault; runs repeat
+settings.load_profile("steady")
 
 HEIGHT, WIDTH = 96, 128
 WELLS = {"A1": "train", "A2": "train", "A3": "val", "A4": "test"}  # of each line, for the ready-made splits

@@ -500,14 +500,17 @@ def _one_line(fault: Any) -> str:
     context = fault.get("ctx", {})
     if fault["type"] == "dangling_name":
         return str(fault["msg"])
-    tags = ("demo", "livecell", "roboflow", "coco", "yolo", "unet")
     parts = [str(part) for part in fault["loc"]]
-    # pydantic puts the tag of a discriminated union (datasets.mine.coco.images) into the path
-    parts = [p for i, p in enumerate(parts) if not (i == 2 and p in tags)]
+    if parts[:1] in (["datasets"], ["models"]):
+        del parts[2:3]  # pydantic puts source or family into the path: datasets.mine.coco.images
     if fault["type"] == "unknown_key":
         parts.append(str(context["key"]))
         return f"{'.'.join(parts)}: {fault['msg']}"
     where = ".".join(parts)
+    if fault["type"].startswith("union_tag"):
+        key = context["discriminator"].strip("'")
+        allowed = f"; allowed here: {context['expected_tags']}" if "tag" in context else ""
+        return f"{where}.{key} is {context.get('tag', 'missing')!r}{allowed}"
     if fault["type"] == "missing":
         return f"{where} is missing"
     value = fault["input"]

@@ -28,10 +28,12 @@ CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the ta
 
 
 def report(results: Path, runs: list[str], params: ReportParams, output: Path) -> None:
-    """Write the page of these runs of `results`; the same files give the same bytes."""
-    page = render(Study(results, runs, params), Album(results / "data" / "images"))
-    with whole_file(output) as partial:
-        partial.write_text(page, encoding="utf-8")
+    """Write the page of these runs of `results` and, beside it, its first picture; the same files give the same bytes."""
+    study, album = Study(results, runs, params), Album(results / "data" / "images")
+    picture = _environment().get_template("overview.svg").render(album=album, picture=overview(study, album)["median"])
+    for path, text in ((output.with_name("overview.svg"), picture), (output, render(study, album))):
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 # ---- sections ------------------------------------------------------------------------------------
@@ -267,8 +269,7 @@ SECTIONS = (
 )
 
 
-def render(study: Study, album: Album) -> str:
-    """The page as text."""
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,
@@ -277,6 +278,12 @@ def render(study: Study, album: Album) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= tables.FILTERS
+    return environment
+
+
+def render(study: Study, album: Album) -> str:
+    """The page as text."""
+    environment = _environment()
     parts = [
         (
             section,

@@ -1,4 +1,11 @@
 # Wildcard constraints and the few named look-ups.
+import os
+import sys
+
+# `monolayer` is found beside the interpreter also where its environment is not activated
+os.environ["PATH"] = os.pathsep.join(
+    [os.path.dirname(sys.executable), os.environ["PATH"]]
+)
 
 
 wildcard_constraints:

@@ -20,7 +20,8 @@ rule report:
         ),
         page=sorted(Path("workflow/monolayer/page").iterdir()),
     output:
-        report(
+        picture="results/{dataset}/overview.svg",
+        page=report(
             "results/{dataset}/report.html",
             caption="../report/report.rst",
             category="Report",
@@ -33,7 +34,7 @@ rule report:
     params:
         settings=P.report_params.model_dump_json(),
         runs=P.selected_runs,
-        results=subpath(output[0], parent=True),
+        results=subpath(output.page, parent=True),
     shell:
         "monolayer report --results {params.results} --runs {params.runs}"
-        " --params {params.settings:q} --output {output} --log {log}"
+        " --params {params.settings:q} --output {output.page} --log {log}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +100,7 @@ def load_weights(path: Path, device: str) -> tuple[TrainParams, dict[str, Any]]:
         content = torch.load(path, map_location=device, weights_only=True)
         params = TrainParams.model_validate_json(content["params"])
         states = content["networks"]
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(f"{path} is not a weights.pt of this pipeline ({error}); train the run again") from error
     build = family(params.family).build
     return params, {name: build(params.settings, state, device) for name, state in states.items()}

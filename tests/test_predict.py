@@ -1,0 +1,71 @@
+"""Prediction streams in order, sends each image to its line's network, and refuses lines without one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Culture
+from monolayer import models, predict
+from monolayer.coco import InputError
+from monolayer.models import Instances
+from monolayer.params import PredictParams, YoloPredict
+
+PARAMS = PredictParams(settings=YoloPredict(imgsz=128, batch=4, score_min=0.1, nms_iou=0.7, max_det=300), cpu_threads=1)
+
+
+def one_cell(height: int, width: int, size: int) -> Instances:
+    return Instances(
+        height=height,
+        width=width,
+        masks=[np.ones((size, size), bool), np.zeros((2, 2), bool)],
+        offsets_xy=np.array([[3, 4], [0, 0]], np.int32),
+        boxes_xyxy=np.array([[3, 4, 3 + size, 4 + size], [0, 0, 2, 2]], np.float32),
+        scores=np.array([0.75, 0.5], np.float32),
+    )
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A family whose network, a number, marks each image with one square of that size and one empty mask."""
+    networks: dict[str, Any] = {}
+    module = ModuleType("fake")
+    module.predict = lambda network, images, _: [one_cell(*image.shape, network) for image in images]  # type: ignore[attr-defined]
+    monkeypatch.setattr(models, "load_weights", lambda *_: (type("P", (), {"family": "fake"}), networks))
+    monkeypatch.setattr(models, "family", lambda _: module)
+    return networks
+
+
+def run(culture: Culture, output: Path) -> list[dict[str, Any]]:
+    predict.predict(Path("weights.pt"), culture.images, culture.splits / "train.json", PARAMS, output)
+    found: list[dict[str, Any]] = json.loads(gzip.decompress(output.read_bytes()))
+    return found
+
+
+def test_each_image_goes_to_its_lines_network(culture: Culture, tmp_path: Path, fake: dict[str, Any]) -> None:
+    fake |= {"round": 5, "long": 9}
+    lines = {image["id"]: image["cell_line"] for image in culture.truth["images"]}
+    found = run(culture, tmp_path / "r.json.gz")
+    assert len(found) == 8  # one an image of train: an empty mask is no cell
+    for result in found:
+        size = fake[lines[result["image_id"]]]
+        assert result["bbox"] == [3.0, 4.0, size, size]
+        assert result["segmentation"]["size"] == [96, 128]
+
+
+def test_a_line_without_a_network_is_an_error(culture: Culture, tmp_path: Path, fake: dict[str, Any]) -> None:
+    fake |= {"round": 5}
+    with pytest.raises(InputError, match="cell line long, for which this run has no network"):
+        run(culture, tmp_path / "r.json.gz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_of_something_else_are_refused(culture: Culture, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"not a zip")
+    with pytest.raises(InputError, match=r"weights.pt is not a weights.pt of this pipeline"):
+        models.load_weights(tmp_path / "weights.pt", "cpu")
