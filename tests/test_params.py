@@ -51,7 +51,7 @@ def put(path: str, value: object) -> Callable[[Config], None]:
         (put("scale", "huge"), "scale is 'huge'"),
         (put("seed", float("nan")), "seed is nan"),
         (lambda config: config["split"].pop("seed"), "split.seed is missing"),
-        (put("runs.a/b", {"model": "yolo", "lines": "all"}), "runs.a/b"),
+        (put("runs.a/b", {"model": "yolo", "lines": "all", "extension": None}), "runs.a/b"),
         (put("surprise", 1), "surprise: unknown key"),
     ],
 )

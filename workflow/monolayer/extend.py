@@ -34,7 +34,7 @@ def extend(images: Path, truth: Path, params: ExtendParams, output: Path, *, wor
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     made = chain.from_iterable(each(partial(make, params=params, folder=folder), blocks(train, params), workers))
-    shown = track(made, len(train) * params.settings.factor, f"extend {params.name}")
+    shown = track(made, len(train) * params.extension.factor, f"extend {params.name}")
     first_id = 1 + max((cell["id"] for sample in train for cell in sample.annotations), default=0)
     write_truth(output / "annotations.json", say_what_is_missing(shown), first_id)
 
@@ -54,13 +54,13 @@ def blocks(train: Sequence[Sample], params: ExtendParams) -> list[Block]:
         density = len(areas) / sum(sample.image["height"] * sample.image["width"] for sample in mine)
         diameter = float(np.sqrt(4 * np.median(areas) / np.pi))
         order = generator(params, line, "blocks").permutation(len(mine))
-        for start in range(0, len(mine), params.settings.block):
+        for start in range(0, len(mine), params.synthesis.block):
             circle = np.roll(order, -start)
-            count = min(params.settings.block, len(mine) - start)
-            enough = int(np.searchsorted(np.cumsum(whole[circle]), params.settings.min_cells)) + 1
+            count = min(params.synthesis.block, len(mine) - start)
+            enough = int(np.searchsorted(np.cumsum(whole[circle]), params.synthesis.min_cells)) + 1
             donors = [mine[index] for index in circle[: max(count, enough)]]
             work.append(Block(line, start, next_id, donors[:count], donors, density, diameter))
-            next_id += count * params.settings.factor
+            next_id += count * params.extension.factor
     return work
 
 

@@ -204,10 +204,9 @@ class Interval(Section):
         return self
 
 
-class Collage(Section):
-    """What every law of an extension shares."""
+class SynthesisParams(Section):
+    """How the images of any extension are put together; lengths are in diameters of the cell line's median cell."""
 
-    factor: PositiveInt
     block: PositiveInt
     min_cells: PositiveInt
     mix: Fraction
@@ -219,30 +218,34 @@ class Collage(Section):
     tries: Annotated[int, Field(ge=8, multiple_of=8)]
 
 
-class PosterLaw(Collage):
-    law: Literal["poster"]
-    density: Interval
-
-
-class MatchedLaw(Collage):
+class MatchedLaw(Section):
     law: Literal["matched"]
+    factor: PositiveInt
     jitter: NonNegativeFloat
 
 
-class GrowthLaw(Collage):
+class PosterLaw(Section):
+    law: Literal["poster"]
+    factor: PositiveInt
+    density: Interval
+
+
+class GrowthLaw(Section):
     law: Literal["growth"]
+    factor: PositiveInt
     confluence: Interval
     spread: PositiveFloat
 
 
-Extension = Annotated[PosterLaw | MatchedLaw | GrowthLaw, Field(discriminator="law")]
+Extension = Annotated[MatchedLaw | PosterLaw | GrowthLaw, Field(discriminator="law")]
 
 
 class ExtendParams(Section):
-    """What `monolayer extend` is given: one extension, its name and the seed."""
+    """What `monolayer extend` is given: one extension, its name, what all have in common and the seed."""
 
     name: Name
-    settings: Extension
+    extension: Extension
+    synthesis: SynthesisParams
     seed: NonNegativeInt
 
 
@@ -378,6 +381,7 @@ class Run(Section):
 
     model: str
     lines: Literal["all", "each"] | list[str]
+    extension: str | None
 
 
 class TrainParams(Section):
@@ -428,6 +432,9 @@ class Params(Section):
     datasets: dict[Name, Dataset]
     audit: AuditParams
     split: SplitParams
+    synthesis: SynthesisParams
+    extensions: dict[Name, Extension]
+    shift: ShiftParams
     models: dict[Name, Model]
     runs: dict[Name, Run]
     evaluate: EvaluateParams
@@ -446,6 +453,8 @@ class Params(Section):
         check("dataset", self.dataset, self.datasets)
         for name, run in self.runs.items():
             check(f"runs.{name}.model", run.model, self.models)
+            if run.extension is not None:
+                check(f"runs.{name}.extension", run.extension, self.extensions)
         for name in self.selected_runs:
             check("selected", name, self.runs)
         return self
@@ -453,6 +462,17 @@ class Params(Section):
     @property
     def selected_runs(self) -> list[str]:
         return list(self.runs) if self.selected == "all" else list(self.selected)
+
+    @property
+    def selected_extensions(self) -> list[str]:
+        """The extensions that a selected run trains on, each once."""
+        named = [self.runs[run].extension for run in self.selected_runs]
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+    def extend_params(self, extension: str) -> ExtendParams:
+        return ExtendParams(
+            name=extension, extension=self.extensions[extension], synthesis=self.synthesis, seed=self.seed
+        )
 
     def train_params(self, run: str) -> TrainParams:
         row = self.runs[run]
@@ -478,6 +498,7 @@ class Params(Section):
         used["selected"] = self.selected_runs
         used["datasets"] = {self.dataset: used["datasets"][self.dataset]}
         used["runs"] = {name: used["runs"][name] for name in self.selected_runs}
+        used["extensions"] = {name: used["extensions"][name] for name in self.selected_extensions}
         used["models"] = {
             name: {key: value for key, value in model.items() if key not in unused}
             for name, model in used["models"].items()

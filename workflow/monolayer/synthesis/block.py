@@ -81,17 +81,18 @@ def is_whole(cell: Annotation, image: Image) -> bool:
 
 def make(block: Block, params: ExtendParams, folder: Path) -> list[Made]:
     """Make the synthetic images of a block: write the pixels into `folder`, return the truth."""
-    law, made, parts = params.settings, list[Made](), dissect(block, params)
+    law, made, parts = params.extension, list[Made](), dissect(block, params)
     line = laws.Line(block.density, block.diameter, parts.layouts, parts.cutouts.areas.astype(np.float64))
     for base in bases(block, parts, params):
+        pool = laws.Pool(parts.cutouts, base.own, block.diameter)
         for step in range(law.factor):
             rng = generator(params, block.line, "image", base.place * law.factor + step)
             culture = generator(params, block.line, "culture", base.place)
-            draw = laws.draw(law, line, base.layout, step, (culture, rng))
-            plan = laws.plan(law, draw, parts.cutouts, base.own, rng)
-            collage = compose(base.background, base.illumination, parts.cutouts, plan, law.overlap)
+            wanted = laws.ask(law, line, base.layout, step, (culture, rng))
+            plan = laws.plan(wanted, pool, params.synthesis, rng)
+            collage = compose(base.background, base.illumination, parts.cutouts, plan, params.synthesis.overlap)
             image = describe_image(block.first_id + len(made), base, collage, plan)
-            image["recipe"] |= {"extension": params.name, "seed": params.seed, "step": step, "layout": draw.layout}
+            image["recipe"] |= {"extension": params.name, "seed": params.seed, "step": step, "layout": wanted.layout}
             image["recipe"]["cells"] = describe_cells(collage, plan, parts.cutouts)
             made.append(Made(image, truth_of(collage, image["id"])))
             with whole_file(folder / image["file_name"]) as partial:
@@ -105,12 +106,12 @@ def make(block: Block, params: ExtendParams, folder: Path) -> list[Made]:
 
 def dissect(block: Block, params: ExtendParams) -> Parts:
     """Take the donors apart."""
-    law, opened = params.settings, [open_sample(sample) for sample in block.donors]
-    low, high = (max(round(diameters * block.diameter), 2) for diameters in (law.margin.low, law.margin.high))
+    how, opened = params.synthesis, [open_sample(sample) for sample in block.donors]
+    low, high = (max(round(diameters * block.diameter), 2) for diameters in (how.margin.low, how.margin.high))
     margin = halo_end([one for one in opened if one[1]][: len(block.bases)], low, high)
     scenes, cutouts, layouts = list[Scene](), list[Cutouts](), list[laws.Layout]()
     for sample, (pixels, masks) in zip(block.donors, opened, strict=True):
-        scene = take_apart(pixels, masks, margin, law.illumination * block.diameter)
+        scene = take_apart(pixels, masks, margin, how.illumination * block.diameter)
         whole = [place for place, cell in enumerate(sample.annotations) if is_whole(cell, sample.image)]
         ids = [sample.annotations[place]["id"] for place in whole]
         cutouts.append(cut_out(scene, [masks[place] for place in whole], ids, margin))

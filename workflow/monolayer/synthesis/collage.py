@@ -17,9 +17,9 @@ from monolayer.synthesis.scene import Float
 # [a, b, c, d] leads from (y, x) about the placed cell's centroid to (ay + bx, cy + dx) about that of its cutout
 Pose = NDArray[np.float64]
 
-EDGE = 3  # px: how far the halo of a cell reaches over the cells beneath it
-# The share of a halo at each value of the ramp: all of it up to half the margin, then down to nothing without an edge.
-FADE = np.array([1.0 if step < FAR / 2 else 0.5 - 0.5 * np.cos(2 * np.pi * step / FAR) for step in range(FAR + 1)])
+EDGE = 1.5  # px: how far the halo of a cell reaches over the cells beneath it, enough to leave no seam
+# The share of a halo at each value of the ramp: all of it up to 3/4 of the margin, then down to nothing without an edge.
+FADE = 0.5 + 0.5 * np.cos(np.pi * (4 * np.arange(FAR + 1) / FAR - 3).clip(0, 1))
 PER_POSE = 8  # places tried before another cell and another turn are
 
 
@@ -164,7 +164,10 @@ def outline(cutouts: Cutouts, cell: int, pose: Pose) -> NDArray[np.int64]:
 
 @compiled
 def visible(labels: NDArray[np.int32], pixels: NDArray[np.int64], at: tuple[int, int], overlap: float) -> int:
-    """How many pixels of a cell put at (y, x) would be seen; 0 if more than a share `overlap` would be hidden."""
+    """How many pixels of a cell put at (y, x) would be seen; 0 if more than a share `overlap` would be hidden.
+
+    A quarter of the cell must lie in the image: slivers at its edge are no cells that one could learn from.
+    """
     (y, x), (height, width) = at, labels.shape
     hidden, seen = 0, 0
     for dy, dx in pixels:
@@ -175,7 +178,7 @@ def visible(labels: NDArray[np.int32], pixels: NDArray[np.int64], at: tuple[int,
                     return 0
             else:
                 seen += 1
-    return seen if hidden <= overlap * (hidden + seen) else 0
+    return seen if hidden <= overlap * (hidden + seen) and 4 * (hidden + seen) >= len(pixels) else 0
 
 
 @compiled

@@ -99,14 +99,14 @@ def cut(
         for x in range(max(-left, 0), min(width, residual.shape[1] - left)):
             inside[y, x] = True
             others[y, x] = owner[top + y, left + x] > 0 and not mine[y, x]
-    near, far = distance(mine, margin), distance(others, margin)
+    near, far = distance(mine, margin), distance(others, 2 * margin)
     # how bright its halo is, in mean halos; as if 32 px of a mean one had been seen: a neighbour may cover nearly all
     product = square = 32 * np.mean(halo * halo) + 1e-9
     for y in range(height):
         for x in range(width):
             ramp[y, x] = 0 if mine[y, x] else max(1, int(near[y, x] / margin * FAR))
-            # a pixel is its own if a neighbour is three times as far, and a neighbour's from half-way on
-            clear = 2 * (far[y, x] - near[y, x]) / (far[y, x] + near[y, x]) if ramp[y, x] < FAR else 0.0
+            # a pixel is all its own if no neighbour is less than 5/3 as far, and no longer half-way to one
+            clear = 4 * (far[y, x] - near[y, x]) / (far[y, x] + near[y, x]) if ramp[y, x] < FAR else 0.0
             own[y, x] = int(min(max(clear, 0.0), 1.0) * 255) if inside[y, x] else 0
             if own[y, x] == 255 and not mine[y, x]:
                 value = halo[int(near[y, x])]

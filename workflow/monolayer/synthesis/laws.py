@@ -1,6 +1,6 @@
-"""The laws of an extension: how many cells of which area lie where in a synthetic image.
+"""The laws of an extension: how many cells of which size lie where in a synthetic image.
 
-`poster` is the CS231n poster's idea, other densities and other positions; `matched` repeats the line's own images;
+`matched` repeats the line's own images; `poster` is the CS231n poster's idea, other densities and other places;
 `growth` lets a culture divide until it covers a share of the image.
 """
 
@@ -13,14 +13,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.params import Extension, GrowthLaw, MatchedLaw, PosterLaw
+from monolayer.params import Extension, GrowthLaw, MatchedLaw, PosterLaw, SynthesisParams
 from monolayer.synthesis.collage import PER_POSE, Plan, turned
 from monolayer.synthesis.cutouts import Cutouts, pose_of
 from monolayer.synthesis.scene import Placed
 
+ALIKE = 3  # images of nearest confluence among which `matched` chooses
 TURN = 0.3  # rad: how far a cell may be turned from the direction asked for (standard deviation)
+WANDER = 8.0  # cell diameters: how far from its place a cell is tried at last (standard deviation)
 Generator = np.random.Generator
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class Layout(NamedTuple):
@@ -30,7 +33,7 @@ class Layout(NamedTuple):
     size: tuple[int, int]  # height, width
     centres: Floats  # (N, 2) y, x
     areas: Floats  # (N,) px²
-    axes: Floats  # (N,) direction of the longer axis, as of cutouts
+    axes: Floats  # (N,) direction of the longer axis, from x towards y, in radians
 
 
 class Line(NamedTuple):
@@ -42,13 +45,14 @@ class Line(NamedTuple):
     areas: Floats  # (K,) px², of whole cells
 
 
-class Draw(NamedTuple):
-    """Cells asked for: (N,) areas in px², (N,) directions of their longer axes, T places (y, x) to try (N, T, 2)."""
+class Wanted(NamedTuple):
+    """The cells asked for, most important first."""
 
-    areas: Floats
-    axes: Floats
-    tries: NDArray[np.int64]
-    layout: int | None  # the image whose layout it is
+    centres: Floats  # (N, 2) y, x
+    areas: Floats  # (N,) px²
+    axes: Floats  # (N,) direction of the longer axis
+    jitter: float  # of the centres, cell diameters (standard deviation)
+    layout: int | None  # the image that is repeated
 
 
 def of(image_id: int, size: tuple[int, ...], cells: Sequence[Placed]) -> Layout:
@@ -58,99 +62,103 @@ def of(image_id: int, size: tuple[int, ...], cells: Sequence[Placed]) -> Layout:
     return Layout(image_id, (size[0], size[1]), poses[:, :2], areas, poses[:, 2])
 
 
-def draw(law: Extension, line: Line, base: Layout, step: int, rngs: tuple[Generator, Generator]) -> Draw:
-    """Ask a law for the cells of an image on the background of `base`, the `step`-th with the first generator."""
-    culture, own = rngs
-    if isinstance(law, MatchedLaw):
-        return matched(law, line, base, own)
-    if isinstance(law, PosterLaw):
-        return poster(law, line, base.size, own)
-    return growth(law, line, base.size, (step + culture.random()) / law.factor, culture)
+def ask(law: Extension, line: Line, base: Layout, step: int, rngs: tuple[Generator, Generator]) -> Wanted:
+    """Ask a law for the cells of the `step`-th image on the background of `base`.
 
-
-def matched(law: MatchedLaw, line: Line, base: Layout, rng: Generator) -> Draw:
-    """The count, areas, directions and places of one of the line's images, mirrored, each place within a jitter.
-
-    It is of the base's size and one of the three whose confluence is nearest: a background tells how dense it was.
+    The first generator gives all images of a base the same numbers, the second each its own.
     """
-    alike = sorted(
-        (layout for layout in line.layouts if layout.size == base.size),
-        key=lambda layout: abs(layout.areas.sum() - base.areas.sum()),
-    )[:3]
-    layout = alike[rng.integers(len(alike))]
-    largest_first = np.argsort(-layout.areas, kind="stable")
-    mirror = rng.integers(0, 2, 2)
-    centres = np.where(mirror, np.array(base.size) - 1 - layout.centres, layout.centres)[largest_first]
-    axes = layout.axes[largest_first] * (-1 if mirror.sum() == 1 else 1)
-    away = line.diameter * (law.jitter + 8 * np.linspace(0, 1, law.tries) ** 2)
-    tries = centres[:, None] + away[:, None] * rng.standard_normal((len(centres), law.tries, 2))
-    return Draw(layout.areas[largest_first], axes, pixels(tries, base.size), layout.image_id)
+    if isinstance(law, MatchedLaw):
+        return matched(law, line, base, rngs[1])
+    if isinstance(law, PosterLaw):
+        return poster(law, line, base.size, rngs[1])
+    return growth(law, line, base.size, (step + rngs[0].random()) / law.factor, rngs[0])
 
 
-def poster(law: PosterLaw, line: Line, size: tuple[int, int], rng: Generator) -> Draw:
-    """A count uniform between two multiples of the line's mean density, places uniform over the image."""
+def matched(law: MatchedLaw, line: Line, base: Layout, rng: Generator) -> Wanted:
+    """The cells of one of the line's images, mirrored.
+
+    It is of the base's size, and its confluence is among the nearest: a background shows how crowded it was.
+    """
+    same_size = [layout for layout in line.layouts if layout.size == base.size]
+    near = sorted(same_size, key=lambda layout: abs(layout.areas.sum() - base.areas.sum()))[:ALIKE]
+    layout = near[rng.integers(len(near))]
+    mirror = rng.random(2) < 0.5
+    centres = np.where(mirror, np.array(base.size) - 1 - layout.centres, layout.centres)
+    axes = layout.axes * (1 if mirror[0] == mirror[1] else -1)
+    order = np.argsort(-layout.areas, kind="stable")  # the largest first: it finds room last
+    return Wanted(centres[order], layout.areas[order], axes[order], law.jitter, layout.image_id)
+
+
+def poster(law: PosterLaw, line: Line, size: tuple[int, int], rng: Generator) -> Wanted:
+    """A number of cells uniform between two multiples of the line's mean density, anywhere in the image."""
     count = round(rng.uniform(law.density.low, law.density.high) * line.density * size[0] * size[1])
-    areas = rng.choice(line.areas, count)
-    axes = rng.uniform(0, np.pi, count)
-    tries = rng.uniform(0, 1, (count, law.tries, 2)) * size
-    return Draw(-np.sort(-areas), axes, pixels(tries, size), None)
+    areas = -np.sort(-rng.choice(line.areas, count))
+    return Wanted(rng.random((count, 2)) * size, areas, rng.uniform(0, np.pi, count), 0.0, None)
 
 
-def growth(law: GrowthLaw, line: Line, size: tuple[int, int], age: float, rng: Generator) -> Draw:
+def growth(law: GrowthLaw, line: Line, size: tuple[int, int], age: float, rng: Generator) -> Wanted:
     """A culture at an age in [0, 1): from founders at the low confluence, each new cell beside its mother.
 
     Confluence grows exponentially to the high one. Ages of one culture share what `rng` gives: they are its series.
     """
-    low, high = law.confluence.low, law.confluence.high
-    room = size[0] * size[1]
+    room, (low, high) = size[0] * size[1], (law.confluence.low, law.confluence.high)
     areas = rng.choice(line.areas, math.ceil(2 * high * room / line.areas.mean()) + 1)
-    grown = np.cumsum(areas) / room
-    founders = int(np.searchsorted(grown, low)) + 1
-    count = min(int(np.searchsorted(grown, low * (high / low) ** age)) + 1, len(areas))
-    centres = rng.uniform(0, 1, (len(areas), 2)) * size
+    covered = np.cumsum(areas) / room
+    founders, count = (
+        min(int(np.searchsorted(covered, share)) + 1, len(areas)) for share in (low, low * (high / low) ** age)
+    )
+    centres = rng.random((len(areas), 2)) * size
     mothers = (rng.random(len(areas)) * np.arange(len(areas))).astype(np.int64)
     angles = rng.uniform(0, 2 * np.pi, len(areas))
-    radii = np.sqrt(areas / np.pi)
+    away = law.spread * (np.sqrt(areas / np.pi) + np.sqrt(areas[mothers] / np.pi))
     for cell in range(founders, count):
-        away = law.spread * (radii[cell] + radii[mothers[cell]])
-        side = away * np.array([np.sin(angles[cell]), np.cos(angles[cell])])
-        centres[cell] = np.abs(np.mod(centres[mothers[cell]] + side, 2 * np.array(size)))
-        centres[cell] = np.where(centres[cell] < size, centres[cell], 2 * np.array(size) - centres[cell])
-    away = line.diameter * 8 * np.linspace(0, 1, law.tries) ** 2
-    tries = centres[:count, None] + away[:, None] * rng.standard_normal((count, law.tries, 2))
-    return Draw(areas[:count], angles[:count], pixels(tries, size), None)
+        side = away[cell] * np.array([np.sin(angles[cell]), np.cos(angles[cell])])
+        # who would leave the image is mirrored at its edge
+        folded = np.mod(centres[mothers[cell]] + side, 2 * np.array(size))
+        centres[cell] = np.minimum(folded, 2 * np.array(size) - folded)
+    return Wanted(centres[:count], areas[:count], angles[:count], 0.0, None)
 
 
-def pixels(places: Floats, size: tuple[int, int]) -> NDArray[np.int64]:
-    """The pixels nearest to places (..., 2), within the image."""
-    return places.round().astype(np.int64).clip(0, np.array(size) - 1)
+# ---- from what is wanted to what is tried --------------------------------------------------------
 
 
-def plan(law: Extension, draw: Draw, cutouts: Cutouts, own: NDArray[np.int64], rng: Generator) -> Plan:
-    """Choose cutouts of about the areas asked for, and how each is mirrored, turned, scaled and set in contrast.
+class Pool(NamedTuple):
+    """Where cells come from."""
 
-    `own` are those of the image whose background it is: a share `mix` comes from others, more if it has too few.
+    cutouts: Cutouts
+    own: Ints  # those of the image whose background it is
+    diameter: float  # px, of the line's median cell
+
+
+def plan(wanted: Wanted, pool: Pool, params: SynthesisParams, rng: Generator) -> Plan:
+    """Choose cutouts of about the areas asked for, their poses, and places farther and farther from those asked for.
+
+    A share `mix` comes from other images, more if the image has fewer cells than are wanted.
     """
-    shape = (len(draw.areas), law.tries // PER_POSE)
-    anyone = np.arange(len(cutouts.areas))
-    cells = alike(anyone, draw.areas, cutouts.areas, shape, rng)
-    if len(own):
-        kept = rng.random(shape) >= max(law.mix, 1 - len(own) / max(len(draw.areas), 1))
-        cells = np.where(kept, alike(own, draw.areas, cutouts.areas, shape, rng), cells)
+    shape = (len(wanted.areas), params.tries // PER_POSE)
+    cells = alike(np.arange(len(pool.cutouts.areas)), wanted.areas, pool.cutouts.areas, shape, rng)
+    if len(pool.own):
+        kept = rng.random(shape) >= max(params.mix, 1 - len(pool.own) / max(shape[0], 1))
+        cells = np.where(kept, alike(pool.own, wanted.areas, pool.cutouts.areas, shape, rng), cells)
     flips = rng.random(shape) < 0.5
-    turns = draw.axes[:, None] - np.where(flips, -1, 1) * cutouts.axes[cells]
+    turns = wanted.axes[:, None] - np.where(flips, -1, 1) * pool.cutouts.axes[cells]
     turns += np.pi * rng.integers(0, 2, shape) + rng.normal(0, TURN, shape)  # an axis has two ends
-    scales = rng.uniform(1 - law.scale, 1 + law.scale, shape)
-    gains = rng.uniform(1 - law.gain, 1 + law.gain, shape[0])
-    return Plan(draw.areas, draw.tries, cells, turned(turns, scales, flips), gains)
+    scales = rng.uniform(1 - params.scale, 1 + params.scale, shape)
+    away = pool.diameter * (wanted.jitter + WANDER * np.linspace(0, 1, params.tries) ** 2)
+    places = wanted.centres[:, None] + away[:, None] * rng.standard_normal((shape[0], params.tries, 2))
+    return Plan(
+        areas=wanted.areas,
+        tries=places.round().astype(np.int64),
+        cells=cells,
+        poses=turned(turns, scales, flips),
+        gains=rng.uniform(1 - params.gain, 1 + params.gain, shape[0]),
+    )
 
 
-def alike(
-    among: NDArray[np.int64], asked: Floats, areas: NDArray[np.int64], shape: tuple[int, int], rng: Generator
-) -> NDArray[np.int64]:
+def alike(among: Ints, asked: Floats, areas: Ints, shape: tuple[int, int], rng: Generator) -> Ints:
     """For each of N areas asked for, K options (N, K) out of the cells `among` all whose area is about the same."""
     order = among[np.argsort(areas[among], kind="stable")]
     about = max(PER_POSE, len(order) // 20)
     rank = np.searchsorted(areas[order], asked)[:, None] + rng.integers(-about, about + 1, shape)
-    found: NDArray[np.int64] = order[rank.clip(0, len(order) - 1)]
+    found: Ints = order[rank.clip(0, len(order) - 1)]
     return found
