@@ -24,9 +24,8 @@ def disks(*places: tuple[int, int, int]) -> np.ndarray[tuple[int, int], np.dtype
 
 
 def culture_patches(culture: Culture, settings: UnetTrain) -> patches.Patches:
-    return patches.Patches(
-        dataset.samples(coco.read_truth(culture.splits / "train.json"), culture.images), settings, 40.0
-    )
+    samples = dataset.samples(coco.read_truth(culture.splits / "train.json"), culture.images)
+    return patches.Patches(dataset.TrueCells(samples), settings, 40.0)
 
 
 def test_distance_reaches_1_in_each_cell_and_0_between_cells_that_touch() -> None:
@@ -40,6 +39,14 @@ def test_distance_reaches_1_in_each_cell_and_0_between_cells_that_touch() -> Non
     assert seam.any()
     assert distance[:, 1:][seam].max() == 0
     assert distance[:, :-1][seam].max() == 0
+
+
+def test_the_border_is_an_edge() -> None:
+    """A cell that the border cuts is one of its own: a strip of 4 px has its middle at 1."""
+    labels = np.zeros((40, 60), np.int32)
+    labels[:4, 10:50] = 1
+    distance = patches.targets(labels, distance=True)[1]
+    assert distance[:4, 30].tolist() == [128, 255, 255, 128]
 
 
 def test_distance_falls_linearly_towards_the_edge() -> None:
@@ -94,13 +101,13 @@ def test_patches_on_cells_have_one_in_their_middle(culture: Culture) -> None:
 
 
 def test_eight_turns_are_eight() -> None:
-    planes = np.arange(9, dtype=np.uint8).reshape(1, 3, 3)
-    assert len({patches.turn(planes, way).tobytes() for way in range(8)}) == 8
+    plane = np.arange(9, dtype=np.int32).reshape(3, 3)
+    assert len({patches.turn(plane, way).tobytes() for way in range(8)}) == 8
 
 
 def test_variation_keeps_cells_in_place() -> None:
     labels = disks((20, 30, 12), (60, 30, 12))
-    image = (labels > 0).astype(np.float32)[None] * 3
+    image = (labels > 0).astype(np.float32) * 3
     amount = AugmentParams(gamma=0.5, contrast=0.5, brightness=0.5, blur=2.0, noise=0.3)
     for seed in range(10):
         varied = patches.vary(image, amount, np.random.default_rng(seed))

@@ -35,7 +35,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A family whose network, a number, marks each image with one square of that size and one empty mask."""
     networks: dict[str, Any] = {}
     module = ModuleType("fake")
-    module.predict = lambda network, images, _: [one_cell(*image.shape, network) for image in images]  # type: ignore[attr-defined]
+    module.predict = lambda network, images, _: [one_cell(image.shape[0], image.shape[1], network) for image in images]  # type: ignore[attr-defined]
     monkeypatch.setattr(models, "load_weights", lambda *_: (type("P", (), {"family": "fake"}), networks))
     monkeypatch.setattr(models, "family", lambda _: module)
     return networks

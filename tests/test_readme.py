@@ -6,6 +6,8 @@ import csv
 import re
 from pathlib import Path
 
+from monolayer.definitions import DEFINITIONS
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COLUMNS = {
@@ -15,6 +17,43 @@ COLUMNS = {
     "f1_50": "instance F1",
     "pixel_f1": "pixel F1",
 }
+
+DEFINED = [
+    "mask_ap",
+    "mask_ap50",
+    "box_ap",
+    "ap_size",
+    "ar",
+    "afnr",
+    "f1_50",
+    "f1",
+    "precision",
+    "recall",
+    "pixel_f1",
+    "pixel_f1_images",
+    "mean_accuracy",
+    "count_bias",
+    "count_mae",
+    "count_r2",
+    "low_high",
+    "difference",
+    "missed",
+    "merged",
+    "split",
+    "loose",
+]
+
+
+def definitions() -> str:
+    """Markdown list of what the columns mean, as the report and the terminal say it."""
+    chosen = [DEFINITIONS[name] for name in DEFINED]
+    return "\n".join(f"- **{d.title}**: {d.text}" + (f"<br>*{d.source}*" if d.source else "") for d in chosen)
+
+
+def between(start: str, end: str) -> str:
+    match = re.search(f"<!-- {start}.*?-->\n(.*?)\n<!-- {end} -->", README, re.DOTALL)
+    assert match is not None
+    return match[1]
 
 
 def table() -> str:
@@ -31,9 +70,11 @@ def table() -> str:
 
 
 def test_the_table_is_that_of_the_default_run() -> None:
-    match = re.search(r"<!-- results:.*?-->\n(.*?)\n<!-- end of results -->", README, re.DOTALL)
-    assert match is not None
-    assert match[1] == table()
+    assert between("results", "end of results") == table()
+
+
+def test_the_definitions_are_the_evaluators() -> None:
+    assert between("definitions", "end of definitions") == definitions()
 
 
 def test_ci_calls_the_test_command() -> None:

@@ -21,7 +21,9 @@ import pytest
 from conftest import Culture, make_culture
 from monolayer import coco, dataset, evaluate, pictures, tables
 from monolayer.params import EvaluateParams, ReportParams, ReportSettings
-from monolayer.report import SECTIONS, report, spread
+from monolayer.pictures import Album
+from monolayer.report import SECTIONS, data, overlays, overview, report, spread
+from monolayer.study import Study
 from PIL import Image as PillowImage
 
 VOID = {"meta", "input", "col", "br", "img", "link", "hr"}
@@ -123,7 +125,9 @@ def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[
     (folder / "data" / "images").symlink_to(culture.images)
     shutil.copytree(culture.splits, folder / "splits")
     coco.write_json(folder / "splits" / "test.json", culture.truth)  # all 12 images: ranks need more than one of a line
-    coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING]})
+    names = {image["cell_line"] for image in culture.truth["images"]}
+    lines = [{"cell_line": name, "confluence_median": 0.25} for name in sorted(names)]
+    coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING], "lines": lines})
     for seed, run in enumerate(runs):
         write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
     evaluate.compare([folder / "metrics" / f"{run}.json" for run in runs], folder / "metrics.csv")
@@ -194,7 +198,7 @@ def test_an_image_is_embedded_once(page: Page) -> None:
     assert len(list(page.all("use"))) > len(embedded)
 
 
-def test_only_the_images_shown_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_the_images_shown_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
 
     def counted(path: Path) -> Any:
@@ -202,27 +206,22 @@ def test_only_the_images_shown_are_read(folder: Path, monkeypatch: pytest.Monkey
         return dataset.read_image(path)
 
     monkeypatch.setattr(pictures, "read_image", counted)
-    report(folder, RUNS, params(samples=1, overlays=1), tmp_path / "page.html")
+    study, album = Study(folder, RUNS, params(samples=1, overlays=1)), Album(folder / "data" / "images")
+    for section in (overview, data, overlays):
+        section(study, album)
     assert len(read) == len(set(read)) <= 2 * (1 + len(RUNS))  # a sample and a test image of each run, of two lines
 
 
-def test_images_of_any_size_keep_their_shape(tmp_path: Path) -> None:
-    culture = make_culture(tmp_path / "culture")
-    truth = json.loads((culture.splits / "train.json").read_text())
-    frame = truth["images"][0]
-    frame |= {"id": 99, "file_name": "wide.png", "width": 3000, "height": 40}
-    truth["annotations"] = []
-    (culture.splits / "train.json").write_text(json.dumps(truth))
-    PillowImage.fromarray(np.zeros((40, 3000), np.uint8)).save(culture.images / frame["file_name"])
-    folder = write_study(tmp_path / "study", culture, ["yolo"])
-    report(folder, ["yolo"], params(), folder / "report.html")
-    page = Page((folder / "report.html").read_text())
-    image = next(a for a in page.all("image") if a["id"] == f"image-{frame['id']}")
-    assert (image["width"], image["height"]) == ("3000", "40")
-    uri = str(image["href"])
+def test_a_large_image_is_embedded_smaller_in_its_shape(tmp_path: Path) -> None:
+    PillowImage.fromarray(np.zeros((40, 3000), np.uint8)).save(tmp_path / "wide.png")
+    frame = coco.Image(
+        id=1, file_name="wide.png", width=3000, height=40, cell_line="a", well="", timestamp=None, split=None
+    )
+    album = Album(tmp_path)
+    album.picture(frame, "", [], {})
+    _, uri = album.images[1]
     with PillowImage.open(io.BytesIO(base64.b64decode(uri[uri.index(",") :]))) as embedded:
         assert embedded.size == (pictures.LONGEST, round(40 * pictures.LONGEST / 3000))
-    assert any(a.get("viewbox") == "0 0 3000 40" for a in page.all("svg"))
 
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:
@@ -247,29 +246,53 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 
 def test_a_run_that_found_nothing_has_its_pictures(tmp_path: Path, culture: Culture) -> None:
     folder = write_study(tmp_path / "study", culture, ["yolo"], lambda truth, rng: [])
+    found = overlays(Study(folder, ["yolo"], params()), Album(folder / "data" / "images"))["pictures"]["yolo"]
+    for shown in found.values():
+        assert len(shown) == 3
+        assert all([layer.count > 0 for layer in one.layers] == [False, True, False, False] for one in shown)
+
+
+def test_a_single_run_without_intervals_has_no_differences(tmp_path: Path, culture: Culture) -> None:
+    folder = write_study(tmp_path / "study", culture, ["yolo"])
+    table = pd.read_csv(folder / "metrics.csv")
+    table.loc[:, table.columns.str.endswith(("_low", "_high"))] = np.nan
+    table.to_csv(folder / "metrics.csv", index=False)
     report(folder, ["yolo"], params(), folder / "report.html")
-    page = Page((folder / "report.html").read_text())
-    assert any("0 found" in str(a.get("aria-label")) for a in page.all("svg"))
+    html = re.sub(r"base64,[^\"]*", "", (folder / "report.html").read_text())
+    assert not re.search(r"\bnan\b", html, re.IGNORECASE)
+    assert "Which differences are real" not in html
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "metrics.csv",
-        "pairs.csv",
-        "metrics/yolo.images.csv",
-        "metrics/unet.curves.csv",
-        "models/unet/run.json",
-        "models/unet/history.csv",
-        "data/audit.json",
-    ],
-)
+READS: dict[str, Callable[[Study], object]] = {
+    "metrics.csv": lambda study: study.table,
+    "pairs.csv": lambda study: study.pairs,
+    "metrics/yolo.images.csv": lambda study: study.by_image("yolo"),
+    "metrics/unet.curves.csv": lambda study: study.breakdown("curves", []),
+    "models/unet/run.json": lambda study: study.records,
+    "models/unet/history.csv": lambda study: study.history("unet"),
+    "data/audit.json": lambda study: study.audit,
+    "splits/val.json": lambda study: study.census,
+    "predictions/unet/test.json.gz": lambda study: study.predicted_cells("unet", {1}),
+}
+
+
+@pytest.mark.parametrize("path", READS)
 def test_a_missing_file_is_named(path: str, folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "study", symlinks=True)
     (copy / path).unlink()
     with pytest.raises(coco.InputError, match=re.escape(path)):
-        report(copy, RUNS, params(), copy / "page.html")
-    assert not (copy / "page.html").exists()
+        READS[path](Study(copy, RUNS, params()))
+
+
+def test_a_page_that_fails_is_not_left_half_written(tmp_path: Path) -> None:
+    with pytest.raises(coco.InputError, match=r"metrics\.csv"):
+        report(tmp_path, RUNS, params(), tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_the_table_lacks_is_named(folder: Path) -> None:
+    with pytest.raises(coco.InputError, match="no row of run other; it has unet, yolo"):
+        _ = Study(folder, ["other"], params()).table
 
 
 def test_an_outline_follows_the_pixels_edges() -> None:

@@ -89,4 +89,5 @@ def test_matches_count_cells_at_iou_over_half() -> None:
     assert matches(np.zeros_like(true), true) == (0, 3, 0)
     assert matches(true, (true > 0).astype(np.int32)) == (0, 1, 3)
     assert matches(true, np.roll(true, 3, axis=1)) == (3, 0, 0)
+    assert matches(true, np.roll(true, 3, axis=1), (0.5, 0.95)) == (3, 3, 3)
     assert matches(true, np.roll(true, 12, axis=1)) == (0, 3, 3)

@@ -61,7 +61,7 @@ def archive() -> bytes:
     with zipfile.ZipFile(file, "w") as packed:
         for path in sorted((SAMPLE / "images").rglob("*.tif")):
             packed.write(path, path.relative_to(SAMPLE).as_posix())
-        packed.writestr("__MACOSX/images/._A172_Phase_A7_1_00d00h00m_1.tif", b"not an image")
+        packed.writestr("__MACOSX/images/._A172_Phase_A7_1_00d00h00m_1.tif", b"what macOS adds")
     return file.getvalue()
 
 
@@ -174,6 +174,13 @@ def test_dedup(tmp_path: Path, dedup: str, cells: dict[int, int], findings: dict
     assert len(list((tmp_path / "out" / "images").iterdir())) == 5
     if dedup != "keep":
         assert len({image["file_name"] for image in truth["images"]}) == len(truth["images"])
+
+
+def test_merging_compares_with_the_first_annotator_only(tmp_path: Path) -> None:
+    """Two new cells of the second annotator stay, however they overlap: that is for the audit to tell."""
+    lists = {"train": [(1, "1", "a"), (2, "1", "AbB")], "val": [(3, "2", "a")], "test": [(4, "3", "a")]}
+    truth = fetched(source(mirror=str(mirror(tmp_path / "mirror", lists)), dedup="merge"), tmp_path / "out")
+    assert [cell["bbox"][:2] for cell in truth["annotations"] if cell["image_id"] == 1] == [[2, 2], [12, 2], [13, 2]]
 
 
 def test_a_sample_takes_all_records_of_a_file(tmp_path: Path) -> None:

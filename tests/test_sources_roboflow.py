@@ -50,7 +50,7 @@ def export(layout: dict[str, list[tuple[str, str]]], lacking: str = "") -> bytes
                         "image_id": number,
                         "category_id": 1,
                         "bbox": [4, 4, 20, 20],
-                        "area": 400,
+                        "area": 1280,
                         "segmentation": [triangle],
                         "iscrowd": 0,
                     }
@@ -98,9 +98,10 @@ def test_an_export_keeps_its_splits(on_disk: str, tmp_path: Path) -> None:
     assert (first["file_name"], first["well"]) == ("train__dish1_jpg.rf.aa11.png", "dish1_jpg")
     assert Counter(image["well"] for image in truth["images"])["dish1_jpg"] == 2  # augmented copies stay together
     for cell in truth["annotations"]:
-        assert cell["area"] == coco.area(cell["segmentation"]) < 250  # not the box's 400
+        assert cell["area"] == coco.area(cell["segmentation"]) < 250  # not the export's 1280
         assert cell["category_id"] == 1
     assert len({image["id"] for image in truth["images"]}) == 5
+    assert [finding["kind"] for finding in truth["findings"]] == ["ids_renumbered"]  # areas are not expected to fit
     with PillowImage.open(tmp_path / "out" / "images" / first["file_name"]) as stored:
         assert (stored.mode, stored.size) == ("L", (40, 32))
 

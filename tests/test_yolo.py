@@ -64,9 +64,16 @@ def task(culture: Culture) -> yolo._Task:
 def test_a_draw_moves_image_and_truth_together(task: yolo._Task) -> None:
     for index in range(len(task)):
         image, labels = task.draw(index, np.random.default_rng(index))[1]
-        bright = "round" in task.cells.samples[index].image["file_name"]
+        bright = "round" in task.cells.samples[task.epoch[index]].image["file_name"]
         inside, outside = image[labels > 0].mean(), image[labels == 0].mean()
         assert (inside > outside + 20) if bright else (inside < outside - 20)
+
+
+def test_a_rare_line_is_drawn_as_often_as_a_frequent_one(task: yolo._Task) -> None:
+    frequent = [s for s in task.cells.samples if s.image["cell_line"] == "round"]
+    rare = next(s for s in task.cells.samples if s.image["cell_line"] == "long")
+    other = yolo._Task(TrueCells([*frequent, rare]), task.val, SETTINGS)
+    assert [other.cells.samples[i] for i in other.epoch] == frequent + [rare] * len(frequent)
 
 
 def test_a_draw_follows_from_its_random_numbers_alone(task: yolo._Task) -> None:

@@ -37,7 +37,7 @@ def ellipse(cell: np.ndarray[Any, Any]) -> coco.Rle:
     return coco.rle_from_crop(((u - x) / a) ** 2 + ((v - y) / b) ** 2 <= 1, x0, y0, HEIGHT, WIDTH)
 
 
-def draw(count: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+def draw(count: int, rng: np.random.Generator) -> Any:
     """Cells (count, 4): x, y and semi-axes, crowded as in a confluent culture."""
     return np.c_[rng.uniform(8, WIDTH - 8, count), rng.uniform(8, HEIGHT - 8, count), rng.uniform(5, 14, (count, 2))]
 
@@ -45,12 +45,13 @@ def draw(count: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
 def write_set(folder: Path, images: int, true: int, pred: int) -> tuple[Path, Path]:
     """Write truth and results: predictions are shaken true cells, the better the higher their score, and noise."""
     rng = np.random.default_rng(0)
+    lines = min(8, images // 6 or 1)
     frames = [
-        {"id": i + 1, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH, "cell_line": f"line{i % 8}"}
+        {"id": i + 1, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH, "cell_line": f"line{i % lines}"}
         for i in range(images)
     ]
     cultures = [draw(true, rng) for _ in range(images)]
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image, culture in enumerate(cultures, start=1):
         for rle in map(ellipse, culture):
             area, box = float(coco.area(rle)), coco.box_xywh(rle)
@@ -116,7 +117,7 @@ def by_library(module: str, truth: Path, results: Path) -> list[Any]:
 def by_monolayer(truth: Path, results: Path, threads: int) -> list[Any]:
     images, true = cells.read_truth(truth)
     pred = cells.read_results(results, images)
-    setting = matching.setting(true, pred, len(images), PROTOCOL, threads)
+    setting = matching.setting(true, pred, images, PROTOCOL, threads)
     chosen, once = np.arange(len(images)), np.ones((1, len(images)), np.int64)
     found = []
     mask_pairs, _ = matching.mask_pairs(true, pred, setting)

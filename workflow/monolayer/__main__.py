@@ -95,6 +95,14 @@ def _report(args: argparse.Namespace) -> None:
     report.report(args.results, args.runs, ReportParams.model_validate_json(args.params), args.output)
 
 
+def _import_weights(args: argparse.Namespace) -> None:
+    from monolayer import import_weights
+    from monolayer.params import TrainParams
+
+    params = TrainParams.model_validate_json(args.params)
+    import_weights.import_weights(args.checkpoint, params, args.output, args.category, args.drop)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="monolayer",
@@ -209,6 +217,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="the runs to show, in this order")
     with_params(report)
+    importer = verb(
+        "import-weights",
+        _import_weights,
+        "Convert a checkpoint of the official CenterMask2 (detectron2 .pth or .pkl: an ImageNet backbone, COCO or "
+        "LIVECell model) to weights.pt, for `weights:` in params.yaml or for predict.",
+        checkpoint="file to convert; read as data, never run",
+        output="weights.pt to write",
+    )
+    importer.add_argument("--category", type=int, metavar="N", help="class to keep of a checkpoint that has several")
+    importer.add_argument(
+        "--drop",
+        nargs="*",
+        default=[],
+        metavar="PREFIX",
+        help="leave out tensors whose names begin so",
+    )
+    with_params(importer)
     return parser
 
 

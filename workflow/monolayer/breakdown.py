@@ -18,6 +18,7 @@ Row = dict[str, Any]
 
 QUARTILES = (0.25, 0.5, 0.75)
 MOST = 0.5  # of a cell's pixels: it lies mostly within the other
+SCORES: Floats = np.arange(101) / 100
 LOOSE = 0.1  # IoU from which an outline is loose and not just beside the cell
 KINDS = ("missed", "merged", "split", "loose", "duplicate", "spurious")
 COLUMNS = ("mask_ap", "mask_ap50", "afnr", "f1_50", "precision", "recall", "mean_accuracy", "pixel_f1", "count_bias")
@@ -89,7 +90,7 @@ def curves(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
         precision = metrics.precision(evidence.masks, 0, chosen)
         found = {
             "f1_by_iou": (IOUS, ratio(2 * true, 2 * true + false + missed)),
-            "f1_by_score": (RECALLS, f1_by_score(evidence.masks, chosen, RECALLS)),
+            "f1_by_score": (SCORES, f1_by_score(evidence.masks, chosen, SCORES)),
             "precision_by_recall_50": (RECALLS, precision[0]),
             "precision_by_recall_75": (RECALLS, precision[5]),
         }
@@ -166,5 +167,5 @@ def count_errors(true: Cells, pred: Cells, kinds: tuple[NDArray[np.int8], NDArra
     """Errors (kind, lost or wrong, I) of each image."""
     found = np.zeros((len(KINDS), 2, images), np.int64)
     for side, (cells, kind) in enumerate(zip((true, pred), kinds, strict=True)):
-        np.add.at(found, (kind[kind >= 0], side, cells.image[kind >= 0]), 1)
+        np.add.at(found[:, side], (kind[kind >= 0], cells.image[kind >= 0]), 1)
     return found

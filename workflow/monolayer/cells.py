@@ -38,6 +38,7 @@ class Images:
     lines: list[str]
     wells: list[str]
     sizes: list[list[int]]  # height, width
+    categories: list[int]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,7 +75,7 @@ def read_truth(path: Path) -> tuple[Images, Cells]:
         raise InputError(f"{path} holds no list of images; give COCO truth with images, annotations and categories")
     if not truth.get("annotations"):
         raise InputError(f"{path} has no annotations: there is nothing to compare with; give the split's COCO truth")
-    images = _images(path, truth["images"])
+    images = _images(path, truth["images"], truth.get("categories") or [])
     columns, index = _Columns(path), {image: i for i, image in enumerate(images.ids)}
     for number, annotation in enumerate(truth["annotations"], start=1):
         try:
@@ -90,7 +91,7 @@ def read_truth(path: Path) -> tuple[Images, Cells]:
     return images, columns.cells(images)
 
 
-def _images(path: Path, records: list[Any]) -> Images:
+def _images(path: Path, records: list[Any], categories: list[Any]) -> Images:
     try:
         records = sorted(records, key=lambda image: int(image["id"]))
         images = Images(
@@ -99,10 +100,11 @@ def _images(path: Path, records: list[Any]) -> Images:
             lines=[str(image.get("cell_line") or "") for image in records],
             wells=[str(image.get("well") or "") for image in records],
             sizes=[[int(image["height"]), int(image["width"])] for image in records],
+            categories=[int(category["id"]) for category in categories],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path}: an image lacks id, file_name, width or height ({error!r}); give COCO truth"
+            f"{path}: an image lacks id, file_name, width or height, or a category its id ({error!r}); give COCO truth"
         ) from error
     for one, other in itertools.pairwise(images.ids):
         if one == other:

@@ -228,7 +228,7 @@ def crop_from_rle(rle: Rle) -> tuple[Mask, int, int]:
     """
     x, y, w, h = (int(v) for v in rle_codec.toBbox(cast(Any, rle)))
     height = rle["size"][0]
-    edges = _run_edges(rle["counts"]) - x * height
+    edges = run_edges(rle["counts"]) - x * height
     steps = np.zeros(max(w * height, int(edges[-1])) + 1, np.int8)
     np.add.at(steps, edges[0:-1:2], 1)  # an edge may come twice: runs of no pixels are allowed
     np.subtract.at(steps, edges[1::2], 1)
@@ -236,7 +236,7 @@ def crop_from_rle(rle: Rle) -> tuple[Mask, int, int]:
     return columns[:, y : y + h].T.astype(bool), x, y
 
 
-def _run_edges(counts: str) -> NDArray[np.int64]:
+def run_edges(counts: str) -> NDArray[np.int64]:
     """Where background and mask alternate, in px down the columns, from COCO's compressed counts.
 
     A count is its groups of 5 bits, lowest first, the last with its sign in bit 4 and the others with bit 5 set;

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 class TrueCells:
-    """Samples and their label images, of which as many stay in memory as `room` bytes hold.
+    """Samples with their pixels and label images, of which as many stay in memory as `room` bytes hold.
 
     Draws are uniform over the samples, so that it does not matter which ones stay.
     """
@@ -62,16 +63,24 @@ class TrueCells:
     def __init__(self, samples: Sequence[Sample], room: int = 1_000_000_000) -> None:
         self.samples = samples
         self._room = room
-        self._kept: dict[int, NDArray[np.int32]] = {}
+        self._kept: dict[tuple[str, int], NDArray[Any]] = {}
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """uint8 (H, W) of samples[index]. Not to be written to."""
+        return self._keep("image", index, lambda: read_image(self.samples[index].path))
 
     def labels(self, index: int) -> NDArray[np.int32]:
         """int32 (H, W) of samples[index]; of overlapping cells the smaller one is seen. Not to be written to."""
-        if index in self._kept:
-            return self._kept[index]
         sample = self.samples[index]
         size = sample.image["height"], sample.image["width"]
-        labels = label_image((annotation["segmentation"] for annotation in sample.annotations), *size)
-        self._room -= labels.nbytes
-        if self._room > 0:
-            self._kept[index] = labels
-        return labels
+        rles = (annotation["segmentation"] for annotation in sample.annotations)
+        return self._keep("labels", index, lambda: label_image(rles, *size))
+
+    def _keep(self, kind: str, index: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        if (kind, index) in self._kept:
+            return self._kept[kind, index]
+        made = make()
+        if made.nbytes <= self._room:
+            self._room -= made.nbytes
+            self._kept[kind, index] = made
+        return made

@@ -179,14 +179,14 @@ def show(scores: Mapping[str, Any], constants: str) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in ("images", "cells", *SHOWN):
         table.add_column(DEFINITIONS[name].title.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for line in ("all", *dict.fromkeys(name.rsplit("/", 1)[0] for name in scores if "/" in name)):
         prefix = "" if line == "all" else f"{line}/"
         table.add_row(line, *(_cell(scores, f"{prefix}{name}") for name in ("images", "cells", *SHOWN)))
     console = Console(highlight=False)
-    console.width = max(console.width, 132)  # a narrower terminal breaks the lines; a cut number would be worse
+    console.width = max(console.width, 150)  # a narrower terminal breaks the lines; a cut number would be worse
     threshold = f"{scores['score_threshold']:g}, chosen on {scores['threshold_from']}"
     console.print(f"{scores['run']}, {constants}")
     console.print(

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Path, threads: int) -> Row:
     """Score the results of test at the score threshold of val; write `output` and its tables, return the scores."""
     threshold = None if val is None else choose_threshold(val, params, threads)
+    log.info("reading %s", test[1])
     images, true = read_truth(test[0])
     pred = read_results(test[1], images)
     log.info("%d images, %d true cells, %d predictions", len(images), len(true), len(pred))
@@ -61,9 +62,10 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
 
 def choose_threshold(val: Files, params: EvaluateParams, threads: int) -> float:
     """The score threshold of the best instance F1 on these images."""
+    log.info("choosing the score threshold on %s", val[1])
     images, true = read_truth(val[0])
     pred = read_results(val[1], images)
-    setting = matching.setting(true, pred, len(images), PROTOCOLS[params.protocol], threads)
+    setting = matching.setting(true, pred, images, PROTOCOLS[params.protocol], threads)
     setting = replace(setting, ranges=[matching.ANY_AREA])
     pairs, _ = matching.mask_pairs(true, pred, setting)
     return metrics.best_threshold(match_masks(true, pred, pairs, setting))
@@ -78,7 +80,7 @@ def gather(
 ) -> Evidence:
     """Match masks and boxes, count pixels and errors at a score threshold; None: at the best of these images."""
     images, true, pred = cells
-    setting = matching.setting(true, pred, len(images), PROTOCOLS[params.protocol], threads)
+    setting = matching.setting(true, pred, images, PROTOCOLS[params.protocol], threads)
     sizes = breakdown.size_ranges(true)
     pairs, shared = matching.mask_pairs(true, pred, setting)
     masks = match_masks(true, pred, pairs, replace(setting, ranges=setting.ranges + sizes))
@@ -222,7 +224,7 @@ def test_set(evidence: Evidence, images: Images, params: EvaluateParams) -> str:
 
 
 def write_draws(path: Path, draws: dict[str, Floats], on: str) -> None:
-    values = np.array(list(draws.values())).reshape(len(draws), -1)
+    values = np.array(list(draws.values()), np.float64)  # (scores, 1 + draws)
     with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, names=np.array(list(draws), np.str_), values=values, test_set=np.array(on))
 

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from monolayer import kernels, ranking
 from monolayer.cells import Cells, Images
+from monolayer.coco import InputError
 from monolayer.kernels import Boxes, Floats, Ints, Pairs, Units
 from monolayer.ranking import Judged
 
@@ -69,9 +69,12 @@ PROTOCOLS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Matches:
-    """Predictions by image, category and falling score, cut to the protocol's cap; columns of equal length K."""
+    """Predictions by falling score, cut to the protocol's cap; of equal score by image, category and place in the file.
+
+    Columns of equal length K. Pycocotools orders them so.
+    """
 
     cell: Ints  # index into the predicted cells
     image: Ints
@@ -82,17 +85,12 @@ class Matches:
     partner: NDArray[np.int32]  # (K,) the true cell taken at IoU 0.5 among all areas, or -1
     positives: Ints  # (A, C, I) true cells that count
 
-    @cached_property
-    def by_score(self) -> Ints:
-        """Order by falling score, those of equal score by image."""
-        return np.argsort(-self.score, kind="stable")
-
     def counts(self, state: int, area: int, kept: NDArray[np.bool_]) -> Ints:
         """Kept predictions in this state (T, C, I), by IoU threshold, category and image."""
         _, categories, images = self.positives.shape
         unit = self.category * images + self.image
-        rows = [np.bincount(unit[kept & (row == state)], minlength=categories * images) for row in self.state[area]]
-        return np.array(rows).reshape(len(rows), categories, images)
+        found = ranking.count_states(self.state[area], unit, kept, state, categories * images)
+        return np.asarray(found).reshape(-1, categories, images)
 
 
 @dataclass(frozen=True)
@@ -107,16 +105,26 @@ class Setting:
     threads: int
 
 
-def setting(true: Cells, pred: Cells, images: int, protocol: Protocol, threads: int) -> Setting:
+def setting(true: Cells, pred: Cells, images: Images, protocol: Protocol, threads: int) -> Setting:
     """Units of these cells and the protocol's area ranges."""
-    categories = np.unique(np.r_[true.category, pred.category]) if protocol.by_category else np.zeros(1, np.int64)
+    categories = np.unique(np.r_[true.category, images.categories].astype(np.int64))
+    unknown = np.setdiff1d(pred.category, categories)
+    if not protocol.by_category:
+        categories = np.zeros(1, np.int64)
+    elif len(unknown):
+        raise InputError(
+            f"predictions have the category_id {unknown[0]}, the truth has {', '.join(map(str, categories))}; "
+            "number them alike, or take the protocol livecell, which ignores categories"
+        )
 
     def offsets(cells: Cells) -> Ints:
         place = np.searchsorted(categories, cells.category) if protocol.by_category else 0
         unit = cells.image * len(categories) + place
-        return np.searchsorted(unit, np.arange(images * len(categories) + 1)).astype(np.int64)
+        return np.searchsorted(unit, np.arange(len(images) * len(categories) + 1)).astype(np.int64)
 
-    return Setting(protocol, protocol.area_ranges, images, categories, Units(offsets(pred), offsets(true)), threads)
+    return Setting(
+        protocol, protocol.area_ranges, len(images), categories, Units(offsets(pred), offsets(true)), threads
+    )
 
 
 def in_threads(work: Callable[[Any], Any], parts: Iterable[Any], threads: int) -> list[Any]:
@@ -184,7 +192,9 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     shape = (of.images, len(of.categories))
     positives = [np.bincount(true_unit[~j.ignored], minlength=len(first) - 1).reshape(shape).T for j in judged]
     image, category = np.divmod(unit, len(of.categories))
-    return Matches(order, image, category, score[order], rank, state, partner, np.array(positives))
+    falling = np.argsort(-score[order], kind="stable")
+    columns: list[Any] = [column[falling] for column in (order, image, category, score[order], rank)]
+    return Matches(*columns, state[:, :, falling], partner[falling], np.array(positives))
 
 
 def count_pixels(true: Cells, pred: Cells, kept: NDArray[np.bool_], images: Images, threads: int) -> Ints:

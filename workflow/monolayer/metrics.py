@@ -65,12 +65,13 @@ def precision(matches: Matches, area: int, chosen: Ints) -> Floats:
 
 def mean_precision(matches: Matches, area: int, chosen: Ints, weights: Ints, threads: int) -> Floats:
     """The mean over recalls (B, T) of that precision, for weights (B, I) of the chosen images: AP at each IoU."""
-    parts = [slice(*span) for span in spans(len(weights), most=-(-len(weights) // SIDE_BY_SIDE))]
+    distinct, which = np.unique(weights, axis=0, return_inverse=True)  # draws of few images repeat
+    parts = [slice(*span) for span in spans(len(distinct), most=-(-len(distinct) // SIDE_BY_SIDE))]
 
     def means(curves: Callable[[Ints], Floats]) -> Floats:
-        return np.concatenate(in_threads(lambda part: curves(weights[part]).mean(axis=2), parts, threads))
+        return np.concatenate(in_threads(lambda part: curves(distinct[part]).mean(axis=2), parts, threads))
 
-    return _over_categories(matches, area, chosen, means)
+    return _over_categories(matches, area, chosen, means)[which]
 
 
 def _over_categories(matches: Matches, area: int, chosen: Ints, work: Callable[[Any], Floats]) -> Floats:
@@ -78,12 +79,13 @@ def _over_categories(matches: Matches, area: int, chosen: Ints, work: Callable[[
     found = []
     place = np.full(matches.positives.shape[2], -1, np.int32)
     place[chosen] = np.arange(len(chosen))
-    image = place[matches.image[matches.by_score]]
+    image = place[matches.image]
     for category, positives in enumerate(np.ascontiguousarray(matches.positives[area][:, chosen])):
-        here = (image >= 0) & (matches.category[matches.by_score] == category)
-        ranked = ranking.events_of(matches.state[area], matches.by_score[here], image[here])
+        here = np.flatnonzero((image >= 0) & (matches.category == category))
+        ranked = ranking.events_of(matches.state[area], here, image[here])
 
         def curves(weights: Ints, ranked: ranking.Events = ranked, positives: Ints = positives) -> Floats:
+            weights = np.ascontiguousarray(weights)
             return np.asarray(ranking.interpolated_precision(ranked, positives, weights, len(IOUS), RECALLS))
 
         found.append(work(curves))
@@ -99,8 +101,7 @@ def recall(tally: tuple[Ints, Ints], chosen: Ints, weights: Ints) -> Floats:
 
 def best_threshold(matches: Matches) -> float:
     """The score threshold of the best instance F1 at IoU 0.5, the highest of equals; 0 where no prediction is true."""
-    order = np.argsort(-matches.score, kind="stable")
-    state, score = matches.state[0, 0, order], matches.score[order]
+    state, score = matches.state[0, 0], matches.score
     true, false = np.cumsum(state == TRUE), np.cumsum(state == FALSE)
     f1 = 2 * true / np.maximum(true + false + matches.positives[0].sum(), 1)
     last = np.r_[score[1:] != score[:-1], True][: len(score)]  # a threshold takes all of equal score

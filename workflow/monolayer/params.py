@@ -356,7 +356,9 @@ class UnetTrain(Section):
     @model_validator(mode="after")
     def _halves(self) -> UnetTrain:
         if self.patch % 2 ** (self.levels - 1):
-            raise ValueError(f"patch must be a multiple of {2 ** (self.levels - 1)} for {self.levels} levels")
+            raise ValueError(
+                f"patch ({self.patch}) must be a multiple of {2 ** (self.levels - 1)} for {self.levels} levels"
+            )
         return self
 
 
@@ -371,9 +373,68 @@ class UnetModel(Section):
     full: UnetScale
 
 
-Model = Annotated[YoloModel | UnetModel, Field(discriminator="family")]
-TrainSettings = YoloTrain | UnetTrain
-PredictSettings = YoloPredict | UnetPredict
+class CenterMaskNetwork(Section):
+    """What decides the shapes of the weights, and how grey values enter."""
+
+    backbone: Literal["V-19-slim-dw", "V-19-slim", "V-19-dw", "V-19", "V-39", "V-57", "V-99"]
+    norm: Literal["frozen", "batch", "group"]
+    channels: Annotated[int, Field(ge=64, multiple_of=32)]  # 32 groups of 1 can't be normalised on a 1x1 map
+    convs: PositiveInt
+    pixel_mean: NonNegativeFloat
+    pixel_std: PositiveFloat
+
+
+class DetectionLimits(Section):
+    """What becomes of a detector's candidates: a class score, a number per level, overlap, a number per image."""
+
+    score_min: Fraction
+    per_level: PositiveInt
+    nms_iou: Fraction
+    max_det: PositiveInt
+
+
+class CenterMaskPredict(DetectionLimits):
+    zoom: PositiveFloat
+    max_side: PositiveInt
+    batch: PositiveInt
+    amp: bool
+
+
+class CenterMaskTrain(Section):
+    network: CenterMaskNetwork
+    weights: str
+    window: PositiveInt | None
+    symmetry: Literal["mirror", "all"]
+    zoom: Annotated[list[PositiveFloat], Field(min_length=1)]
+    max_side: PositiveInt
+    proposals: DetectionLimits
+    regions: PositiveInt
+    nominal_batch: PositiveInt
+    fit: FitParams
+    val_images: PositiveInt
+    val_predict: CenterMaskPredict
+
+    @model_validator(mode="after")
+    def _frozen_norms_are_imported(self) -> CenterMaskTrain:
+        if self.network.norm == "frozen" and self.weights == "none":
+            raise ValueError("network.norm is frozen, which needs imported weights; use batch or group")
+        return self
+
+
+class CenterMaskScale(Section):
+    train: CenterMaskTrain
+    predict: CenterMaskPredict
+
+
+class CenterMaskModel(Section):
+    family: Literal["centermask"]
+    quick: CenterMaskScale
+    full: CenterMaskScale
+
+
+Model = Annotated[YoloModel | UnetModel | CenterMaskModel, Field(discriminator="family")]
+TrainSettings = YoloTrain | UnetTrain | CenterMaskTrain
+PredictSettings = YoloPredict | UnetPredict | CenterMaskPredict
 
 
 class Run(Section):

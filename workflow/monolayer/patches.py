@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import label_image
-from monolayer.dataset import Sample, read_image
+from monolayer.dataset import Sample, TrueCells
 from monolayer.params import AugmentParams, UnetTrain
 
 Float = NDArray[np.float32]
-Number = TypeVar("Number", np.float32, np.uint8)
-CACHE_BYTES = 200_000_000  # of images and targets, in each process
-
-
-class Frame(NamedTuple):
-    """One image and what is to be learned of it: uint8 (H, W) and uint8 (C, H, W) where 255 is 1."""
-
-    image: NDArray[np.uint8]
-    target: NDArray[np.uint8]
+Number = TypeVar("Number", np.float32, np.int32)
 
 
 def background(image: NDArray[np.uint8]) -> int:
@@ -45,22 +36,24 @@ def standardise(image: NDArray[np.uint8], spread: float) -> Float:
 
 
 def targets(labels: NDArray[np.int32], distance: bool) -> NDArray[np.uint8]:
-    """Foreground and, if asked for, distance to the cell's edge over the cell's largest: uint8 (1 or 2, H, W).
+    """Foreground and, if asked for, distance to the cell's edge over the cell's largest: (1 or 2, H, W), 255 is 1.
 
-    Of overlapping cells the smaller one is seen (coco.label_image). Dividing by each cell's own largest distance gives
-    thin neurites and fat bodies the same height, so that one threshold finds a core in each.
+    Of overlapping cells the smaller one is seen (coco.label_image), and what the border cuts is a cell of its own.
+    Dividing by each cell's own largest distance gives thin neurites and fat bodies the same height, so that one
+    threshold finds a core in each.
     """
     foreground = (labels > 0).astype(np.uint8)
     if not distance:
         return foreground[None] * np.uint8(255)
-    apart = foreground.copy()
+    apart = np.pad(foreground, 1)  # the border is an edge
+    inner = apart[1:-1, 1:-1]
     for one, other, ahead, behind in (
-        (labels[1:], labels[:-1], apart[1:], apart[:-1]),
-        (labels[:, 1:], labels[:, :-1], apart[:, 1:], apart[:, :-1]),
+        (labels[1:], labels[:-1], inner[1:], inner[:-1]),
+        (labels[:, 1:], labels[:, :-1], inner[:, 1:], inner[:, :-1]),
     ):
         touching = (one != other) & (one > 0) & (other > 0)
         ahead[touching] = behind[touching] = 0
-    depth = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
     np.maximum.at(largest, labels.ravel(), depth.ravel())
     height = depth / np.maximum(largest, 1)[labels]
@@ -70,27 +63,24 @@ def targets(labels: NDArray[np.int32], distance: bool) -> NDArray[np.uint8]:
 class Patches:
     """Patches of `size` px, as many of one cell line as of another, the share `on_cells` with a cell in their middle.
 
-    What is drawn follows from index and rng alone. Frames stay in memory as far as CACHE_BYTES goes: draws are uniform,
-    so it does not matter which ones.
+    What is drawn follows from index and rng alone.
     """
 
-    def __init__(self, samples: Sequence[Sample], settings: UnetTrain, spread: float) -> None:
-        lines = sorted({sample.image["cell_line"] for sample in samples})
-        self._by_line = [[s for s in samples if s.image["cell_line"] == line] for line in lines]
-        self._settings, self._spread = settings, spread
-        self._kept: dict[int, Frame] = {}
-        self._room = CACHE_BYTES
+    def __init__(self, cells: TrueCells, settings: UnetTrain, spread: float) -> None:
+        lines = [sample.image["cell_line"] for sample in cells.samples]
+        self._by_line = [[i for i, line in enumerate(lines) if line == one] for one in sorted(set(lines))]
+        self._cells, self._settings, self._spread = cells, settings, spread
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Float, NDArray[np.uint8]]]:
         """The image's file name, its pixels (1, size, size) and its target uint8 (C, size, size)."""
         line = self._by_line[index % len(self._by_line)]
-        sample = line[rng.integers(len(line))]
-        frame = self._frame(sample)
-        window = self._window(sample, rng)
-        way = int(rng.integers(8))
-        image = turn(cut(standardise(frame.image, self._spread)[None], window, self._settings.patch), way)
-        target = turn(cut(frame.target, window, self._settings.patch), way)
-        return sample.image["file_name"], (vary(image, self._settings.augment, rng), target)
+        chosen = line[rng.integers(len(line))]
+        sample, settings = self._cells.samples[chosen], self._settings
+        window, way = self._window(sample, rng), int(rng.integers(8))
+        image = turn(cut(standardise(self._cells.image(chosen), self._spread), window, settings.patch), way)
+        labels = turn(cut(self._cells.labels(chosen), window, settings.patch), way)
+        target = targets(labels, settings.target == "foreground+distance")
+        return sample.image["file_name"], (vary(image, settings.augment, rng)[None], target)
 
     def _window(self, sample: Sample, rng: np.random.Generator) -> tuple[int, int]:
         """Upper left pixel (y, x); the patch lies within the image where that is large enough."""
@@ -102,35 +92,21 @@ class Patches:
             y, x = top + h / 2, left + w / 2
         return int(np.clip(y - size / 2, 0, max(0, height - size))), int(np.clip(x - size / 2, 0, max(0, width - size)))
 
-    def _frame(self, sample: Sample) -> Frame:
-        key = sample.image["id"]
-        if key in self._kept:
-            return self._kept[key]
-        image = read_image(sample.path)
-        labels = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
-        frame = Frame(image, targets(labels, self._settings.target == "foreground+distance"))
-        self._room -= frame.image.nbytes + frame.target.nbytes
-        if self._room > 0:
-            self._kept[key] = frame
-        return frame
 
-
-def cut(planes: NDArray[Number], window: tuple[int, int], size: int) -> NDArray[Number]:
-    """(C, size, size) of (C, H, W), mirrored beyond the edges of an image that is too small."""
+def cut(plane: NDArray[Number], window: tuple[int, int], size: int) -> NDArray[Number]:
+    """(size, size) of (H, W), filled up with background (0) where the image is too small."""
     y, x = window
-    part = planes[:, y : y + size, x : x + size]
-    _, height, width = part.shape
-    return np.pad(part, ((0, 0), (0, size - height), (0, size - width)), mode="symmetric")
+    part = plane[y : y + size, x : x + size]
+    return np.pad(part, ((0, size - part.shape[0]), (0, size - part.shape[1])))
 
 
-def turn(planes: NDArray[Number], way: int) -> NDArray[Number]:
-    """(C, size, size) turned and mirrored in one of the eight ways that squares have."""
-    mirrored = planes[..., ::-1] if way >= 4 else planes
-    return np.ascontiguousarray(np.rot90(mirrored, way % 4, axes=(1, 2)))
+def turn(plane: NDArray[Number], way: int) -> NDArray[Number]:
+    """(size, size) turned and mirrored in one of the eight ways that squares have."""
+    return np.ascontiguousarray(np.rot90(plane[:, ::-1] if way >= 4 else plane, way % 4))
 
 
 def vary(image: Float, amount: AugmentParams, rng: np.random.Generator) -> Float:
-    """Another exposure of the same cells: gamma, contrast, brightness, focus and noise of a standardised (1, H, W).
+    """Another exposure of the same cells: gamma, contrast, brightness, focus and noise of a standardised (H, W).
 
     Signs stay: inverting phase contrast would turn halos into cells.
     """
@@ -140,6 +116,6 @@ def vary(image: Float, amount: AugmentParams, rng: np.random.Generator) -> Float
     image = image * np.float32(2.0 ** rng.uniform(-amount.contrast, amount.contrast))
     image = image + np.float32(rng.normal(0, amount.brightness))
     if (sigma := rng.uniform(-amount.blur, amount.blur)) > 0.3:  # less is no blur; half of the patches stay sharp
-        image = cv2.GaussianBlur(image[0], (0, 0), sigma)[None]
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
     noise = np.float32(max(0.0, rng.uniform(-amount.noise, amount.noise)))
     return (image + noise * rng.standard_normal(image.shape, np.float32)).astype(np.float32)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from pycocotools import mask as rle_codec
@@ -19,6 +18,7 @@ from skimage import measure
 
 from monolayer.coco import Image, Rle, crop_from_rle
 from monolayer.dataset import read_image
+from monolayer.kernels import compiled
 
 IOU = 0.5  # of a prediction that counts as the same cell
 LONGEST = 1024  # px of an embedded picture; a larger image is shown smaller, its outlines in its own coordinates
@@ -83,7 +83,7 @@ def outline(rle: Rle, tolerance: float) -> str:
     return "".join(parts)
 
 
-@njit(cache=True)
+@compiled
 def corners_of(points: NDArray[np.float64], tolerance: float) -> NDArray[np.bool_]:
     """Which points of a line (N, 2) to keep, so that the others lie within `tolerance` of what is left.
 

@@ -55,6 +55,16 @@ def match(order: Ints, pairs: Pairs, judged: Judged, thresholds: Floats) -> tupl
     return states, partners
 
 
+@compiled
+def count_states(state: NDArray[np.uint8], unit: Ints, kept: Flags, which: int, units: int) -> Ints:
+    """How many of the kept predictions of each unit are in this state, (T, units)."""
+    counts = np.zeros((len(state), units), np.int64)
+    for t in range(len(state)):
+        for k in range(len(unit)):
+            counts[t, unit[k]] += kept[k] and state[t, k] == which
+    return counts
+
+
 class Events(NamedTuple):
     """Predictions by falling score: image (N,); bit t of the rest (N,) is their state at IoU threshold t.
 
@@ -69,7 +79,7 @@ class Events(NamedTuple):
 
 @compiled
 def events_of(state: NDArray[np.uint8], order: Ints, image: NDArray[np.int32]) -> Events:
-    """The predictions of `order` (n,), whose images are given (n,), with their states (T, K)."""
+    """The predictions `order` (n,) of K, whose images are given (n,), with their states (T, K)."""
     true, peak, ignored = (
         np.zeros(len(order), np.uint16),
         np.zeros(len(order), np.uint16),
@@ -95,16 +105,17 @@ def interpolated_precision(events: Events, positives: Ints, weights: Ints, thres
     """Precision (B, T, R) at fixed recalls, of each draw (B, I) of images; nan where a draw has no true cell.
 
     The highest precision among all prefixes whose recall is at least the one asked for, as COCO does. An image drawn
-    twice counts as two copies of it. The draws go side by side through the vector registers, best about 64 at a time.
+    twice counts as two copies of it, each prediction beside its copy. The draws go side by side through the vector
+    registers, best about 64 at a time.
     """
     curves = np.zeros((len(weights), thresholds, len(recalls)))
     need, empty = np.empty((len(weights), len(recalls))), np.empty(len(weights), np.bool_)
     for lane in range(len(weights)):
-        total = 0
+        total = np.int64(0)
         for image in range(len(positives)):
             total += positives[image] * weights[lane, image]
         for point in range(len(recalls)):
-            need[lane, point] = needed(recalls[point], total)
+            need[lane, point] = needed(recalls[point], int(total))
         empty[lane] = total == 0
     table = np.empty((len(positives), len(weights)))  # by image: a row is what the registers take
     table[:] = weights.T

@@ -28,10 +28,11 @@ CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the ta
 
 
 def report(results: Path, runs: list[str], params: ReportParams, output: Path) -> None:
-    """Write the page of these runs of `results` and, beside it, its first picture; the same files give the same bytes."""
+    """Write the page of these runs and, beside it, its first picture; the same files give the same bytes."""
     study, album = Study(results, runs, params), Album(results / "data" / "images")
-    picture = _environment().get_template("overview.svg").render(album=album, picture=overview(study, album)["median"])
-    for path, text in ((output.with_name("overview.svg"), picture), (output, render(study, album))):
+    contents = {section.name: section.content(study, album) for section in SECTIONS}
+    picture = render("overview.svg", album=album, picture=contents["overview"]["median"])
+    for path, text in ((output.with_name("overview.svg"), picture), (output, page(study, album, contents))):
         with whole_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
 
@@ -127,6 +128,7 @@ def data(study: Study, album: Album) -> dict[str, Any]:
     cells = {line: {split: rows["cells"].tolist() for split, rows in images[line].items()} for line in lines}
     diameters = {line: {split: c.diameters.get(line, []) for split, c in study.census.items()} for line in lines}
     return {
+        "confluence": {row["cell_line"]: row["confluence_median"] for row in study.audit["lines"]},
         "counts": [tables.counts(line, cells[line], diameters[line]) for line in lines],
         "cells_chart": Markup(figures.distributions("cells", "cells per image", cells, SPLITS)),
         "diameter_chart": Markup(figures.distributions("diameter", "cell diameter, px", diameters, SPLITS)),
@@ -269,7 +271,17 @@ SECTIONS = (
 )
 
 
-def _environment() -> jinja2.Environment:
+def page(study: Study, album: Album, contents: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page as text."""
+    parts = [
+        (section, Markup(render(f"{section.name}.html", study=study, **contents[section.name]))) for section in SECTIONS
+    ]
+    style, script = (Markup((PAGE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    return render("page.html", study=study, parts=parts, album=album, style=style, script=script)
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of the folder page with these values; a name that it lacks is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,
@@ -278,27 +290,4 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= tables.FILTERS
-    return environment
-
-
-def render(study: Study, album: Album) -> str:
-    """The page as text."""
-    environment = _environment()
-    parts = [
-        (
-            section,
-            Markup(
-                environment.get_template(f"{section.name}.html").render(
-                    study=study, section=section, **section.content(study, album)
-                )
-            ),
-        )
-        for section in SECTIONS
-    ]
-    return environment.get_template("page.html").render(
-        study=study,
-        parts=parts,
-        album=album,
-        style=Markup((PAGE / "page.css").read_text()),
-        script=Markup((PAGE / "page.js").read_text()),
-    )
+    return environment.get_template(template).render(**values)

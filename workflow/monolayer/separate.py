@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,18 +29,21 @@ class Thresholds(NamedTuple):
 
 def separate(maps: Float, thresholds: Thresholds) -> Labels:
     """Label image int32 (H, W) of maps (1, H, W), foreground alone, or (2, H, W), foreground and distance."""
-    foreground = maps[0] > thresholds.foreground
+    foreground, core, area = maps[0] > thresholds.foreground, thresholds.core, thresholds.area
     if len(maps) == 1:
-        labels, count = ndimage.label(foreground)
-    else:
-        cores, count = ndimage.label(foreground & (maps[1] > thresholds.core))
-        depth = np.rint(255 * maps[1]).astype(np.uint8)
-        labels = flood(255 - depth, cores.astype(np.int32, copy=False), foreground)
-    large = np.bincount(labels.ravel(), minlength=count + 1) >= max(1, thresholds.area)
+        return keep_large(ndimage.label(foreground)[0], area)
+    # of a disk, the share (1 - core)² lies deeper than `core`: a smaller core is noise
+    cores = keep_large(ndimage.label(foreground & (maps[1] > core))[0], area * (1 - core) ** 2)
+    depth = np.rint(255 * maps[1]).astype(np.uint8)
+    return keep_large(flood(255 - depth, cores, foreground), area)
+
+
+def keep_large(labels: Labels, area: float) -> Labels:
+    """The labels of at least `area` px², numbered without gaps."""
+    large = np.bincount(labels.ravel()) >= area
     large[0] = False
-    numbers: Labels = np.cumsum(large, dtype=np.int32) * large
-    separated: Labels = numbers[labels]
-    return separated
+    numbers: Labels = (np.cumsum(large) * large).astype(np.int32)
+    return numbers[labels]
 
 
 @compiled
@@ -102,12 +106,12 @@ def label_means(values: Float, labels: Labels) -> Float:
     return (sums / np.maximum(1, np.bincount(labels.ravel())))[1:].astype(np.float32)
 
 
-def matches(true: Labels, pred: Labels) -> tuple[int, int, int]:
-    """tp, fp, fn at IoU > 0.5, where each cell has at most one partner."""
+def matches(true: Labels, pred: Labels, ious: Sequence[float] = (0.5,)) -> tuple[int, int, int]:
+    """tp, fp, fn, summed over IoU thresholds of at least 0.5, above which each cell has at most one partner."""
     pairs = np.bincount(true.ravel().astype(np.int64) * (pred.max() + 1) + pred.ravel(), minlength=1)
     shared = np.zeros((true.max() + 1) * (pred.max() + 1), np.int64)
     shared[: len(pairs)] = pairs
     shared = shared.reshape(true.max() + 1, pred.max() + 1)
     union = shared.sum(0)[None] + shared.sum(1)[:, None] - shared
-    tp = int((2 * shared > union)[1:, 1:].sum())
-    return tp, int(pred.max()) - tp, int(true.max()) - tp
+    tp = sum(int((shared > iou * union)[1:, 1:].sum()) for iou in ious)
+    return tp, len(ious) * int(pred.max()) - tp, len(ious) * int(true.max()) - tp

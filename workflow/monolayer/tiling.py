@@ -50,7 +50,7 @@ def axis(length: int, tiles: Tiles) -> Axis:
 
 
 class _Canvas:
-    """One image, padded by its mirror image, and the weighted sum of what the network said of its tiles."""
+    """One image, padded with 0 as convolutions pad, and the weighted sum of what the network said of its tiles."""
 
     def __init__(self, image: Float, tiles: Tiles) -> None:
         self.shape = image.shape
@@ -58,7 +58,7 @@ class _Canvas:
         beyond = [
             (0, axis.padded - length) for axis, length in zip((self.rows, self.columns), image.shape, strict=True)
         ]
-        self.image = np.pad(image, beyond, mode="symmetric")
+        self.image = np.pad(image, beyond)
         self.sum: Float | None = None
 
     def tiles(self) -> Iterator[tuple[_Canvas, int, int]]:

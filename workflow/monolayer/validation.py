@@ -30,7 +30,7 @@ def validation_scores(val: Sequence[Sample], find: Find, batch: int) -> dict[str
         coco.write_results(results, _found(val, find, batch))
         listed, true = read_truth(truth)
         pred = read_results(results, listed)
-    setting = matching.setting(true, pred, len(listed), PROTOCOLS["livecell"], 1)
+    setting = matching.setting(true, pred, listed, PROTOCOLS["livecell"], 1)
     pairs, _ = matching.mask_pairs(true, pred, setting)
     matches = matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
     every = np.arange(len(listed))

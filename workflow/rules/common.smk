@@ -1,11 +1,9 @@
 # Wildcard constraints and the few named look-ups.
-import os
 import sys
+from pathlib import Path
 
 # `monolayer` is found beside the interpreter also where its environment is not activated
-os.environ["PATH"] = os.pathsep.join(
-    [os.path.dirname(sys.executable), os.environ["PATH"]]
-)
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 
 wildcard_constraints:

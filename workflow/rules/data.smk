@@ -9,6 +9,7 @@ rule download:
         "results/{dataset}/logs/download.log",
     conda:
         "../../envs/environment.yaml"
+    threads: 2
     params:
         settings=lambda w: P.datasets[w.dataset].model_dump_json(),
     shell:
@@ -20,7 +21,7 @@ rule audit:
     input:
         images=rules.download.output.images,
         annotations=rules.download.output.annotations,
-        code=modules("audit", "coco"),
+        code=modules("audit", "findings", "overlap", "coco"),
     output:
         "results/{dataset}/data/audit.json",
     log:

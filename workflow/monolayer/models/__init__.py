@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -16,7 +16,11 @@ from monolayer.coco import InputError, Mask, Result, rle_from_crop, whole_file
 from monolayer.dataset import Sample
 from monolayer.params import TrainParams
 
-MODELS = {"yolo": "monolayer.models.yolo", "unet": "monolayer.models.unet"}
+MODELS = {
+    "yolo": "monolayer.models.yolo",
+    "unet": "monolayer.models.unet",
+    "centermask": "monolayer.models.centermask",
+}
 
 
 @dataclass(frozen=True)
@@ -104,3 +108,23 @@ def load_weights(path: Path, device: str) -> tuple[TrainParams, dict[str, Any]]:
         raise InputError(f"{path} is not a weights.pt of this pipeline ({error}); train the run again") from error
     build = family(params.family).build
     return params, {name: build(params.settings, state, device) for name, state in states.items()}
+
+
+def load_state(network: Any, state: dict[str, Any], source: str) -> None:
+    """Put weights into a network (nn.Module) in place; every key that differs is named in the error."""
+    faults = state_faults(network.state_dict(), state)
+    if faults:
+        raise InputError(f"{source} does not fit a network of these settings:\n" + "\n".join(faults))
+    network.load_state_dict(state, assign=True)  # also of a network without memory, on the device meta
+
+
+def state_faults(expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """A line for every missing, unexpected and mis-shaped key of `given`."""
+    missing = [f"  missing: {key} {tuple(expected[key].shape)}" for key in expected if key not in given]
+    unexpected = [f"  unexpected: {key} {tuple(given[key].shape)}" for key in given if key not in expected]
+    misshaped = [
+        f"  mis-shaped: {key} is {tuple(given[key].shape)}, not {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in given and given[key].shape != value.shape
+    ]
+    return missing + unexpected + misshaped

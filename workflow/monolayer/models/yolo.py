@@ -140,18 +140,26 @@ _CURE = "give the path of a downloaded file as `weights`, or say `weights: none`
 
 @dataclass
 class _Task:
-    """What models/fit.py trains: an image a draw, placed at random scale and position on an imgsz square."""
+    """What models/fit.py trains: an image a draw, at random scale and place on an imgsz square."""
 
     cells: TrueCells
     val: Sequence[Sample]
     settings: YoloTrain
 
+    def __post_init__(self) -> None:
+        by_line: dict[str, list[int]] = {}
+        for index, sample in enumerate(self.cells.samples):
+            by_line.setdefault(sample.image["cell_line"], []).append(index)
+        most = max(len(line) for line in by_line.values())
+        self.epoch = [line[i % len(line)] for line in by_line.values() for i in range(most)]
+
     def __len__(self) -> int:
-        return len(self.cells.samples)
+        """Draws of an epoch: as many of each cell line as the most frequent one has images."""
+        return len(self.epoch)
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]:
-        sample = self.cells.samples[index]
-        image, labels = _turned(read_image(sample.path), self.cells.labels(index), rng)
+        sample = self.cells.samples[self.epoch[index]]
+        image, labels = _turned(read_image(sample.path), self.cells.labels(self.epoch[index]), rng)
         jitter = self.settings.scale_jitter
         gain = _gain(image.shape, self.settings.imgsz) * float(rng.uniform(1 - jitter, 1 + jitter))
         image, labels = _placed(image, labels, gain, self.settings.imgsz, rng)

@@ -8,11 +8,10 @@ function sort(table, column) {
   heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
   const body = table.querySelector("tbody.ours");
   const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
-  const empty = (text) => text === "" || text === "nan";
   const compare = (a, b) => (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
   const rows = [...body.rows].sort((a, b) => {
     const [x, y] = [key(a), key(b)];
-    if (empty(x) || empty(y)) return empty(x) - empty(y);  // what has no value is last either way
+    if (x === "" || y === "") return (x === "") - (y === "");  // what has no value is last either way
     return down ? compare(y, x) : compare(x, y);
   });
   body.append(...rows);

@@ -174,7 +174,7 @@ def _receive(remote: Remote, partial: Path) -> None:
         if start == 0:
             _discard(partial)  # first, so that old bytes never stand beside the new version's validator
             write_json(_state(partial), {"validator": _validator(response)})
-        _save(response, partial, start, rest, remote.shown)
+        _save(response, partial, rest, remote.shown)
     if rest is not None and _size(partial) != start + rest:
         raise CutError(f"{start + rest - _size(partial)} bytes are missing")
 
@@ -191,12 +191,12 @@ def _refuse(response: requests.Response, remote: Remote) -> None:
     raise InputError(f"{remote.shown}: the server answers {response.status_code} {response.reason}; check its address")
 
 
-def _save(response: requests.Response, partial: Path, start: int, rest: int | None, shown: str) -> None:
+def _save(response: requests.Response, partial: Path, rest: int | None, shown: str) -> None:
     chunks = response.raw.stream(CHUNK, decode_content=False)
     if rest is not None:
         logging.info("%s: %.1f MiB to fetch", shown, rest / CHUNK)
         chunks = track(chunks, -(-rest // CHUNK), f"fetch {shown.rsplit('/', 1)[-1]}, MiB")
-    with partial.open("ab" if start else "wb") as file:
+    with partial.open("ab") as file:
         for chunk in chunks:
             file.write(chunk)
 

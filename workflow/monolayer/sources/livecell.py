@@ -182,7 +182,7 @@ def by_base_name(paths: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(paths):
         name = PurePosixPath(path).name
-        if name.endswith(".tif") and not name.startswith("._"):
+        if name.endswith(".tif"):
             if name in found:
                 raise InputError(f"{name} is there twice ({found[name]}, {path}); remove the one that doesn't belong")
             found[name] = path

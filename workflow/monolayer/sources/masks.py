@@ -5,17 +5,21 @@ A mask that can't be read is an InputError; one that can be repaired or left out
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
 from monolayer import coco
 from monolayer.coco import Annotation, InputError, Rle
 from monolayer.findings import Findings
 from monolayer.sources.records import Frame, Records, kind_of
+
+# Numbers of COCO's compressed counts: 5 bits a character, which is of P-o if more follow and of 0-O if none do.
+# 7 characters hold any run of an image. (pycocotools decodes damaged counts beyond the end of its memory.)
+COMPRESSED = re.compile("(?:[P-o]{0,6}[0-O])+")
 
 
 def cells(records: Records, wanted: set[int], findings: Findings, keep_area: bool) -> Iterator[Annotation]:
@@ -92,7 +96,9 @@ def _rle_from_runs(segmentation: dict[str, Any], frame: Frame, where: str) -> Rl
             "encode the mask at the image's size"
         )
     if isinstance(counts, str):
-        runs = _runs(counts, where)
+        if not COMPRESSED.fullmatch(counts):
+            raise InputError(f"{where}: the counts of its RLE are no compressed run lengths; encode the mask again")
+        runs = np.diff(coco.run_edges(counts), prepend=0)
     elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
         runs = np.array([max(-1, min(run, frame.height * frame.width + 1)) for run in counts], np.int64)
     else:
@@ -105,24 +111,6 @@ def _rle_from_runs(segmentation: dict[str, Any], frame: Frame, where: str) -> Rl
     if isinstance(counts, list):
         counts = rle_codec.frPyObjects(cast(Any, segmentation), frame.height, frame.width)["counts"].decode()
     return Rle(size=[frame.height, frame.width], counts=counts)
-
-
-def _runs(counts: str, where: str) -> NDArray[np.int64]:
-    """Run lengths of COCO's compressed counts: 5 bits a character, the 6th says that more follow; from the fourth run
-    on, differences from the run before last. (pycocotools decodes damaged counts beyond the end of its memory.)"""
-    codes = np.frombuffer(counts.encode("utf-32-le"), np.uint32).astype(np.int64) - 48
-    ends = np.flatnonzero((codes & 32) == 0)
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or ends[-1:].tolist() != [len(codes) - 1]:
-        raise InputError(f"{where}: the counts of its RLE are no compressed run lengths; encode the mask again")
-    starts = np.r_[0, ends[:-1] + 1]
-    place = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
-    if place.max() > 6:
-        raise InputError(f"{where}: a run of its RLE is longer than any image; encode the mask again")
-    runs = np.add.reduceat((codes & 31) << (5 * place), starts)
-    runs -= np.where(codes[ends] & 16, np.int64(1) << (5 * (ends - starts + 1)), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return cast(NDArray[np.int64], runs)
 
 
 def _annotation(record: dict[str, Any], rle: Rle, keep_area: bool, where: str, findings: Findings) -> Annotation:

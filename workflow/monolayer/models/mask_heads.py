@@ -1,0 +1,188 @@
+"""CenterMask's second half: the regions of detections, SAG-Mask on them, and mask IoU.
+
+Lee & Park, arXiv 1911.06667, sections 3.2 and 3.3; mask IoU after Huang et al., arXiv 1903.00241.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d, relu
+from torchvision.ops import box_iou, roi_align
+
+from monolayer.coco import Mask
+from monolayer.models.fcos import STRIDES
+
+REGION = 14  # samples across a region; its mask has twice as many
+LEVELS = 3  # regions are cut from P3, P4 and P5
+POSITIVE_IOU = 0.5
+CHUNK = 1000  # boxes at a time against all others
+
+
+# ---- regions -------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def choose_regions(proposals: Tensor, truth: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """At most `limit` boxes (R, 4) that overlap a true one by 0.5 IoU or more, by lot, and that one's index (R,).
+
+    The true boxes are among those chosen from, so that the masks learn before the boxes do.
+    """
+    boxes = torch.cat([proposals, truth])
+    if not len(truth):
+        return boxes[:0], torch.zeros(0, dtype=torch.long, device=boxes.device)
+    best = [box_iou(part, truth).max(1) for part in torch.split(boxes, CHUNK)]
+    overlap, owner = torch.cat([part.values for part in best]), torch.cat([part.indices for part in best])
+    good = torch.nonzero(overlap >= POSITIVE_IOU)[:, 0]
+    lot = good[torch.randperm(len(good), device=boxes.device)[:limit]]
+    return boxes[lot], owner[lot]
+
+
+def region_level(boxes: Tensor, image_area: float) -> Tensor:
+    """The level (R,) that each box is cut from, 0 for P3: ceil(5 - log2(image / box)), within P3 to P5.
+
+    Below a quarter of the image it is P3: single cells always are.
+    """
+    area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=1e-6)
+    level = torch.ceil(5 - torch.log2(image_area / area))
+    return (level.clamp(3, 5) - 3).long()
+
+
+def pool_regions(levels: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Features (R, C, 14, 14) of the boxes of each image, whose (height, width) is without padding."""
+    image = torch.cat([torch.full((len(part),), float(i), device=part.device) for i, part in enumerate(boxes)])
+    of = torch.cat([region_level(part, float(h * w)) for part, (h, w) in zip(boxes, sizes, strict=True)])
+    rows = torch.cat([image[:, None], torch.cat(list(boxes))], 1)
+    places = [torch.nonzero(of == index)[:, 0] for index in range(LEVELS)]
+    parts = [
+        roi_align(level.float(), rows[mine], REGION, 1 / stride, sampling_ratio=0, aligned=True)
+        for mine, level, stride in zip(places, levels[:LEVELS], STRIDES[:LEVELS], strict=True)
+    ]
+    return torch.cat(parts)[torch.cat(places).argsort()]
+
+
+# ---- heads ---------------------------------------------------------------------------------------
+
+
+def _init(module: nn.Module) -> None:
+    """He et al.'s normal distribution by a kernel's outputs (MSRA); biases 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+class SpatialAttention(nn.Module):
+    """Each place times a sigmoid of what mean and maximum over the channels say around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        told = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
+        where: Tensor = self.conv(told).sigmoid()  # (R, 1, 14, 14)
+        return x * where
+
+
+class MaskHead(nn.Module):
+    """SAG-Mask: mask logits (R, 28, 28) of regions (R, C, 14, 14)."""
+
+    def __init__(self, channels: int, convs: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(convs))
+        self.attention = SpatialAttention()
+        self.enlarge = nn.ConvTranspose2d(channels, channels, 2, 2)
+        self.logits = nn.Conv2d(channels, 1, 1)
+        _init(self)
+        nn.init.normal_(self.logits.weight, std=0.001)
+
+    def forward(self, regions: Tensor) -> Tensor:
+        x = regions
+        for conv in self.convs:
+            x = relu(conv(x))
+        logits: Tensor = self.logits(relu(self.enlarge(self.attention(x))))
+        return logits[:, 0].float()
+
+
+class IouHead(nn.Module):
+    """The IoU (R,) that a predicted mask has with its cell, from region and mask probability (R, 28, 28)."""
+
+    def __init__(self, channels: int, convs: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(channels + (i == 0), channels, 3, stride=1 + (i == convs - 1), padding=1) for i in range(convs)
+        )
+        self.layers = nn.ModuleList([nn.Linear(channels * (REGION // 2) ** 2, 1024), nn.Linear(1024, 1024)])
+        self.iou = nn.Linear(1024, 1)
+        _init(self)
+        for layer in self.layers:
+            nn.init.kaiming_uniform_(layer.weight, a=1)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.iou.weight, std=0.01)
+        nn.init.zeros_(self.iou.bias)
+
+    def forward(self, regions: Tensor, masks: Tensor) -> Tensor:
+        x = torch.cat([regions, max_pool2d(masks[:, None], 2).to(regions.dtype)], 1)
+        for conv in self.convs:
+            x = relu(conv(x))
+        x = x.flatten(1)
+        for layer in self.layers:
+            x = relu(layer(x))
+        iou: Tensor = self.iou(x)
+        return iou[:, 0].float()
+
+
+# ---- losses --------------------------------------------------------------------------------------
+
+
+def mask_loss(logits: Tensor, true: Tensor) -> Tensor:
+    """Mean binary cross entropy of masks (R, 28, 28); 0 without any."""
+    return binary_cross_entropy_with_logits(logits, true.float(), reduction="sum") / max(true.numel(), 1)
+
+
+def true_iou(logits: Tensor, true: Tensor, inside: Tensor) -> Tensor:
+    """The IoU (R,) of predicted masks with whole cells, of which the part `inside` (R,) lies in the region."""
+    pred = logits > 0
+    shared = (pred & true).sum((1, 2))
+    whole = true.sum((1, 2)) / inside.clamp(min=1e-6)
+    return shared / (pred.sum((1, 2)) + whole - shared).clamp(min=1)
+
+
+def iou_loss(pred: Tensor, true: Tensor) -> Tensor:
+    """Half the squared error, averaged over the masks that overlap their cell at all."""
+    some = true > 0
+    return (0.5 * (pred - true) ** 2 * some).sum() / some.sum().clamp(min=1)
+
+
+# ---- masks at native size ------------------------------------------------------------------------
+
+
+def paste(
+    probability: NDArray[np.float32], box_xyxy: NDArray[np.float32], height: int, width: int
+) -> tuple[Mask, int, int]:
+    """Where a mask (28, 28) over a box is probable: bool (h, w) within the image and its corner (x, y).
+
+    Between the centres of its bins a mask is linear, and falls to 0 outside of them, as in Mask R-CNN.
+    """
+    x0, y0, x1, y1 = (float(edge) for edge in box_xyxy)
+    left, right = max(0, int(np.floor(x0))), min(width, int(np.ceil(x1)))
+    upper, lower = max(0, int(np.floor(y0))), min(height, int(np.ceil(y1)))
+    rows, columns = _hats(y0, y1, upper, lower), _hats(x0, x1, left, right)
+    return rows @ probability @ columns.T >= 0.5, left, upper
+
+
+_BINS = np.arange(2 * REGION, dtype=np.float32)
+
+
+def _hats(low: float, high: float, start: int, stop: int) -> NDArray[np.float32]:
+    """The weight (pixels, 28) that each bin between `low` and `high` has at each pixel from `start` to `stop`."""
+    pixels = np.arange(start, stop, dtype=np.float32) + np.float32(0.5)
+    at = (pixels - np.float32(low)) * np.float32(2 * REGION / (high - low)) - np.float32(0.5)
+    hats: NDArray[np.float32] = np.maximum(0, 1 - np.abs(at[:, None] - _BINS))
+    return hats
