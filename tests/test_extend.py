@@ -210,7 +210,9 @@ def test_a_mask_outside_its_image_is_named(culture: Culture, tmp_path: Path) -> 
     cell["segmentation"] = coco.rle_from_crop(np.ones((5, 5), bool), 130, 100, 200, 300)
     cell["bbox"] = [130.0, 100.0, 5.0, 5.0]
     coco.write_json(path, truth)
-    with pytest.raises(coco.InputError, match=r"cell line round: the mask of annotation 1, .* leaves round_A1_0.png"):
+    with pytest.raises(
+        coco.InputError, match=r"cell line round: the mask of annotation 1, .* is none of round_A1_0.png"
+    ):
         extend(culture.images, path, params("matched"), tmp_path / "out", workers=1)
 
 

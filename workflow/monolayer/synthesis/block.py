@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
-from monolayer.coco import CELL, Annotation, Image, InputError, crop_from_rle, rles_from_labels, whole_file
+from monolayer.coco import CELL, Annotation, Image, InputError, rles_from_labels, whole_file
 from monolayer.dataset import Sample, read_image
+from monolayer.kernels import decode_runs, measure_runs
 from monolayer.params import ExtendParams
 from monolayer.synthesis import laws
 from monolayer.synthesis.collage import Collage, Plan, compose
 from monolayer.synthesis.cutouts import Cutouts, cut_out, joined
-from monolayer.synthesis.scene import Float, Placed, Scene, background, halo_end, take_apart, texture_of
+from monolayer.synthesis.scene import Float, Placed, Scene, background, halo_end, take_apart, texture_of, unroll
 
 PIECE = 1.5  # cell diameters: side of the squares of background that cover a removed cell
 RESTLESS = 2  # a background this many times as restless as its block's calmest shows cells' processes: it covers none
@@ -96,9 +98,14 @@ def make(block: Block, params: ExtendParams, folder: Path) -> list[Made]:
             image["recipe"]["cells"] = describe_cells(collage, plan, parts.cutouts)
             made.append(Made(image, truth_of(collage, image["id"])))
             with whole_file(folder / image["file_name"]) as partial:
-                # level 1 takes a third of the time of the usual 6 and a tenth more room
-                PillowImage.fromarray(collage.pixels).save(partial, "png", compress_level=1)
+                partial.write_bytes(png(collage.pixels))
     return made
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """The image as PNG with Huffman codes alone: of noise, smaller than Pillow's level 1, in a third of the time."""
+    strategy, averages = imagecodecs.PNG.STRATEGY.HUFFMAN_ONLY, imagecodecs.PNG.FILTER.AVG
+    return bytes(imagecodecs.png_encode(pixels, strategy=strategy, filter=averages))
 
 
 # ---- taking apart --------------------------------------------------------------------------------
@@ -125,16 +132,21 @@ def dissect(block: Block, params: ExtendParams) -> Parts:
 def open_sample(sample: Sample) -> tuple[NDArray[np.uint8], list[Placed]]:
     """An image and its cells; raise InputError if a mask is not one of this image."""
     pixels, image = read_image(sample.path), sample.image
-    height, width = pixels.shape
-    for cell in sample.annotations:
-        x, y, w, h = cell["bbox"]
-        if cell["segmentation"]["size"] != [height, width] or min(x, y) < 0 or x + w > width or y + h > height:
+    size = list(pixels.shape)
+    texts = [cell["segmentation"]["counts"].encode() for cell in sample.annotations]
+    heights = np.full(len(texts), size[0])
+    ends, sizes = np.cumsum([len(text) for text in texts], dtype=np.int64), np.tile(size, (len(texts), 1))
+    first, runs, fault = decode_runs(np.frombuffer(b"".join(texts), np.uint8), ends, sizes)
+    for cell, bad in zip(sample.annotations, fault.tolist(), strict=True):
+        if bad or cell["segmentation"]["size"] != size:
             raise InputError(
-                f"cell line {image['cell_line']}: the mask of annotation {cell['id']}, box {cell['bbox']} in an image "
-                f"of {cell['segmentation']['size']}, leaves {image['file_name']}, which is [{height}, {width}] px high "
-                "and wide; download the data again"
+                f"cell line {image['cell_line']}: the mask of annotation {cell['id']}, of an image of "
+                f"{cell['segmentation']['size']} px (height, width), is none of {image['file_name']}, which has "
+                f"{size}; download the data again"
             )
-    return pixels, [crop_from_rle(cell["segmentation"]) for cell in sample.annotations]
+    _, extents = measure_runs(runs, first, heights)
+    parts = zip(itertools.pairwise(first.tolist()), extents.tolist(), strict=True)
+    return pixels, [(unroll(runs[start:stop], tuple(box), size[0]), box[0], box[1]) for (start, stop), box in parts]
 
 
 def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:

@@ -18,7 +18,7 @@ from monolayer.synthesis.scene import Float
 Pose = NDArray[np.float64]
 
 EDGE = 1.5  # px: how far the halo of a cell reaches over the cells beneath it, enough to leave no seam
-# The share of a halo at each value of the ramp: all of it up to 3/4 of the margin, then down to nothing without an edge.
+# The share of a halo at each value of the ramp: all of it up to 3/4 of the margin, then smoothly down to nothing.
 FADE = 0.5 + 0.5 * np.cos(np.pi * (4 * np.arange(FAR + 1) / FAR - 3).clip(0, 1))
 PER_POSE = 8  # places tried before another cell and another turn are
 
@@ -204,7 +204,7 @@ def paint(
 ) -> Float:
     """The residual of the image, float32 (H, W): bodies where labels say so, and halos faded into the background.
 
-    Halos that meet are averaged; the background is damped so that the noise of both together stays what it was.
+    Where halos meet, their mean is seen; the background is damped so that the noise of both together stays what it was.
     """
     zeros = np.zeros_like(background)
     planes = Planes(zeros, zeros.copy(), zeros.copy(), np.ones_like(background))
@@ -252,29 +252,32 @@ def paint_cell(
                 share = 1 - ramp[i, j] * pad / (EDGE * FAR)
                 planes.bodies[ty, tx] += share * (gain * cubic(signal, y, x) - planes.bodies[ty, tx])
             elif there == 0 and ramp[i, j] < FAR:
-                share = FADE[int(bilinear(ramp, y, x))]
+                away = bilinear(ramp, y, x)
+                share = FADE[int(away)]
                 known = share * own[i, j] / 255
-                weight = known + 0.05 * share  # what is known outweighs what is made up
+                # the nearer cell outweighs the farther, and what is known what is made up
+                weight = (known + 0.05 * share) * (1 - away / (FAR + 1)) ** 4
                 planes.halos[ty, tx] += weight * share * gain * cubic(signal, y, x)
                 planes.weights[ty, tx] += weight
                 planes.under[ty, tx] *= np.sqrt(1 - known * known)
 
 
 @compiled
-def bilinear(values: NDArray[np.uint8], y: float, x: float) -> float:
+def bilinear(values: NDArray[np.uint8], y: float, x: float) -> np.float32:
     i, j = int(y), int(x)
-    v, u = y - i, x - j
-    upper = (1 - u) * values[i, j] + u * values[i, j + 1]
-    lower = (1 - u) * values[i + 1, j] + u * values[i + 1, j + 1]
-    return float((1 - v) * upper + v * lower)
+    v, u = np.float32(y - i), np.float32(x - j)
+    upper, lower = np.float32(values[i, j]), np.float32(values[i + 1, j])
+    upper += u * (np.float32(values[i, j + 1]) - upper)
+    lower += u * (np.float32(values[i + 1, j + 1]) - lower)
+    return upper + v * (lower - upper)
 
 
 @compiled
-def cubic(values: Float, y: float, x: float) -> float:
+def cubic(values: Float, y: float, x: float) -> np.float32:
     """Cubic convolution with a = -3/4 (Keys 1981), which keeps texture: bilinear interpolation would blur it."""
     i, j = int(y), int(x)
-    rows, columns = keys(y - i), keys(x - j)
-    total = 0.0
+    rows, columns = keys(np.float32(y - i)), keys(np.float32(x - j))
+    total = np.float32(0)
     for v in range(4):
         line = values[i + v - 1]
         row = columns[0] * line[j - 1] + columns[1] * line[j] + columns[2] * line[j + 1] + columns[3] * line[j + 2]
@@ -283,12 +286,8 @@ def cubic(values: Float, y: float, x: float) -> float:
 
 
 @compiled
-def keys(t: float) -> tuple[float, float, float, float]:
+def keys(t: np.float32) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     """The weights of the samples at -1, 0, 1 and 2 for a place t in [0, 1)."""
-    u = 1 - t
-    return (
-        -0.75 * t * u * u,
-        (1.25 * t - 2.25) * t * t + 1,
-        (1.25 * u - 2.25) * u * u + 1,
-        -0.75 * u * t * t,
-    )
+    u = np.float32(1) - t
+    a, b, c = np.float32(-0.75), np.float32(1.25), np.float32(2.25)
+    return a * t * u * u, (b * t - c) * t * t + np.float32(1), (b * u - c) * u * u + np.float32(1), a * u * t * t

@@ -57,14 +57,15 @@ def draw_samples(path: Path, compared: Mapping[str, Comparison], count: int) -> 
 
 
 def sample_row(line: str, originals: Sequence[Sample], synthetic: Sequence[Sample], count: int) -> NDArray[np.uint8]:
-    """uint8 (CAPTION + WINDOW, 3 count WINDOW, 3), sparse to dense."""
-    tiles = []
+    """uint8 (H, 3 count WINDOW, 3), sparse to dense; H is CAPTION and what the line's images are high, or WINDOW."""
+    tiles, height = list[tuple[str, NDArray[np.uint8]]](), 0
     for quantile in (np.arange(count) + 0.5) / count:
         original, other = at_confluence(originals, quantile), at_confluence(synthetic, quantile)
-        tiles.append(captioned(window(read_image(original.path)), f"{line}: {original.image['file_name']}"))
-        tiles.append(captioned(window(read_image(other.path)), f"{line}: synthetic {other.image['file_name']}"))
-        tiles.append(captioned(window(outlined(other)), "its truth"))
-    return np.concatenate(tiles, 1)
+        tiles.append((f"{line}: {original.image['file_name']}", window(read_image(original.path))))
+        tiles.append((f"{line}: synthetic {other.image['file_name']}", window(read_image(other.path))))
+        tiles.append(("its truth", window(outlined(other))))
+        height = max(height, min(WINDOW, max(original.image["height"], other.image["height"])))
+    return np.concatenate([captioned(tile[:height], text) for text, tile in tiles], 1)
 
 
 def at_confluence(part: Sequence[Sample], quantile: float) -> Sample:

@@ -40,6 +40,17 @@ class Texture(NamedTuple):
 
 
 @compiled
+def unroll(runs: NDArray[np.int32], box: tuple[int, int, int, int], height: int) -> Mask:
+    """The mask with these runs, cut to its box (left, top, right, bottom), in an image that is so high."""
+    left, top, right, bottom = box
+    mask = np.zeros((bottom - top, right - left), np.bool_)
+    for start, stop in runs:
+        for pixel in range(start, stop):
+            mask[pixel % height - top, pixel // height - left] = True
+    return mask
+
+
+@compiled
 def distance(mask: Mask, reach: float) -> Float:
     """Distance in px to the nearest True, at most `reach`: chamfer 3x3, within 4 % (Borgefors 1986)."""
     height, width = mask.shape
