@@ -222,7 +222,7 @@ def test_bytes_do_not_depend_on_workers(shifted: tuple[Path, Path], culture: Cul
     assert files(tmp_path) == files(shifted[1])
     assert set(files(tmp_path)) == {"features.csv", "shift.csv", "distributions.csv", "shift.svg", "samples.png"}
     assert b"<dc:date>" not in files(tmp_path)["shift.svg"]
-    assert PillowImage.open(tmp_path / "samples.png").size == (2 * 3 * 320, 2 * 336)
+    assert PillowImage.open(tmp_path / "samples.png").size == (2 * 3 * 320, 2 * (96 + 16))
 
 
 @pytest.mark.slow

@@ -185,9 +185,7 @@ def main() -> None:
                 print(f"{title}: left out ({error})")
                 continue
             times = speed / args.workers / per_second
-            print(
-                f"{title}, 1 process: {per_second:.1f} a second of {cells:.0f} cells; a worker makes {times:.1f}x as many"
-            )
+            print(f"{title}, 1 process: {per_second:.1f} a second of {cells:.0f} cells; a worker of ours: {times:.1f}x")
 
 
 if __name__ == "__main__":

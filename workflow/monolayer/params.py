@@ -583,8 +583,8 @@ def _one_line(fault: Any) -> str:
     if fault["type"] == "dangling_name":
         return str(fault["msg"])
     parts = [str(part) for part in fault["loc"]]
-    if parts[:1] in (["datasets"], ["models"]):
-        del parts[2:3]  # pydantic puts source or family into the path: datasets.mine.coco.images
+    if parts[:1] in (["datasets"], ["extensions"], ["models"]):
+        del parts[2:3]  # pydantic puts source, law or family into the path: datasets.mine.coco.images
     if fault["type"] == "unknown_key":
         parts.append(str(context["key"]))
         return f"{'.'.join(parts)}: {fault['msg']}"

@@ -119,13 +119,21 @@ def dissect(block: Block, params: ExtendParams) -> Parts:
     scenes, cutouts, layouts = list[Scene](), list[Cutouts](), list[laws.Layout]()
     for sample, (pixels, masks) in zip(block.donors, opened, strict=True):
         scene = take_apart(pixels, masks, margin, how.illumination * block.diameter)
-        whole = [place for place, cell in enumerate(sample.annotations) if is_whole(cell, sample.image)]
+        # without background in sight, nobody knows what a cell's brightness is a difference from
+        bright = scene.free.any()
+        whole = [place for place, cell in enumerate(sample.annotations) if bright and is_whole(cell, sample.image)]
         ids = [sample.annotations[place]["id"] for place in whole]
         cutouts.append(cut_out(scene, [masks[place] for place in whole], ids, margin))
         layouts.append(laws.of(sample.image["id"], pixels.shape, masks))
         if len(scenes) < len(block.bases):
             scenes.append(scene)
     source = np.repeat(np.arange(len(cutouts)), [len(part.ids) for part in cutouts])
+    if not len(source) or not any(scene.free.any() for scene in scenes):
+        names = ", ".join(sample.image["file_name"] for sample in block.donors)
+        raise InputError(
+            f"cell line {block.line}: cells cover all of {names}; extension {params.name} needs background between "
+            "them: mix more images (synthesis.block), or leave the line out"
+        )
     return Parts(scenes, joined(cutouts), source, layouts)
 
 
@@ -150,15 +158,9 @@ def open_sample(sample: Sample) -> tuple[NDArray[np.uint8], list[Placed]]:
 
 
 def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:
-    """The backgrounds without cells; raise InputError if cells cover every image of the block."""
+    """The images without their cells; one that cells cover altogether gets light and texture of the calmest."""
     textures = [texture_of(scene, round(PIECE * block.diameter)) for scene in parts.scenes]
     calmest = min(range(len(textures)), key=lambda i: (textures[i].unrest, -textures[i].free.mean()))
-    if not textures[calmest].free.any():
-        names = ", ".join(base.image["file_name"] for base in block.bases)
-        raise InputError(
-            f"cell line {block.line}: cells cover all of {names}; extension {params.name} needs background between "
-            "them: mix more images (block), or leave the line out"
-        )
     found = []
     for index, (sample, scene) in enumerate(zip(block.bases, parts.scenes, strict=True)):
         calm = textures[index].unrest <= RESTLESS * textures[calmest].unrest < np.inf
@@ -166,7 +168,8 @@ def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:
         place, own = block.start + index, np.flatnonzero(parts.source == index)
         empty = background(scene, textures[source], generator(params, block.line, "background", place))
         texture_id = block.bases[source].image["id"]
-        found.append(Base(sample, place, empty, scene.illumination, texture_id, parts.layouts[index], own))
+        light = scene.illumination if scene.free.any() else parts.scenes[calmest].illumination
+        found.append(Base(sample, place, empty, light, texture_id, parts.layouts[index], own))
     return found
 
 
