@@ -9,6 +9,9 @@ min_version("9.27")
 configfile: "params.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 P = params.load(config)
 
 

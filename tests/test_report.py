@@ -22,7 +22,7 @@ from conftest import Culture, make_culture
 from monolayer import coco, dataset, evaluate, pictures, tables
 from monolayer.params import EvaluateParams, ReportParams, ReportSettings
 from monolayer.pictures import Album
-from monolayer.report import SECTIONS, data, overlays, overview, report, spread
+from monolayer.report import SECTIONS, data, overlays, overview, ranked, report, spread
 from monolayer.study import Study
 from PIL import Image as PillowImage
 
@@ -316,6 +316,23 @@ def test_an_outline_follows_the_pixels_edges() -> None:
 )
 def test_spread(length: int, count: int, ranks: list[int]) -> None:
     assert spread(length, count) == ranks
+
+
+@pytest.mark.parametrize(
+    ("scores", "count", "ranks"),
+    [
+        ([0.3, 0.9, 0.5, 0.7], 3, ["2 best of 4", "4 median of 4", "1 worst of 4"]),
+        ([0.3, 0.9, 0.5], 1, ["3 median of 3"]),
+        ([0.3, 0.3], 3, ["1 best of 2", "2 worst of 2"]),
+        ([0.3], 3, ["1 the only image"]),
+        ([], 3, []),
+    ],
+)
+def test_images_are_ranked_and_those_without_cells_are_not(scores: list[float], count: int, ranks: list[str]) -> None:
+    rows = pd.DataFrame({"image_id": range(1, len(scores) + 1), "f1_50": scores, "cells_true": 5, "cells_pred": 0})
+    empty = pd.DataFrame({"image_id": [99], "f1_50": [np.nan], "cells_true": [0], "cells_pred": [0]})
+    found = ranked(pd.concat([rows, empty]).astype({"image_id": int}), count)
+    assert [f"{row.image_id} {row.rank}" for row in found.itertuples()] == ranks
 
 
 def test_every_score_has_its_column_and_definition(folder: Path, page: Page) -> None:

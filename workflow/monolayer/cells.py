@@ -26,6 +26,7 @@ FAULTS = {
     kernels.NEGATIVE_RUN: "its RLE has a negative run",
     kernels.WRONG_SUM: "its RLE runs do not add up to the image's pixels",
 }
+ASKED_FOR = ("image_id", "category_id", "segmentation", "size", "counts", "score")
 LABEL_SUFFIXES = (".tif", ".tiff", ".png")
 
 
@@ -194,14 +195,17 @@ def _fault(error: Exception, record: Any, index: dict[int, int]) -> str:
     """What is wrong with a record, and the cure."""
     if not isinstance(record, dict):
         return "it is no JSON object; give a list of COCO records"
-    if record.get("image_id") not in index and "image_id" in record:
-        return f"image_id {record['image_id']} is not in the truth; compare with the truth that it was predicted for"
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and error.args[0] in ASKED_FOR:
         return f"it has no {error.args[0]}; COCO's format asks for it"
+    image = record.get("image_id")
+    if not isinstance(image, int) or image not in index:
+        return f"image_id {image!r} is not in the truth; compare with the truth that it was predicted for"
     for key in ("score", "mask_score"):
         if key in record and not isinstance(record[key], int | float):
             return f"{key} is {record[key]!r}; it must be a number in [0, 1]"
-    return str(error)
+    if not isinstance(record.get("category_id"), int):
+        return f"category_id is {record.get('category_id')!r}; it must be a whole number"
+    return f"{error}; write it as COCO's format does" if isinstance(error, TypeError) else str(error)
 
 
 @dataclass

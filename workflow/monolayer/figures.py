@@ -135,28 +135,29 @@ def training(name: str, run: str, history: pd.DataFrame) -> str:
             if title == "on val" and history[columns].apply(pd.Series.between, left=0, right=1).all(axis=None):
                 ax.set_ylim(0, 1)
             if len(columns) > 1:
-                ax.legend(handles=lines[0])
+                ax.legend(handles=lines[0], **BESIDE)
         if len(networks) > 1:
             keys = [Line2D([], [], color=colour(n), label=key) for n, key in enumerate(networks)]
             axes[-1].legend(handles=keys, title="network", **BESIDE)
 
-    return chart(name, f"Training of {run}: {', '.join(groups)} against the epoch", draw, len(groups), (2.9, 2.1))
+    return chart(name, f"Training of {run}: {', '.join(groups)} against the epoch", draw, len(groups), (2.5, 2.0))
 
 
 def _history_panels(columns: Sequence[str]) -> dict[str, list[str]]:
-    """The columns of a history by panel; what is neither a rate nor measured on val is a part of the loss."""
-    panels: dict[str, list[str]] = {"loss": [], "on val": [], "learning rate": []}
+    """The columns of a history by panel, the rate last; what no panel names is a part of the loss."""
+    panels: dict[str, list[str]] = {"loss": [], "on val": [], "threshold": [], "learning rate": []}
     for column in columns:
-        if column not in ("network", "epoch", "step", "score", "best", "seconds"):
-            on_val = column.startswith("val_") and "loss" not in column
-            panels["learning rate" if column == "rate" else "on val" if on_val else "loss"].append(column)
+        if column in ("network", "epoch", "step", "score", "best", "seconds"):
+            continue
+        named = {"rate": "learning rate", "threshold": "threshold", "val": "on val"}
+        panels["loss" if "loss" in column else named.get(column.split("_")[0], "loss")].append(column)
     return {title: group for title, group in panels.items() if group}
 
 
 def _history_label(column: str) -> str:
     """In its panel `val_mask_ap` is `mask AP`; a loss on val stays `val loss`."""
-    words = column if "loss" in column else column.removeprefix("val_")
-    return re.sub(r"\bap", "AP", words.replace("_", " "))
+    words = column if "loss" in column else column.removeprefix("val_").removeprefix("threshold_")
+    return re.sub(r"\b(ap|f1)", lambda word: word[0].upper(), words.replace("_", " "))
 
 
 def _history_lines(ax: Axes, rows: pd.DataFrame, columns: Sequence[str], network: int, networks: int) -> list[Line2D]:

@@ -193,8 +193,16 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     positives = [np.bincount(true_unit[~j.ignored], minlength=len(first) - 1).reshape(shape).T for j in judged]
     image, category = np.divmod(unit, len(of.categories))
     falling = np.argsort(-score[order], kind="stable")
-    columns: list[Any] = [column[falling] for column in (order, image, category, score[order], rank)]
-    return Matches(*columns, state[:, :, falling], partner[falling], np.array(positives))
+    return Matches(
+        cell=order[falling],
+        image=image[falling],
+        category=category[falling],
+        score=score[order][falling],
+        rank=rank[falling],
+        state=state[:, :, falling],
+        partner=partner[falling],
+        positives=np.array(positives),
+    )
 
 
 def count_pixels(true: Cells, pred: Cells, kept: NDArray[np.bool_], images: Images, threads: int) -> Ints:

@@ -212,9 +212,11 @@ def ranked(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """
     rows = rows[rows["cells_true"] + rows["cells_pred"] > 0]
     rows = rows.sort_values(["f1_50", "image_id"], ascending=[False, True])
-    chosen = spread(len(rows), count)
-    words = {(len(rows) - 1) // 2: "median", len(rows) - 1: "worst", 0: "best"}
-    return rows.iloc[chosen].assign(rank=[words.get(index, f"number {index + 1}") for index in chosen], of=len(rows))
+    chosen, last = spread(len(rows), count), len(rows) - 1
+    words = {last // 2: "median", last: "worst", 0: "best"} if last else {0: "the only image"}
+    return rows.iloc[chosen].assign(
+        rank=[words.get(i, f"number {i + 1}") + (f" of {last + 1}" if last else "") for i in chosen]
+    )
 
 
 def compared(study: Study, album: Album, picks: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, list[Picture]]]:
@@ -228,7 +230,7 @@ def compared(study: Study, album: Album, picks: Mapping[str, pd.DataFrame]) -> d
             image, cells = true[pick["image_id"]]
             numbers = {"F1": f"{pick['f1_50']:.2f}", "found": pick["tp"], "missed": pick["fn"], "spurious": pick["fp"]}
             layers = compared_layers(image, cells, pred[image["id"]])
-            picture = album.picture(image, f"{pick['rank']} of {pick['of']}", layers, numbers)
+            picture = album.picture(image, pick["rank"], layers, numbers)
             pictures[run].setdefault(pick["cell_line"], []).append(picture)
     return pictures
 

@@ -181,7 +181,7 @@ def grid(records: Iterable[Mapping[str, Any]]) -> Grid:
     """Rows of records; the keys of nested records are joined by blanks, lists written out."""
     flat = [dict(_flat(record)) for record in records]
     columns = list(dict.fromkeys(key for row in flat for key in row))
-    numeric = {c for c in columns if all(isinstance(row.get(c, 0), int | float) for row in flat)}
+    numeric = {c for c in columns if all(type(row.get(c, 0)) in (int, float) for row in flat)}
     return Grid(columns, [[row.get(column) for column in columns] for row in flat], numeric)
 
 

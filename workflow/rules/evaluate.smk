@@ -20,7 +20,13 @@ rule evaluate:
         ),
     output:
         scores="results/{dataset}/metrics/{run}.json",
-        images="results/{dataset}/metrics/{run}.images.csv",
+        images=report(
+            "results/{dataset}/metrics/{run}.images.csv",
+            caption="../report/images.rst",
+            category="Tables",
+            subcategory="By image",
+            labels={"dataset": "{dataset}", "content": "{run}, by test image"},
+        ),
         curves="results/{dataset}/metrics/{run}.curves.csv",
         strata="results/{dataset}/metrics/{run}.strata.csv",
         errors="results/{dataset}/metrics/{run}.errors.csv",
@@ -44,7 +50,12 @@ rule compare:
         draws=by_run(rules.evaluate.output.draws),
         code=modules("evaluate", "bootstrap"),
     output:
-        table="results/{dataset}/metrics.csv",
+        table=report(
+            "results/{dataset}/metrics.csv",
+            caption="../report/metrics.rst",
+            category="Tables",
+            labels={"dataset": "{dataset}", "content": "scores of all runs"},
+        ),
         pairs="results/{dataset}/pairs.csv",
     log:
         "results/{dataset}/logs/compare.log",
