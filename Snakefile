@@ -18,6 +18,7 @@ P = params.load(config)
 include: "workflow/rules/common.smk"
 # the order in which data flows
 include: "workflow/rules/data.smk"
+include: "workflow/rules/extend.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"

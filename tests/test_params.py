@@ -51,7 +51,18 @@ def put(path: str, value: object) -> Callable[[Config], None]:
         (put("scale", "huge"), "scale is 'huge'"),
         (put("seed", float("nan")), "seed is nan"),
         (lambda config: config["split"].pop("seed"), "split.seed is missing"),
-        (put("runs.a/b", {"model": "yolo", "lines": "all"}), "runs.a/b"),
+        (put("runs.a/b", {"model": "yolo", "lines": "all", "extension": None}), "runs.a/b"),
+        (
+            put("runs.yolo.extension", "match"),
+            "runs.yolo.extension is 'match', which is not defined; allowed here: matched",
+        ),
+        (
+            put("extensions.matched.law", "mached"),
+            "extensions.matched.law is 'mached'; allowed here: 'matched', 'poster'",
+        ),
+        (put("extensions.poster.jitter", 1), "extensions.poster.jitter: unknown key"),
+        (put("extensions.poster.density.low", 3), "extensions.poster.density: low (3) must be below high (2)"),
+        (put("synthesis.tries", 60), "synthesis.tries is 60"),
         (put("surprise", 1), "surprise: unknown key"),
     ],
 )

@@ -34,7 +34,7 @@ def lay_out(folder: Path, culture: Culture) -> None:
         "selected": ["yolo", "other"],
         "datasets": {"own": {"images": str(culture.images), "annotations": str(culture.annotations)}},
         "models": {"yolo": yolo, "other": merged(model, yolo)},
-        "runs": {"other": {"model": "other", "lines": "each"}},
+        "runs": {"other": {"model": "other", "lines": "each", "extension": None}},
     }
     (folder / "my.yaml").write_text(yaml.safe_dump(override))
 

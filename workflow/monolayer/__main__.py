@@ -36,6 +36,22 @@ def _split(args: argparse.Namespace) -> None:
     split.split(args.annotations, SplitParams.model_validate_json(args.params), args.output)
 
 
+def _extend(args: argparse.Namespace) -> None:
+    from monolayer import extend
+    from monolayer.params import ExtendParams
+
+    params = ExtendParams.model_validate_json(args.params)
+    extend.extend(args.images, args.truth, params, args.output, workers=args.workers)
+
+
+def _shift(args: argparse.Namespace) -> None:
+    from monolayer import shift
+    from monolayer.params import ShiftParams
+
+    params = ShiftParams.model_validate_json(args.params)
+    shift.shift(args.images, args.truth, args.extension, params, args.output, workers=args.workers)
+
+
 def _train(args: argparse.Namespace) -> None:
     from monolayer import train
     from monolayer.params import TrainParams
@@ -135,6 +151,26 @@ def _parser() -> argparse.ArgumentParser:
             output="folder to write train.json, val.json and test.json to",
         )
     )
+    extend = verb(
+        "extend",
+        _extend,
+        "Make synthetic images of train's cells, with their truth, as an extension of train.",
+        images="folder of images",
+        truth="COCO truth to extend: train.json",
+        output="folder to write images/ and annotations.json to",
+    )
+    shift = verb(
+        "shift",
+        _shift,
+        "Tell how far an extension lies from the images that it was made from.",
+        images="folder of images",
+        truth="COCO truth that was extended: train.json",
+        extension="folder of the extension",
+        output="folder to write features.csv, shift.csv, distributions.csv, shift.svg and samples.png to",
+    )
+    for sub in (extend, shift):
+        with_params(sub)
+        sub.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte")
     with_params(
         verb(
             "train",

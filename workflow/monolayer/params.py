@@ -190,6 +190,73 @@ class SplitParams(Section):
         return self
 
 
+# ---- extensions ----------------------------------------------------------------------------------
+
+
+class Interval(Section):
+    low: PositiveFloat
+    high: PositiveFloat
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Interval:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        return self
+
+
+class SynthesisParams(Section):
+    """How the images of any extension are put together; lengths are in diameters of the cell line's median cell."""
+
+    block: PositiveInt
+    min_cells: PositiveInt
+    mix: Fraction
+    margin: Interval
+    illumination: PositiveFloat
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    scale: Annotated[float, Field(ge=0, lt=1)]
+    gain: Annotated[float, Field(ge=0, lt=1)]
+    tries: Annotated[int, Field(ge=8, multiple_of=8)]
+
+
+class MatchedLaw(Section):
+    law: Literal["matched"]
+    factor: PositiveInt
+    jitter: NonNegativeFloat
+
+
+class PosterLaw(Section):
+    law: Literal["poster"]
+    factor: PositiveInt
+    density: Interval
+
+
+class GrowthLaw(Section):
+    law: Literal["growth"]
+    factor: PositiveInt
+    confluence: Interval
+    spread: PositiveFloat
+
+
+Extension = Annotated[MatchedLaw | PosterLaw | GrowthLaw, Field(discriminator="law")]
+
+
+class ExtendParams(Section):
+    """What `monolayer extend` is given: one extension, its name, what all have in common and the seed."""
+
+    name: Name
+    extension: Extension
+    synthesis: SynthesisParams
+    seed: NonNegativeInt
+
+
+class ShiftParams(Section):
+    seed: NonNegativeInt
+    variance: Annotated[float, Field(gt=0, le=1)]
+    permutations: PositiveInt
+    max_images: Annotated[int, Field(ge=2)]
+    samples: PositiveInt
+
+
 # ---- models --------------------------------------------------------------------------------------
 
 
@@ -376,6 +443,7 @@ class Run(Section):
 
     model: str
     lines: Literal["all", "each"] | list[str]
+    extension: str | None
 
 
 class TrainParams(Section):
@@ -426,6 +494,9 @@ class Params(Section):
     datasets: dict[Name, Dataset]
     audit: AuditParams
     split: SplitParams
+    synthesis: SynthesisParams
+    extensions: dict[Name, Extension]
+    shift: ShiftParams
     models: dict[Name, Model]
     runs: dict[Name, Run]
     evaluate: EvaluateParams
@@ -444,6 +515,8 @@ class Params(Section):
         check("dataset", self.dataset, self.datasets)
         for name, run in self.runs.items():
             check(f"runs.{name}.model", run.model, self.models)
+            if run.extension is not None:
+                check(f"runs.{name}.extension", run.extension, self.extensions)
         for name in self.selected_runs:
             check("selected", name, self.runs)
         return self
@@ -451,6 +524,17 @@ class Params(Section):
     @property
     def selected_runs(self) -> list[str]:
         return list(self.runs) if self.selected == "all" else list(self.selected)
+
+    @property
+    def selected_extensions(self) -> list[str]:
+        """The extensions that a selected run trains on, each once."""
+        named = [self.runs[run].extension for run in self.selected_runs]
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+    def extend_params(self, extension: str) -> ExtendParams:
+        return ExtendParams(
+            name=extension, extension=self.extensions[extension], synthesis=self.synthesis, seed=self.seed
+        )
 
     def train_params(self, run: str) -> TrainParams:
         row = self.runs[run]
@@ -476,6 +560,7 @@ class Params(Section):
         used["selected"] = self.selected_runs
         used["datasets"] = {self.dataset: used["datasets"][self.dataset]}
         used["runs"] = {name: used["runs"][name] for name in self.selected_runs}
+        used["extensions"] = {name: used["extensions"][name] for name in self.selected_extensions}
         used["models"] = {
             name: {key: value for key, value in model.items() if key not in unused}
             for name, model in used["models"].items()
@@ -499,8 +584,8 @@ def _one_line(fault: Any) -> str:
     if fault["type"] == "dangling_name":
         return str(fault["msg"])
     parts = [str(part) for part in fault["loc"]]
-    if parts[:1] in (["datasets"], ["models"]):
-        del parts[2:3]  # pydantic puts source or family into the path: datasets.mine.coco.images
+    if parts[:1] in (["datasets"], ["extensions"], ["models"]):
+        del parts[2:3]  # pydantic puts source, law or family into the path: datasets.mine.coco.images
     if fault["type"] == "unknown_key":
         parts.append(str(context["key"]))
         return f"{'.'.join(parts)}: {fault['msg']}"

@@ -10,6 +10,7 @@ wildcard_constraints:
     dataset="|".join(P.datasets),
     run="|".join(P.selected_runs),
     split="val|test",
+    extension="|".join(P.extensions),
 
 
 def modules(*names):

@@ -1,0 +1,1 @@
+"""Synthetic images: scene and cutouts take images apart, laws say what to place where, collage puts it together."""

@@ -1,0 +1,227 @@
+"""A block of a line's images becomes synthetic images: taken apart, mixed by a law, put together, described."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco import CELL, Annotation, Image, InputError, rles_from_labels, whole_file
+from monolayer.dataset import Sample, read_image
+from monolayer.kernels import decode_runs, measure_runs
+from monolayer.params import ExtendParams
+from monolayer.synthesis import laws
+from monolayer.synthesis.collage import Collage, Plan, compose
+from monolayer.synthesis.cutouts import Cutouts, cut_out, joined
+from monolayer.synthesis.scene import Float, Placed, Scene, background, halo_end, take_apart, texture_of, unroll
+
+PIECE = 1.5  # cell diameters: side of the squares of background that cover a removed cell
+RESTLESS = 2  # a background this many times as restless as its block's calmest shows cells' processes: it covers none
+
+
+class SyntheticImage(Image):
+    """A synthetic frame in COCO truth; the recipe says how it came about."""
+
+    synthetic: bool
+    recipe: dict[str, Any]
+
+
+class Made(NamedTuple):
+    image: SyntheticImage
+    annotations: list[Annotation]  # their ids are given when they are written
+
+
+class Block(NamedTuple):
+    """A unit of work: images of one line whose cells, layouts and textures are mixed."""
+
+    line: str
+    start: int  # the first base's place among the line's images
+    first_id: int  # of the synthetic images
+    bases: list[Sample]  # on the background of each, `factor` synthetic images are made
+    donors: list[Sample]  # give cells and layouts: the bases and, if these have too few whole cells, more
+    density: float  # cells per px² in the line's images
+    diameter: float  # px, of the line's median cell
+
+
+class Base(NamedTuple):
+    """What the synthetic images of one real image share."""
+
+    sample: Sample
+    place: int  # among the line's images
+    background: Float  # (H, W) residual
+    illumination: Float  # (H, W)
+    texture_id: int  # the image that its background was mended from
+    layout: laws.Layout
+    own: NDArray[np.int64]  # the cutouts that come from it
+
+
+class Parts(NamedTuple):
+    """A block taken apart: scenes of the bases, cutouts and layouts of all donors."""
+
+    scenes: list[Scene]
+    cutouts: Cutouts
+    source: NDArray[np.int64]  # (N,) the donor that each cutout comes from
+    layouts: list[laws.Layout]
+
+
+def generator(params: ExtendParams, line: str, what: str, index: int = 0) -> np.random.Generator:
+    """Random numbers that depend on the seed, the extension, the line, their purpose and an index, on nothing else."""
+    words = [zlib.crc32(text.encode()) for text in (params.name, line, what)]
+    return np.random.default_rng([params.seed, *words, index])
+
+
+def is_whole(cell: Annotation, image: Image) -> bool:
+    """Whether the image's edge does not cut the cell."""
+    x, y, width, height = cell["bbox"]
+    return 0 < x < image["width"] - width and 0 < y < image["height"] - height and cell["area"] > 0
+
+
+def make(block: Block, params: ExtendParams, folder: Path) -> list[Made]:
+    """Make the synthetic images of a block: write the pixels into `folder`, return the truth."""
+    law, made, parts = params.extension, list[Made](), dissect(block, params)
+    line = laws.Line(block.density, block.diameter, parts.layouts, parts.cutouts.areas.astype(np.float64))
+    for base in bases(block, parts, params):
+        pool = laws.Pool(parts.cutouts, base.own, block.diameter)
+        for step in range(law.factor):
+            rng = generator(params, block.line, "image", base.place * law.factor + step)
+            culture = generator(params, block.line, "culture", base.place)
+            wanted = laws.ask(law, line, base.layout, step, (culture, rng))
+            plan = laws.plan(wanted, pool, params.synthesis, rng)
+            collage = compose(base.background, base.illumination, parts.cutouts, plan, params.synthesis.overlap)
+            image = describe_image(block.first_id + len(made), base, collage, plan)
+            image["recipe"] |= {"extension": params.name, "seed": params.seed, "step": step, "layout": wanted.layout}
+            image["recipe"]["cells"] = describe_cells(collage, plan, parts.cutouts)
+            made.append(Made(image, truth_of(collage, image["id"])))
+            with whole_file(folder / image["file_name"]) as partial:
+                partial.write_bytes(png(collage.pixels))
+    return made
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """The image as PNG with Huffman codes alone: of noise, smaller than Pillow's level 1, in a third of the time."""
+    strategy, averages = imagecodecs.PNG.STRATEGY.HUFFMAN_ONLY, imagecodecs.PNG.FILTER.AVG
+    return bytes(imagecodecs.png_encode(pixels, strategy=strategy, filter=averages))
+
+
+# ---- taking apart --------------------------------------------------------------------------------
+
+
+def dissect(block: Block, params: ExtendParams) -> Parts:
+    """Take the donors apart."""
+    how, opened = params.synthesis, [open_sample(sample) for sample in block.donors]
+    low, high = (max(round(diameters * block.diameter), 2) for diameters in (how.margin.low, how.margin.high))
+    margin = halo_end([one for one in opened if one[1]][: len(block.bases)], low, high)
+    scenes, cutouts, layouts = list[Scene](), list[Cutouts](), list[laws.Layout]()
+    for sample, (pixels, masks) in zip(block.donors, opened, strict=True):
+        scene = take_apart(pixels, masks, margin, how.illumination * block.diameter)
+        # without background in sight, nobody knows what a cell's brightness is a difference from
+        bright = scene.free.any()
+        whole = [place for place, cell in enumerate(sample.annotations) if bright and is_whole(cell, sample.image)]
+        ids = [sample.annotations[place]["id"] for place in whole]
+        cutouts.append(cut_out(scene, [masks[place] for place in whole], ids, margin))
+        layouts.append(laws.of(sample.image["id"], pixels.shape, masks))
+        if len(scenes) < len(block.bases):
+            scenes.append(scene)
+    source = np.repeat(np.arange(len(cutouts)), [len(part.ids) for part in cutouts])
+    if not len(source) or not any(scene.free.any() for scene in scenes):
+        names = ", ".join(sample.image["file_name"] for sample in block.donors)
+        raise InputError(
+            f"cell line {block.line}: cells cover all of {names}; extension {params.name} needs background between "
+            "them: mix more images (synthesis.block), or leave the line out"
+        )
+    return Parts(scenes, joined(cutouts), source, layouts)
+
+
+def open_sample(sample: Sample) -> tuple[NDArray[np.uint8], list[Placed]]:
+    """An image and its cells; raise InputError if a mask is not one of this image."""
+    pixels, image = read_image(sample.path), sample.image
+    size = list(pixels.shape)
+    texts = [cell["segmentation"]["counts"].encode() for cell in sample.annotations]
+    heights = np.full(len(texts), size[0])
+    ends, sizes = np.cumsum([len(text) for text in texts], dtype=np.int64), np.tile(size, (len(texts), 1))
+    first, runs, fault = decode_runs(np.frombuffer(b"".join(texts), np.uint8), ends, sizes)
+    for cell, bad in zip(sample.annotations, fault.tolist(), strict=True):
+        if bad or cell["segmentation"]["size"] != size:
+            raise InputError(
+                f"cell line {image['cell_line']}: the mask of annotation {cell['id']}, of an image of "
+                f"{cell['segmentation']['size']} px (height, width), is none of {image['file_name']}, which has "
+                f"{size}; download the data again"
+            )
+    _, extents = measure_runs(runs, first, heights)
+    parts = zip(itertools.pairwise(first.tolist()), extents.tolist(), strict=True)
+    return pixels, [(unroll(runs[start:stop], tuple(box), size[0]), box[0], box[1]) for (start, stop), box in parts]
+
+
+def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:
+    """The images without their cells; one that cells cover altogether gets light and texture of the calmest."""
+    textures = [texture_of(scene, round(PIECE * block.diameter)) for scene in parts.scenes]
+    calmest = min(range(len(textures)), key=lambda i: (textures[i].unrest, -textures[i].free.mean()))
+    found = []
+    for index, (sample, scene) in enumerate(zip(block.bases, parts.scenes, strict=True)):
+        calm = textures[index].unrest <= RESTLESS * textures[calmest].unrest < np.inf
+        source = index if calm else calmest
+        place, own = block.start + index, np.flatnonzero(parts.source == index)
+        empty = background(scene, textures[source], generator(params, block.line, "background", place))
+        texture_id = block.bases[source].image["id"]
+        light = scene.illumination if scene.free.any() else parts.scenes[calmest].illumination
+        found.append(Base(sample, place, empty, light, texture_id, parts.layouts[index], own))
+    return found
+
+
+# ---- truth ---------------------------------------------------------------------------------------
+
+
+def describe_image(image_id: int, base: Base, collage: Collage, plan: Plan) -> SyntheticImage:
+    """The record of a synthetic image, with its background's and the number of its cells in the recipe."""
+    seen = int(np.count_nonzero(collage.labels))
+    return SyntheticImage(
+        id=image_id,
+        file_name=f"{image_id}.png",
+        width=base.sample.image["width"],
+        height=base.sample.image["height"],
+        cell_line=base.sample.image["cell_line"],
+        well=base.sample.image["well"],
+        timestamp=None,
+        split="train",
+        synthetic=True,
+        recipe={
+            "background": base.sample.image["id"],
+            "texture": base.texture_id,
+            "asked": {"cells": len(plan.areas), "confluence": round(float(plan.areas.sum()) / collage.labels.size, 4)},
+            "placed": {"cells": len(collage.placed), "confluence": round(seen / collage.labels.size, 4)},
+        },
+    )
+
+
+def describe_cells(collage: Collage, plan: Plan, cutouts: Cutouts) -> list[list[float]]:
+    """For each cell: annotation that it comes from, y, x, degrees, scale, 1 if mirrored, contrast."""
+    which, option, y, x = collage.placed.T
+    a, b, c, d = plan.poses[which, option].T
+    turn = np.degrees(np.arctan2(-b, a)) % 360
+    scale = 1 / np.sqrt(np.abs(a * d - b * c))
+    ids, mirrored = cutouts.ids[plan.cells[which, option]], a * d < b * c
+    columns = (ids, y, x, turn.round(2), scale.round(4), mirrored.astype(int), plan.gains[which].round(4))
+    return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def truth_of(collage: Collage, image_id: int) -> list[Annotation]:
+    """The truth: exactly what is seen of each cell."""
+    areas = np.bincount(collage.labels.ravel(), minlength=1)[1:]
+    every = zip(rles_from_labels(collage.labels), collage.boxes.tolist(), areas.tolist(), strict=True)
+    return [
+        Annotation(
+            id=0,
+            image_id=image_id,
+            category_id=CELL["id"],
+            segmentation=rle,
+            bbox=[float(left), float(top), float(right - left), float(bottom - top)],
+            area=float(area),
+            iscrowd=0,
+        )
+        for rle, (left, top, right, bottom), area in every
+    ]

@@ -1,0 +1,126 @@
+"""What an image looks like in 20 numbers: intensity, texture, density, size and shape of its cells."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+Labels = NDArray[np.int32]
+
+FEATURES = {
+    "mean": "mean grey value",
+    "std": "standard deviation of the grey values",
+    "skewness": "skewness of the grey values",
+    "p01": "1st percentile of the grey values",
+    "p99": "99th percentile of the grey values",
+    "texture_1": "std of what a Gaussian of 1 px removes: noise and the finest structure",
+    "texture_2": "std between Gaussians of 1 and 2 px",
+    "texture_4": "std between Gaussians of 2 and 4 px",
+    "texture_8": "std between Gaussians of 4 and 8 px",
+    "contrast": "mean grey value of cells less that of the background",
+    "cell_std": "std of the grey values of cells",
+    "background_std": "std of the grey values of the background",
+    "density": "cells per 10^6 px²",
+    "confluence": "share of the image that cells cover",
+    "neighbour": "median distance of a cell's centroid to the nearest other, px",
+    "clark_evans": "mean distance to the nearest neighbour over that of cells strewn at random; below 1 is clustered",
+    "contact": "share of the cells' outlines that touches another cell",
+    "area": "median area, px²",
+    "area_spread": "std of the log of the area",
+    "elongation": "median of longer over shorter axis of the ellipse with the same moments",
+    "roughness": "median of outline² / (4 π area)",
+}
+
+
+def features(pixels: NDArray[np.uint8], labels: Labels) -> dict[str, float]:
+    """The FEATURES of a uint8 (H, W) image whose cells are > 0 in `labels`; NaN for what too few cells define."""
+    return {**intensity(pixels), **texture(pixels), **against_background(pixels, labels), **crowd(labels)}
+
+
+def intensity(pixels: NDArray[np.uint8]) -> dict[str, float]:
+    counts = np.bincount(pixels.ravel(), minlength=256) / pixels.size
+    values = np.arange(256)
+    mean = counts @ values
+    std = np.sqrt(counts @ (values - mean) ** 2)
+    low, high = np.searchsorted(np.cumsum(counts), (0.01, 0.99))
+    skewness = counts @ (values - mean) ** 3 / std**3 if std else 0.0
+    return {"mean": float(mean), "std": float(std), "skewness": float(skewness), "p01": float(low), "p99": float(high)}
+
+
+def texture(pixels: NDArray[np.uint8]) -> dict[str, float]:
+    finer, bands = pixels.astype(np.float32), {}
+    for sigma in (1, 2, 4, 8):
+        # what is left after sigma - 1 is widened to sigma: variances of Gaussians add
+        step = np.sqrt(sigma**2 - (sigma // 2) ** 2)
+        coarser = ndimage.gaussian_filter(finer, step, truncate=3, mode="nearest")
+        bands[f"texture_{sigma}"] = float((finer - coarser).std(dtype=np.float64))
+        finer = coarser
+    return bands
+
+
+def against_background(pixels: NDArray[np.uint8], labels: Labels) -> dict[str, float]:
+    cells, background = pixels[labels > 0], pixels[labels == 0]
+    nan = float("nan")
+    return {
+        "contrast": float(cells.mean() - background.mean()) if cells.size and background.size else nan,
+        "cell_std": float(cells.std()) if cells.size else nan,
+        "background_std": float(background.std()) if background.size else nan,
+    }
+
+
+def crowd(labels: Labels) -> dict[str, float]:
+    """Density, clustering, size and shape of the cells."""
+    nan = float("nan")
+    area, centre, axes = moments(labels)
+    outline, touching = outlines(labels)
+    found = {"density": 1e6 * len(area) / labels.size, "confluence": float(area.sum()) / labels.size}
+    if not len(area):
+        names = ("neighbour", "clark_evans", "contact", "area", "area_spread", "elongation", "roughness")
+        return {**found, **dict.fromkeys(names, nan)}
+    nearest = cKDTree(centre).query(centre, 2)[0][:, 1] if len(area) > 1 else np.array([nan])
+    return {
+        **found,
+        "neighbour": float(np.median(nearest)),
+        "clark_evans": float(nearest.mean() * 2 * np.sqrt(len(area) / labels.size)),
+        "contact": float(touching.sum() / max(outline.sum(), 1)),
+        "area": float(np.median(area)),
+        "area_spread": float(np.log(area).std()),
+        "elongation": float(np.median(axes[:, 0] / axes[:, 1])),
+        "roughness": float(np.median(outline**2 / (4 * np.pi * area))),
+    }
+
+
+def moments(labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Area (N,), centroid (N, 2) as y, x and the axes (N, 2) of the ellipse with the same moments, longer first."""
+    y, x = np.nonzero(labels)
+    cell = labels[y, x]
+    counts = np.bincount(cell)
+    present = np.flatnonzero(counts)
+    index, area = np.searchsorted(present, cell), counts[present].astype(np.float64)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(index, values, len(area)) / area
+
+    centre = np.stack([mean(y.astype(np.float64)), mean(x.astype(np.float64))], 1)
+    v, u = y - centre[index, 0], x - centre[index, 1]
+    yy, xx, xy = mean(v * v) + 1 / 12, mean(u * u) + 1 / 12, mean(u * v)  # 1/12: a pixel is a square, not a point
+    spread = np.sqrt((yy - xx) ** 2 + 4 * xy**2)
+    axes = np.sqrt(8 * np.stack([yy + xx + spread, np.maximum(yy + xx - spread, 1e-9)], 1))
+    return area, centre, axes
+
+
+def outlines(labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Length of each cell's outline (N,), and of the part that touches another cell, in pixel edges times π/4.
+
+    π/4 makes the mean over directions right (Crofton). The image's edge is no outline.
+    """
+    ends = [(labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])]
+    one = np.concatenate([np.concatenate([a[a != b], b[a != b]]) for a, b in ends])
+    other = np.concatenate([np.concatenate([b[a != b], a[a != b]]) for a, b in ends])
+    size = int(labels.max()) + 1
+    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=size)[1:]) + 1
+    outline = np.bincount(one, minlength=size)[present].astype(np.float64)
+    touching = np.bincount(one[other > 0], minlength=size)[present].astype(np.float64)
+    return outline * (np.pi / 4), touching * (np.pi / 4)
