@@ -34,7 +34,7 @@ SETTINGS = FitParams(
     clip=1.0,
     average=0.9,
     patience=10,
-    amp=False,
+    amp="none",
 )
 
 

@@ -16,7 +16,7 @@ from monolayer.separate import matches
 from torch import nn
 from unet_settings import SETTINGS
 
-PREDICT = UnetPredict(batch=2, tile=128, overlap=32)
+PREDICT = UnetPredict(batch=2, tile=128, overlap=32, views=1)
 
 
 def split(culture: Culture, name: str) -> list[Sample]:

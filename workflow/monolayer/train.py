@@ -68,7 +68,8 @@ def _networks(
     if lines == "each":
         every = sorted({sample.image["cell_line"] for sample in train})
         return {line: (of_lines(train, [line]), of_lines(val, [line])) for line in every}
-    return {"all": (of_lines(train, list(lines)), of_lines(val, list(lines)))}
+    seen = {sample.image["cell_line"] for sample in val}  # a line may be in train only
+    return {"all": (of_lines(train, lines), of_lines(val, [line for line in lines if line in seen] or lines))}
 
 
 def _fingerprint(params: TrainParams, files: Sequence[Path]) -> str:
