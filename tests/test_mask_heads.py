@@ -13,7 +13,6 @@ from monolayer.models.mask_heads import (
     choose_regions,
     iou_loss,
     mask_loss,
-    paste,
     pool_regions,
     region_level,
     true_iou,
