@@ -11,6 +11,7 @@ import torch
 from conftest import Culture
 from monolayer.coco import InputError, read_truth
 from monolayer.dataset import TrueCells, samples
+from monolayer.finders.yolo import Masks, instances
 from monolayer.models import yolo
 from monolayer.params import FitParams, YoloPredict, YoloTrain
 from numpy.typing import NDArray
@@ -133,15 +134,6 @@ def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
         whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
         # the library interpolates twice, so pixels on the outline may differ
         assert (whole ^ other).sum() <= 0.1 * max(1, (whole | other).sum())
-
-
-def test_thousands_of_cells_are_kept() -> None:
-    """The library's own limit is 300."""
-    side = 60
-    ys, xs = np.mgrid[:side, :side].reshape(2, -1) * 10.0
-    boxes = torch.from_numpy(np.stack([xs, ys, xs + 8, ys + 8], 1)).float()
-    keep = yolo._suppress(boxes, torch.linspace(0.9, 0.1, side * side), PREDICT)
-    assert keep.tolist() == list(range(3000))
 
 
 def test_predictions_do_not_depend_on_the_batch(network: torch.nn.Module) -> None:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from monolayer import models
-from monolayer.coco import read_truth, write_json
-from monolayer.dataset import of_lines, read_image, samples
+from monolayer.coco import write_json
 from monolayer.exported import CONTRACT, Contract, ExportedNetwork, identity, onnx_name
 from monolayer.params import ExportParams
 
