@@ -13,10 +13,22 @@ rule report:
         curves=by_run(rules.evaluate.output.curves),
         strata=by_run(rules.evaluate.output.strata),
         errors=by_run(rules.evaluate.output.errors),
+        cells=expand(
+            rules.measure.output.tables,
+            source=[*P.selected_runs, "truth"],
+            allow_missing=True,
+        ),
         table=rules.compare.output.table,
         pairs=rules.compare.output.pairs,
         code=modules(
-            "report", "study", "tables", "figures", "pictures", "definitions", "coco"
+            "report",
+            "study",
+            "biology",
+            "tables",
+            "figures",
+            "pictures",
+            "definitions",
+            "coco",
         ),
         page=sorted(Path("workflow/monolayer/page").iterdir()),
     output:
