@@ -33,8 +33,8 @@ def test_label_tiff_holds_the_numbers(found: Instances) -> None:
     content = cell_files.label_tiff([labels], 0.5)
     with tifffile.TiffFile(io.BytesIO(content)) as tif:
         assert np.array_equal(tif.asarray(), labels)
-        assert tif.pages[0].dtype == np.uint16
-        assert tif.pages[0].tags["XResolution"].value == (20000, 1)  # px per cm
+        assert tif.pages.first.dtype == np.uint16
+        assert tif.pages.first.tags["XResolution"].value == (20000, 1)  # px per cm
     assert content == cell_files.label_tiff([labels], 0.5)
 
 

@@ -12,7 +12,7 @@ from monolayer.neighbours import disk_area, local_density, nearest, touching
 from numpy.typing import NDArray
 
 
-def brute_touching(labels: NDArray[np.int32], count: int, gap: int) -> list[int]:
+def brute_touching(labels: NDArray[np.int64], count: int, gap: int) -> list[int]:
     points = [np.argwhere(labels == number) for number in range(1, count + 1)]
     return [
         sum(

@@ -74,7 +74,7 @@ def main() -> None:
         "label image": lambda: cell_files.label_image(found),
         "label TIFF": lambda: cell_files.label_tiff([labels], None),
         "ROI zip": lambda: cell_files.roi_zip([found]),
-        "scikit-image, 12 of the columns": lambda: regionprops_table(labels, pixels, properties=PROPERTIES),
+        "scikit-image, 12 of the columns": lambda: regionprops_table(labels, pixels, properties=PROPERTIES),  # type: ignore[no-untyped-call]
     }
     print(f"{args.cells} cells, {len(columns)} columns, CPU seconds")
     taken = {name: seconds(work, args.repeats) for name, work in parts.items()}
