@@ -89,6 +89,18 @@ def _compare(args: argparse.Namespace) -> None:
     evaluate.compare(args.metrics, args.output)
 
 
+def _measure(args: argparse.Namespace) -> None:
+    from monolayer import measure
+    from monolayer.params import MeasureParams
+
+    if args.scores and not args.results:
+        raise SystemExit("monolayer measure: --scores says from which score up --results count; give both")
+    score_min = measure.score_threshold(args.scores) if args.scores else args.score_min
+    params = MeasureParams.model_validate_json(args.params)
+    cells = measure.Cells(args.results, score_min)
+    measure.measure(args.images, args.truth, cells, params, args.output, workers=args.workers)
+
+
 def _report(args: argparse.Namespace) -> None:
     from monolayer import report
     from monolayer.params import ReportParams
@@ -209,6 +221,22 @@ def _parser() -> argparse.ArgumentParser:
         output="table to write, CSV; pairs.csv is written beside it",
     )
     compare.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
+    measure = verb(
+        "measure",
+        _measure,
+        "Measure cells: a row for each cell and image, growth of each well, and files for Fiji, napari and QuPath.",
+        images="folder of images",
+        truth="COCO file that lists the images; without --results its own cells are measured",
+        output="folder to write cells, images, growth, dictionary.csv and masks/ to",
+    )
+    measure.add_argument("--results", type=Path, metavar="PATH", help="COCO results (.json, .json.gz) to measure")
+    least = measure.add_mutually_exclusive_group()
+    least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
+    least.add_argument(
+        "--score-min", type=float, default=0.0, metavar="S", help="or a score, from which up cells count"
+    )
+    measure.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte")
+    with_params(measure)
     report = verb(
         "report",
         _report,

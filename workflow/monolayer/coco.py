@@ -11,7 +11,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
@@ -279,7 +279,11 @@ def box_xywh(rle: Rle) -> list[float]:
 
 def label_image(rles: Iterable[Rle], height: int, width: int) -> NDArray[np.int32]:
     """int32 (H, W), 0 is background, the n-th mask is n; where masks overlap the smaller one is seen."""
-    crops = [crop_from_rle(rle) for rle in rles]
+    return paint([crop_from_rle(rle) for rle in rles], height, width)
+
+
+def paint(crops: Sequence[tuple[Mask, int, int]], height: int, width: int) -> NDArray[np.int32]:
+    """As `label_image`, of masks cut to their boxes: bool (h, w) and the box's upper left corner (x, y)."""
     labels = np.zeros((height, width), np.int32)
     for index in sorted(range(len(crops)), key=lambda i: -int(crops[i][0].sum())):
         crop, x, y = crops[index]

@@ -96,6 +96,7 @@ def _finds(group: str, others: bool) -> Callable[[str], str]:
 
 LineRule = Annotated[str, AfterValidator(_finds("line", others=True))]
 WellRule = Annotated[str, AfterValidator(_finds("well", others=False))]
+TimeRule = Annotated[str, AfterValidator(_finds("time", others=False))]
 LivecellFile = Literal[
     "images.zip",
     "annotations/LIVECell/livecell_coco_train.json",
@@ -163,6 +164,7 @@ class CocoSource(Section):
     annotations: str
     cell_line: LineRule
     well: WellRule | None
+    time: TimeRule | None
     percentiles: Percentiles
     max_images: PositiveInt | None
 
@@ -510,6 +512,26 @@ class EvaluateParams(Section):
     resample: Literal["image", "well"]
 
 
+class NeighbourParams(Section):
+    """px: of background between cells that touch, and around a cell where its local density is counted."""
+
+    gap: NonNegativeInt
+    radius: PositiveFloat
+
+
+class MeasureParams(Section):
+    """Pixel sizes and frame intervals are by cell line, or of `all`; a line without stays in px and frames."""
+
+    pixel_size_um: dict[str, PositiveFloat]
+    frame_hours: dict[str, PositiveFloat]
+    neighbours: NeighbourParams
+    files: list[Literal["labels", "rois", "coco"]]
+
+    def scales(self, cell_line: str) -> tuple[float | None, float | None]:
+        """Pixel size (µm) and hours from frame to frame of a cell line."""
+        return tuple(of.get(cell_line, of.get("all")) for of in (self.pixel_size_um, self.frame_hours))  # type: ignore[return-value]
+
+
 class ReportSettings(Section):
     title: str
     samples_per_line: PositiveInt
@@ -541,6 +563,7 @@ class Params(Section):
     runs: dict[Name, Run]
     evaluate: EvaluateParams
     export: ExportSettings
+    measure: MeasureParams
     report: ReportSettings
 
     @model_validator(mode="after")
@@ -560,6 +583,10 @@ class Params(Section):
                 check(f"runs.{name}.extension", run.extension, self.extensions)
         for name in self.selected_runs:
             check("selected", name, self.runs)
+        if "truth" in self.runs:
+            raise ValueError(
+                "runs.truth: the name is taken, cells/truth holds the measured truth; call the run otherwise"
+            )
         return self
 
     @property
