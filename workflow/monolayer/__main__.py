@@ -67,6 +67,25 @@ def _predict(args: argparse.Namespace) -> None:
     predict.predict(args.weights, args.images, args.truth, PredictParams.model_validate_json(args.params), args.output)
 
 
+def _export(args: argparse.Namespace) -> None:
+    from monolayer import export
+    from monolayer.coco import write_json
+    from monolayer.params import ExportParams
+
+    params = ExportParams.model_validate_json(args.params)
+    export.export(args.weights, args.images, args.splits, params, args.output)
+    found = export.check(args.output, args.images, args.splits, args.results, params)
+    write_json(args.parity, found, indent=1)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from monolayer import benchmark
+    from monolayer.params import BenchmarkParams
+
+    params = BenchmarkParams.model_validate_json(args.params)
+    benchmark.keep(benchmark.benchmark(args.weights, args.exported, args.images, args.truth, params), args.output)
+
+
 def _evaluate(args: argparse.Namespace) -> None:
     from monolayer import evaluate
     from monolayer.params import EvaluateParams
@@ -237,6 +256,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     measure.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte")
     with_params(measure)
+    with_params(
+        verb(
+            "export",
+            _export,
+            "Write a run as ONNX files and TensorRT engines, which need no torch, and hold them against it.",
+            weights="weights.pt of the run",
+            images="folder of images",
+            splits="folder with train.json (calibrates int8) and test.json (is compared on)",
+            results="torch's results on test (.json.gz)",
+            output="folder to write model.json and the files that it lists to",
+            parity="comparison to write, JSON",
+        )
+    )
+    with_params(
+        verb(
+            "benchmark",
+            _benchmark,
+            "Measure how fast a run finds cells here, with torch and each exported backend and dtype.",
+            weights="weights.pt of the run",
+            exported="folder of the exported run",
+            images="folder of images",
+            truth="COCO file that lists images to measure on: test.json",
+            output="timings to write, JSON; written beside it under the device's name too",
+        )
+    )
     report = verb(
         "report",
         _report,
