@@ -64,7 +64,8 @@ def _predict(args: argparse.Namespace) -> None:
     from monolayer import predict
     from monolayer.params import PredictParams
 
-    predict.predict(args.weights, args.images, args.truth, PredictParams.model_validate_json(args.params), args.output)
+    params = PredictParams.model_validate_json(args.params)
+    predict.predict(args.weights, args.images, args.truth, params, args.output, exported=(args.backend, args.dtype))
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -213,17 +214,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
     with_params(train)
-    with_params(
-        verb(
-            "predict",
-            _predict,
-            "Find the cells of every image of a split; writes COCO results with RLE masks at native size.",
-            weights="weights.pt of a run",
-            images="folder of images",
-            truth="COCO file that lists the images",
-            output="COCO results to write (.json.gz)",
-        )
+    predict = verb(
+        "predict",
+        _predict,
+        "Find the cells of every image of a split; writes COCO results with RLE masks at native size.",
+        weights="weights.pt of a run, or the folder of an exported one",
+        images="folder of images",
+        truth="COCO file that lists the images",
+        output="COCO results to write (.json.gz)",
     )
+    with_params(predict)
+    predict.add_argument("--backend", choices=["onnxruntime", "tensorrt"], default="onnxruntime", help="of an export")
+    predict.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="of an export")
     evaluate = verb(
         "evaluate",
         _evaluate,

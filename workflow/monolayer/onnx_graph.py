@@ -24,7 +24,7 @@ Feed = tuple[NDArray[Any], ...]  # the inputs of one call
 def export_graph(graph: Graph) -> Any:
     """The onnx.ModelProto of a graph in fp32, batch norms folded into convolutions."""
     device = next(graph.module.parameters()).device
-    with warnings.catch_warnings(), quiet("torch.onnx", "torch.export", "torch.fx", "onnxscript"):
+    with warnings.catch_warnings(), quiet("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")  # of tensors that the library's head caches
         program = torch.onnx.export(
             graph.module.eval(),

@@ -10,17 +10,31 @@ from pathlib import Path
 from monolayer import predictor
 from monolayer.coco import Result, read_truth, write_results
 from monolayer.dataset import Sample, read_image, samples
-from monolayer.params import PredictParams
+from monolayer.params import Dtype, PredictParams
 from monolayer.predictor import Frame, Predictor, ahead
 from monolayer.progress import track
 
 logger = logging.getLogger(__name__)
 
 
-def predict(weights: Path, images: Path, truth: Path, params: PredictParams, output: Path) -> None:
-    """Write the cells that the networks of `weights` find in the images that `truth` lists."""
+def predict(
+    weights: Path,
+    images: Path,
+    truth: Path,
+    params: PredictParams,
+    output: Path,
+    *,
+    exported: tuple[str, Dtype] = ("onnxruntime", "fp32"),
+) -> None:
+    """Write the cells that a run finds in the images that `truth` lists.
+
+    `weights` is its weights.pt, or the folder of an exported run, of which `exported` says the backend and dtype.
+    """
     todo = samples(read_truth(truth), images)
-    run = predictor.from_weights(weights, params.settings, params.cpu_threads)
+    if weights.suffix == ".pt":
+        run = predictor.from_weights(weights, params.settings, params.cpu_threads)
+    else:
+        run = predictor.load(weights, *exported, params.cpu_threads, params.settings)
     count = write_results(output, results(run, todo, f"predict {truth.stem}"))
     logger.info("%d cells in %d images", count, len(todo))
 
