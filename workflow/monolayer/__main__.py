@@ -95,6 +95,18 @@ def _report(args: argparse.Namespace) -> None:
     report.report(args.results, args.runs, ReportParams.model_validate_json(args.params), args.output)
 
 
+def _record(args: argparse.Namespace) -> None:
+    from monolayer import record
+
+    record.record()
+
+
+def _restore(args: argparse.Namespace) -> None:
+    from monolayer import record
+
+    record.restore()
+
+
 def _import_weights(args: argparse.Namespace) -> None:
     from monolayer import import_weights
     from monolayer.params import TrainParams
@@ -217,6 +229,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="the runs to show, in this order")
     with_params(report)
+    verb(
+        "record",
+        _record,
+        "Write dvc.lock from a finished run of Snakemake; refused if anything in it is not up to date.",
+    )
+    verb("restore", _restore, "After `dvc pull`: tell Snakemake that all is up to date; refused if DVC says otherwise.")
     importer = verb(
         "import-weights",
         _import_weights,
