@@ -264,12 +264,16 @@ class Checkout:
 
     def run(self, *words: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
         """A command there; one that fails shows what it wrote, unless `check` is off."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder / "workflow"), **variables}
-        done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
+        env = self.environment(**variables)
+        done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False, env=env)
         if check and done.returncode != 0:
             pytest.fail(f"{' '.join(words)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return done
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """This process's, with the checkout's own package and the commands of this interpreter's environment."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder / "workflow"), **variables}
 
     def snakemake(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("snakemake", "--cores", "2", *words, check=check)

@@ -2,6 +2,7 @@
 
 
 rule download:
+    localrule: True  # compute nodes have no network
     output:
         images=directory("results/{dataset}/data/images"),
         annotations="results/{dataset}/data/annotations.json",
