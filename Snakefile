@@ -1,9 +1,11 @@
 # From images to a report; `snakemake --cores all` makes everything, params.yaml says of what.
 from snakemake.utils import min_version
 
-from monolayer import params
+from monolayer import locks, params
 
 min_version("9.27")
+if workflow.is_main_process:
+    locks.release_dead()  # after a kill -9 the same command goes on
 
 
 configfile: "params.yaml"

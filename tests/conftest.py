@@ -328,3 +328,35 @@ def tiny_params(culture: Culture, runs: int) -> dict[str, Any]:
     names = [f"unet{number}" for number in range(1, runs + 1)]
     params["runs"] = {name: {"model": "unet", "lines": "all", "extension": None} for name in names}
     return cast(dict[str, Any], params)
+
+
+@pytest.fixture(scope="session")
+def origin(tmp_path_factory: pytest.TempPathFactory, culture: Culture) -> Checkout:
+    """The workflow in git; nothing was run. To be cloned."""
+    return make_checkout(tmp_path_factory.mktemp("origin"), culture)
+
+
+@pytest.fixture(scope="session")
+def unbroken(origin: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """After one whole, quiet `snakemake --cores 2`. To be copied."""
+    checkout = origin.clone(tmp_path_factory.mktemp("unbroken") / "checkout")
+    checkout.snakemake()
+    return checkout
+
+
+def copy_of(checkout: Checkout, folder: Path) -> Checkout:
+    """A checkout to break: files, times and Snakemake's provenance as they are."""
+    shutil.copytree(checkout.folder, folder / "checkout", symlinks=True)
+    return Checkout(folder / "checkout")
+
+
+# What a run leaves and another run of the same leaves byte for byte; run.json and the report tell dates and durations.
+TABLES = ("metrics.csv", "pairs.csv", "metrics/*.csv", "metrics/*.json", "models/*/history.csv", "data/*.json")
+SAME = (*TABLES, "splits/*.json", "predictions/*/*.json.gz", "models/*/weights.pt", "overview.svg", "data/images/*")
+
+
+def contents(checkout: Checkout) -> dict[str, bytes]:
+    """The bytes of all results that must be the same in every run, by path."""
+    results = checkout.folder / "results/own"
+    found = {file for pattern in SAME for file in results.glob(pattern) if file.is_file()}
+    return {str(file.relative_to(results)): file.read_bytes() for file in found}

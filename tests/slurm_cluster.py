@@ -1,4 +1,4 @@
-"""A Slurm cluster of one machine with two GPUs that are only names: `python tests/slurm_cluster.py` as root, Ctrl-C ends.
+"""A Slurm cluster of one machine with two GPUs in name only: `python tests/slurm_cluster.py` as root, Ctrl-C ends it.
 
 Debian: apt-get install --no-install-recommends slurm-wlm slurm-wlm-basic-plugins slurmctld slurmd munge
 """
@@ -12,8 +12,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "sinfo")
@@ -116,12 +116,11 @@ def _start(folder: Path, program: str, *words: str) -> subprocess.Popen[bytes]:
     with (folder / f"{program}.out").open("wb") as out:
         started = subprocess.Popen([path, *words], stdout=out, stderr=out)
     if program == "munged":  # the others fail at once without it
-        _wait(lambda: (folder / "munge.socket").exists(), folder, "munged")
+        _wait((folder / "munge.socket").exists, folder, "munged")
     return started
 
 
-def _wait(done: object, folder: Path, what: str, seconds: float = 60) -> None:
-    assert callable(done)
+def _wait(done: Callable[[], bool], folder: Path, what: str, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not done():
         if time.monotonic() > until:
@@ -150,10 +149,8 @@ def main() -> None:
     with cluster() as folder:
         print(subprocess.run(["sinfo", "-l"], capture_output=True, text=True, check=True).stdout)
         print(f"logs in {folder}; Ctrl-C ends it")
-        try:
+        with suppress(KeyboardInterrupt):
             signal.pause()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":

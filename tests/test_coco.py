@@ -83,6 +83,21 @@ def test_results_are_valid_json_and_the_same_bytes(tmp_path: Path, count: int) -
     assert (tmp_path / "a.json.gz").read_bytes() == (tmp_path / "b.json.gz").read_bytes()
 
 
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.save raises a RuntimeError about positions in a file."""
+
+    def fail() -> None:
+        with coco.whole_file(tmp_path / "weights.pt"):
+            raise RuntimeError("unexpected pos 704 vs 598")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
+    with pytest.raises(OSError, match=r"No space left on device: .*weights\.pt"):
+        fail()
+
+
 def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     target = tmp_path / "r.json.gz"
     target.write_bytes(b"old")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Checkout, Culture, make_checkout
+from conftest import ROOT, Checkout, contents, copy_of
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
@@ -78,17 +78,18 @@ def jobs() -> list[Job]:
     assert done.returncode == 0, f"a value that a rule looks up belongs into LOOKED_UP: {done.stdout[-2000:]}"
     found = []
     for block in re.split(r"^(?:local)?(?:rule|checkpoint) ", done.stdout, flags=re.MULTILINE)[1:]:
-        files = {
-            kind: set(match[1].split(", "))
-            if (match := re.search(rf"^    {kind}: (.*)$", block, re.MULTILINE))
-            else set()
-            for kind in ("input", "output")
-        }
         rule = block.split(":")[0]
         if rule != "all":
-            found.append(Job(rule, files["input"], files["output"], set(re.findall(r"@([\w.-]+)@", block))))
+            params = set(re.findall(r"@([\w.-]+)@", block))
+            found.append(Job(rule, listed(block, "input"), listed(block, "output"), params))
     assert found
     return found
+
+
+def listed(block: str, kind: str) -> set[str]:
+    """The files of a job's line `input: a, b`."""
+    match = re.search(rf"^    {kind}: (.*)$", block, re.MULTILINE)
+    return set(match[1].split(", ")) if match else set()
 
 
 @dataclass(frozen=True)
@@ -201,27 +202,12 @@ def test_no_two_models_share_a_mapping() -> None:
 
 # ---- both ways on the culture ---------------------------------------------------------------------------
 
-TABLES = ("metrics.csv", "pairs.csv", "metrics/*.csv", "metrics/*.json", "models/*/history.csv", "data/*.json")
-BYTES = (*TABLES, "splits/*.json", "predictions/*/*.json.gz", "models/*/weights.pt", "overview.svg", "data/images/*")
-
-
-def contents(checkout: Checkout, patterns: tuple[str, ...] = BYTES) -> dict[str, bytes]:
-    results = checkout.folder / "results/own"
-    return {str(f.relative_to(results)): f.read_bytes() for p in patterns for f in results.glob(p) if f.is_file()}
-
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory, culture: Culture) -> Checkout:
-    """The workflow in git; nothing was run."""
-    return make_checkout(tmp_path_factory.mktemp("origin"), culture)
-
-
-@pytest.fixture(scope="module")
-def recorded(origin: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def recorded(unbroken: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """After `snakemake` and `monolayer record`, committed and pushed to a remote folder `store` beside it."""
     folder = tmp_path_factory.mktemp("recorded")
-    checkout = origin.clone(folder / "checkout")
-    checkout.snakemake()
+    checkout = copy_of(unbroken, folder)
     checkout.run("monolayer", "record")
     checkout.run("dvc", "remote", "add", "-q", "--default", "store", str(folder / "store"))
     checkout.commit("results")
@@ -276,12 +262,6 @@ def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path)
 
 
 # ---- nothing stale is recorded or restored: the three ways in which an ungated commit or touch lies -----
-
-
-def copy_of(checkout: Checkout, folder: Path) -> Checkout:
-    """A checkout to break: files, times and Snakemake's provenance as they are."""
-    shutil.copytree(checkout.folder, folder / "checkout", symlinks=True)
-    return Checkout(folder / "checkout")
 
 
 def pulled(checkout: Checkout, folder: Path) -> Checkout:
@@ -363,7 +343,8 @@ def test_a_row_that_was_not_made_is_refused(recorded: Checkout, tmp_path: Path) 
 
 
 def test_outside_of_a_repository(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "monolayer", "record"], cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-m", "monolayer", "record"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "run this where dvc.yaml is" in done.stderr
 

@@ -1,4 +1,4 @@
-"""A real Slurm on this machine runs the workflow with the slurm profile, kills its training twice, and gets the same."""
+"""A real Slurm on this machine runs the workflow with the slurm profile; its training is killed twice."""
 
 from __future__ import annotations
 

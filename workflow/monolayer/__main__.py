@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import faulthandler
 import logging
 import os
@@ -10,6 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+CURES = {  # of what the disk refuses
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "mount it writable",
+    errno.EACCES: "give yourself the right",
+}
 PARAMS_HELP = "the verb's own section of params.yaml as JSON (see the command lines that snakemake -p prints)"
 
 
@@ -268,6 +275,7 @@ def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:
 
 
 def _start_log(path: Path | None) -> None:
+    logging.raiseExceptions = False  # a log on a full disk is no reason to fail
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -278,15 +286,19 @@ def _start_log(path: Path | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    _start_log(args.log)
     from monolayer.coco import InputError
 
     try:
+        _start_log(args.log)
         args.run(args)
     except InputError as error:
         logging.error("monolayer %s: %s", args.verb, error)
         return 1
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in CURES:
+            cure = f"{CURES[error.errno]} and give the same command again"
+            logging.error("monolayer %s: %s; %s", args.verb, error, cure)
+            return 1
         logging.exception("monolayer %s failed; this is a bug or a broken environment, not your data", args.verb)
         return 2
     return 0

@@ -5,11 +5,13 @@ Format: https://cocodataset.org/#format-data and #format-results. Boxes are xywh
 
 from __future__ import annotations
 
+import errno
 import gzip
 import itertools
 import json
 import os
 import re
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -115,6 +117,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except RuntimeError as error:  # torch's writer does not tell why it could not write
+        if shutil.disk_usage(path.parent).free < CHUNK:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

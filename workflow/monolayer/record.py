@@ -24,16 +24,16 @@ def record() -> None:
         made = made_files()
         _stop_at("nothing was recorded", [*unfinished(made), *unknown_outs(repo, made), *strays(repo)])
         repo.commit(force=True)
-        _stop_at("dvc.lock is written, but files change while they are recorded", _changed(repo))
+    _stop_at("dvc.lock is written, but files change while they are recorded", changed())
     logger.info("recorded in dvc.lock; commit it with the tables, then `dvc push`")
 
 
 def restore() -> None:
     """Tell Snakemake that what `dvc pull` or `dvc checkout` brought is up to date; refused unless DVC says so too."""
     with _repo() as repo:
-        _stop_at("nothing was restored", [*_changed(repo), *strays(repo)])
-        _snakemake("--touch", "--forceall", "--quiet", "all")
-        _stop_at("Snakemake and DVC disagree", [*unfinished(made_files()), *_changed(repo)])
+        _stop_at("nothing was restored", [*changed(), *strays(repo)])
+    _snakemake("--touch", "--forceall", "--quiet", "all")
+    _stop_at("Snakemake and DVC disagree", [*unfinished(made_files()), *changed()])
     logger.info("Snakemake has nothing to do")
 
 
@@ -104,10 +104,10 @@ def _path(item: Any) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
 
 
-def _changed(repo: Repo) -> list[str]:
+def changed() -> list[str]:
     """Stages whose parameters, dependencies or outs are not what dvc.lock says."""
-    repo.reset()
-    status: dict[str, list[Any]] = repo.status()
+    with _repo() as repo:
+        status: dict[str, list[Any]] = repo.status()
     return [
         f"stage {stage} is not what dvc.lock says ({_reasons(found)}); run dvc repro" for stage, found in status.items()
     ]

@@ -2,12 +2,12 @@
 
 
 rule download:
-    localrule: True  # compute nodes have no network
     output:
         images=directory("results/{dataset}/data/images"),
         annotations="results/{dataset}/data/annotations.json",
     log:
         "results/{dataset}/logs/download.log",
+    localrule: True  # compute nodes have no network
     conda:
         "../../envs/environment.yaml"
     threads: 2
