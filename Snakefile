@@ -14,6 +14,9 @@ configfile: "params.yaml"
 report: "workflow/report/workflow.rst"
 
 
+container: "envs/monolayer.sif"  # with --sdm apptainer; built from envs/monolayer.def
+
+
 P = params.load(config)
 
 

@@ -350,6 +350,18 @@ def copy_of(checkout: Checkout, folder: Path) -> Checkout:
     return Checkout(folder / "checkout")
 
 
+@pytest.fixture(scope="session")
+def recorded(unbroken: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """After `snakemake` and `monolayer record`, committed and pushed to a remote folder `store` beside it."""
+    folder = tmp_path_factory.mktemp("recorded")
+    checkout = copy_of(unbroken, folder)
+    checkout.run("monolayer", "record")
+    checkout.run("dvc", "remote", "add", "-q", "--default", "store", str(folder / "store"))
+    checkout.commit("results")
+    checkout.run("dvc", "push", "-q")
+    return checkout
+
+
 # What a run leaves and another run of the same leaves byte for byte; run.json and the report tell dates and durations.
 TABLES = ("metrics.csv", "pairs.csv", "metrics/*.csv", "metrics/*.json", "models/*/history.csv", "data/*.json")
 SAME = (*TABLES, "splits/*.json", "predictions/*/*.json.gz", "models/*/weights.pt", "overview.svg", "data/images/*")

@@ -203,18 +203,6 @@ def test_no_two_models_share_a_mapping() -> None:
 # ---- both ways on the culture ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def recorded(unbroken: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """After `snakemake` and `monolayer record`, committed and pushed to a remote folder `store` beside it."""
-    folder = tmp_path_factory.mktemp("recorded")
-    checkout = copy_of(unbroken, folder)
-    checkout.run("monolayer", "record")
-    checkout.run("dvc", "remote", "add", "-q", "--default", "store", str(folder / "store"))
-    checkout.commit("results")
-    checkout.run("dvc", "push", "-q")
-    return checkout
-
-
 def test_recorded_results_are_clean_for_both(recorded: Checkout) -> None:
     assert recorded.nothing_to_do()
     assert recorded.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."

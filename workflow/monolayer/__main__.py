@@ -114,6 +114,12 @@ def _restore(args: argparse.Namespace) -> None:
     record.restore()
 
 
+def _reproduce(args: argparse.Namespace) -> None:
+    from monolayer import reproduce
+
+    reproduce.reproduce(args.folder, args.cores)
+
+
 def _import_weights(args: argparse.Namespace) -> None:
     from monolayer import import_weights
     from monolayer.params import TrainParams
@@ -242,6 +248,15 @@ def _parser() -> argparse.ArgumentParser:
         "Write dvc.lock from a finished run of Snakemake; refused if anything in it is not up to date.",
     )
     verb("restore", _restore, "After `dvc pull`: tell Snakemake that all is up to date; refused if DVC says otherwise.")
+    reproducer = verb(
+        "reproduce",
+        _reproduce,
+        "Clone the current commit, run it anew, and compare every file with what dvc.lock records.",
+    )
+    reproducer.add_argument(
+        "--folder", type=Path, metavar="PATH", help="empty folder for it, kept (default: temporary)"
+    )
+    reproducer.add_argument("--cores", default="all", metavar="N", help="for snakemake (default: %(default)s)")
     importer = verb(
         "import-weights",
         _import_weights,

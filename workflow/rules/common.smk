@@ -2,10 +2,11 @@
 import sys
 from pathlib import Path
 
-# `monolayer` is found beside the interpreter also where its environment is not activated; matplotlib's cache of fonts
-# goes with Snakemake's files, for a compute node may have no $HOME to write to
+# `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container;
+# matplotlib's cache of fonts goes with Snakemake's files, for a compute node may have no $HOME to write to
 shell.prefix(
-    f'export PATH="{Path(sys.executable).parent}:$PATH" MPLCONFIGDIR="$PWD/.snakemake/matplotlib"; '
+    f'[ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH="{Path(sys.executable).parent}:$PATH";'
+    ' export MPLCONFIGDIR="$PWD/.snakemake/matplotlib"; '
 )
 
 
