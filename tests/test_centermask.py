@@ -6,16 +6,16 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from conftest import Culture
-from monolayer import models, params
-from monolayer.coco import Annotation, Image, InputError, Rle, area, box_xywh, read_truth, rle_from_crop
-from monolayer.dataset import Sample, samples
+from monolayer import models, params, sources
+from monolayer.coco import Annotation, InputError, Rle, area, box_xywh, read_truth, rle_from_crop
+from monolayer.dataset import samples
 from monolayer.models import centermask, centermask_net
 from monolayer.models.centermask import CenterMaskTask, build, predict, spread, train
 from monolayer.models.centermask_net import CenterMask
@@ -280,15 +280,13 @@ def test_validation_images_are_spread_over_the_split() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason=f"no real images at {SHARED}")
 def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
-    pack = SHARED / "livecell_sample"
-    truth = read_truth(pack / "annotations" / "LIVECell" / "livecell_coco_train.json")
-    names = ("A172_Phase_A7_1_00d00h00m_1.tif", "Huh7_Phase_A10_1_02d12h00m_3.tif")
-    two = []
-    for image in truth["images"]:
-        if image["file_name"] in names:
-            path = next((pack / "images" / "livecell_train_val_images").rglob(image["file_name"]))
-            cells = [cell for cell in truth["annotations"] if cell["image_id"] == image["id"]]
-            two.append(Sample(Image(**image, cell_line="", well="", timestamp=None, split=None), path, cells))
+    pins = {name: {"size": None, "sha256": None} for name in get_args(params.LivecellFile)}
+    mirror = {"source": "livecell", "url": "http://127.0.0.1:9", "mirror": str(SHARED / "livecell_sample")}
+    pack = params.LivecellSource.model_validate(mirror | {"dedup": "keep", "max_images": None, "pins": pins})
+    sources.download(pack, tmp_path / "images", tmp_path / "truth.json")
+    names = ("A172_Phase_A7_1_00d00h00m_1.png", "Huh7_Phase_A10_1_02d12h00m_3.png")
+    every = samples(read_truth(tmp_path / "truth.json"), tmp_path / "images")
+    two = [sample for sample in every if sample.image["file_name"] in names]
     assert len(two) == 2
     chosen = settings(
         network={"pixel_mean": 128.0, "pixel_std": 11.578},

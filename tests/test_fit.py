@@ -34,7 +34,7 @@ SETTINGS = FitParams(
     clip=1.0,
     average=0.9,
     patience=10,
-    amp=False,
+    amp="none",
 )
 
 
@@ -85,6 +85,22 @@ def test_loss_shrinks_and_the_best_epoch_is_marked(tmp_path: Path) -> None:
     assert rows[0]["loss"] == pytest.approx(rows[0]["square"] + rows[0]["sum"])
     assert [row["best"] for row in rows].count(1.0) == 1
     assert max(rows, key=lambda row: row["score"])["best"] == 1.0
+
+
+def test_bfloat16_learns_too_and_repeats_itself(tmp_path: Path) -> None:
+    seen = []
+
+    class Narrow(Line):
+        def losses(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
+            seen.append(network(batch).dtype)
+            return super().losses(network, batch)
+
+    narrow = SETTINGS.model_copy(update={"amp": "bfloat16"})
+    first, again = (fit(network(), Narrow(), narrow, 0, tmp_path / f"{i}.pt") for i in range(2))
+    assert set(seen) == {torch.bfloat16}
+    assert saved(first) == saved(again)
+    assert first.history[-1]["loss"] < first.history[0]["loss"]
+    assert {tensor.dtype for tensor in first.state.values() if tensor.is_floating_point()} == {torch.float32}
 
 
 def test_seed_decides(tmp_path: Path) -> None:

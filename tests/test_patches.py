@@ -62,9 +62,21 @@ def test_empty_and_full_images_have_targets() -> None:
             assert (found[0] == 255 * value).all()
 
 
-def test_lines_take_turns(culture: Culture) -> None:
-    drawn = [culture_patches(culture, SETTINGS).draw(i, np.random.default_rng(i))[0] for i in range(12)]
-    assert Counter(name.split("_")[0] for name in drawn) == {"round": 6, "long": 6}
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_lines_have_their_shares(culture: Culture, balance: float) -> None:
+    """Of an epoch's patches: the same for all lines, by the root of their cells (and images), or by their cells."""
+    settings = SETTINGS.model_copy(update={"balance": balance, "patches": 400})
+    drawn = culture_patches(culture, settings)
+    size, patches_of = Counter[str](), Counter[str]()
+    for sample in drawn._cells.samples:
+        size[sample.image["cell_line"]] += 1 + len(sample.annotations)
+    for index in range(400):
+        name, _ = drawn.draw(index, np.random.default_rng(index))
+        patches_of[name.split("_")[0]] += 1
+    total = sum(value**balance for value in size.values())
+    assert patches_of.keys() == size.keys()
+    for line, count in patches_of.items():
+        assert count == pytest.approx(400 * size[line] ** balance / total, abs=1)
 
 
 def test_draw_depends_on_index_and_rng_alone(culture: Culture) -> None:
@@ -98,11 +110,6 @@ def test_patches_on_cells_have_one_in_their_middle(culture: Culture) -> None:
     for index in range(6):
         _, (_, target) = drawn.draw(index, np.random.default_rng(index))
         assert target[0].any()
-
-
-def test_eight_turns_are_eight() -> None:
-    plane = np.arange(9, dtype=np.int32).reshape(3, 3)
-    assert len({patches.turn(plane, way).tobytes() for way in range(8)}) == 8
 
 
 def test_variation_keeps_cells_in_place() -> None:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Checkout, contents, copy_of
+import yaml
+from conftest import ROOT, Checkout, contents, copy_of, stages_of
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
@@ -180,9 +181,9 @@ def test_a_stage_runs_its_rule_alone_and_all_of_it(stage: Stage) -> None:
 
 def test_every_run_has_its_model_among_the_artifacts() -> None:
     found = YAML(typ="safe").load(ROOT / "dvc.yaml")["artifacts"]
-    runs = YAML(typ="safe").load(ROOT / "params.yaml")["runs"]
+    runs = YAML(typ="safe").load(ROOT / "params.yaml")["selected"]
     expected = {run: {"type": "model", "path": f"results/${{dataset}}/models/{run}/weights.pt"} for run in runs}
-    assert found == expected, "artifacts in dvc.yaml has a line for each row of runs"
+    assert found == expected, "artifacts in dvc.yaml has a line for each row of `selected`"
 
 
 def test_no_two_models_share_a_mapping() -> None:
@@ -326,8 +327,10 @@ def test_a_row_that_was_not_made_is_refused(recorded: Checkout, tmp_path: Path) 
     checkout = copy_of(recorded, tmp_path)
     params = checkout.params()
     params["runs"]["unet2"] = params["runs"]["unet1"]
-    checkout.set_params(params | {"selected": ["unet1"]})
-    assert "but not of this workflow; put `selected: all`" in refused(checkout, "record")
+    checkout.set_params(params)
+    stages = stages_of(["unet1", "unet2"])
+    (checkout.folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False, width=1000))
+    assert "but not of this workflow" in refused(checkout, "record")
 
 
 def test_outside_of_a_repository(tmp_path: Path) -> None:

@@ -68,9 +68,10 @@ class Page(HTMLParser):
 
 def params(samples: int = 2, overlays: int = 3) -> ReportParams:
     settings = ReportSettings(title="monolayer", samples_per_line=samples, overlays_per_line=overlays)
-    return ReportParams(
-        settings=settings, dataset="culture", scale="quick", used={"seed": 0, "evaluate": {"resample": "image"}}
-    )
+    rows = {run: {"model": "unet", "lines": "all", "extension": None} for run in RUNS}
+    rows[RUNS[-1]] |= {"extension": "matched"}
+    used = {"seed": 0, "evaluate": {"resample": "image"}, "runs": rows, "extensions": {"matched": {"law": "matched"}}}
+    return ReportParams(settings=settings, dataset="culture", scale="quick", used=used)
 
 
 def noisy(truth: coco.Truth, rng: np.random.Generator) -> list[coco.Result]:
@@ -119,6 +120,16 @@ def write_run(folder: Path, run: str, find: Callable[[coco.Truth], list[coco.Res
     history.to_csv(folder / "models" / run / "history.csv", index=False)
 
 
+def write_extension(folder: Path, name: str, lines: list[str]) -> None:
+    """What `monolayer shift` leaves of an extension."""
+    table = pd.DataFrame({"cell_line": lines, "originals": 8, "synthetic": 40, "energy_distance": 0.75})
+    table = table.assign(null_distance=0.05, p_value=0.001, count_ks=0.1, confluence_ks=0.2, area_ks=0.3)
+    (folder / "extensions" / name).mkdir(parents=True)
+    table.to_csv(folder / "extensions" / name / "shift.csv", index=False)
+    (folder / "extensions" / name / "shift.svg").write_text("<svg/>")
+    (folder / "extensions" / name / "samples.png").write_bytes(b"png")
+
+
 def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[..., Any] = noisy) -> Path:
     """A results folder of these runs, as the pipeline leaves it."""
     (folder / "data").mkdir(parents=True)
@@ -128,6 +139,7 @@ def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[
     names = {image["cell_line"] for image in culture.truth["images"]}
     lines = [{"cell_line": name, "confluence_median": 0.25} for name in sorted(names)]
     coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING], "lines": lines})
+    write_extension(folder, "matched", sorted(names))
     for seed, run in enumerate(runs):
         write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
     evaluate.compare([folder / "metrics" / f"{run}.json" for run in runs], folder / "metrics.csv")
@@ -190,6 +202,28 @@ def test_outlines_are_the_numbers_of_the_table(folder: Path, page: Page) -> None
     expected = f"{by_image.tp} found, {by_image.fn} missed, {by_image.tp} right, {by_image.fp} spurious"
     labels = [str(a.get("aria-label")) for a in page.all("svg")]
     assert any(expected in label and by_image.file_name in label and "unet" in label for label in labels)
+
+
+def test_the_gain_by_an_extension_stands_beside_its_shift(folder: Path, html: str) -> None:
+    twin, extended = RUNS[0], RUNS[-1]
+    pairs = pd.read_csv(folder / "pairs.csv")
+    chosen = (pairs["run_a"] == twin) & (pairs["run_b"] == extended) & (pairs["cell_line"] == "long")
+    loss = float(pairs[chosen & (pairs["metric"] == "f1_50")]["difference"].iloc[0])
+    gains = tables.gains(Study(folder, RUNS, params()), "matched", ["f1_50"])
+    assert [(row["run"], row["twin"], row["line"]) for row in gains] == [
+        (extended, twin, line) for line in ("all", "long", "round")
+    ]
+    assert gains[1]["cells"][0][1].value == pytest.approx(-loss)
+    section = html[html.index('<section id="extensions"') : html.index('<section id="training"')]
+    assert f"{extended} <small>against {twin}" in section
+    assert section.count("0.750") == 4  # the shift of both lines, in both tables
+
+
+def test_without_an_extension_there_is_no_such_section(folder: Path, tmp_path: Path) -> None:
+    plain = params()
+    plain.used["extensions"] = {}
+    report(folder, RUNS, plain, tmp_path / "plain.html")
+    assert "extensions" not in [a.get("id") for a in Page((tmp_path / "plain.html").read_text()).all("section")]
 
 
 def test_an_image_is_embedded_once(page: Page) -> None:

@@ -175,9 +175,18 @@ def test_what_the_source_lacks_is_taken_from_its_train(lacking: list[str]) -> No
     assert got == {"train": 20 - 4 * len(lacking)} | dict.fromkeys(lacking, 4)
 
 
-def test_half_fixed_splits_are_refused() -> None:
-    with pytest.raises(InputError, match=r"3\.png has no split while other images have"):
-        assign(fixed({"train": 1, "test": 1, None: 1}), PARAMS)
+def test_what_the_source_leaves_open_is_dealt_to_all_splits() -> None:
+    truth = fixed({"train": 20, "val": 2, None: 20})
+    splits = assign(truth, PARAMS)
+    assert all(splits[image["id"]] == image["split"] for image in truth["images"] if image["split"])
+    assert Counter(splits[image["id"]] for image in truth["images"] if image["split"] is None) == {
+        "train": 12,
+        "val": 4,
+        "test": 4,
+    }
+
+
+def test_fixed_splits_without_train_are_refused() -> None:
     with pytest.raises(InputError, match="the source fixes test, val but no train; there is nothing to learn"):
         assign(fixed({"val": 1, "test": 1}), PARAMS)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from monolayer.tiling import Float, Tiles, axis, blend
+from monolayer.tiling import Float, Tiles, axis, blend, blend_views, turn, turn_back
 from scipy import ndimage
 
 
@@ -70,3 +70,30 @@ def test_images_of_different_sizes_share_batches() -> None:
         np.testing.assert_allclose(maps[0], image, atol=1e-5)
     assert max(sizes) <= 4
     assert sizes[0] == 2  # both of 50x60
+
+
+@pytest.mark.parametrize("way", range(8))
+def test_turning_back_gives_what_was_turned(way: int) -> None:
+    maps = np.random.default_rng(way).normal(size=(2, 5, 7)).astype(np.float32)
+    assert np.array_equal(turn_back(turn(maps, way), way), maps)
+
+
+def test_the_eight_ways_are_eight() -> None:
+    square = np.arange(9, dtype=np.float32).reshape(3, 3)
+    assert len({turn(square, way).tobytes() for way in range(8)}) == 8
+
+
+def test_a_mean_over_views_has_no_favourite_direction() -> None:
+    """A network that looks to the left only: over four or eight views it looks everywhere alike."""
+
+    def left(tiles: Float) -> Float:
+        return np.roll(tiles, 3, axis=-1)
+
+    image = np.zeros((33, 41), np.float32)
+    image[16, 20] = 8
+    tiles = Tiles(64, 16, 8)
+    [four] = blend_views([image], left, tiles, batch=2, views=4)
+    assert sorted(map(tuple, np.argwhere(four[0] > 0.5).tolist())) == [(13, 20), (16, 17), (16, 23), (19, 20)]
+    [eight] = blend_views([image], left, tiles, batch=2, views=8)
+    np.testing.assert_allclose(eight, four, atol=1e-6)
+    assert np.array_equal(blend_views([image], left, tiles, 2, 1)[0], blend([image], left, tiles, 2)[0])

@@ -34,7 +34,8 @@ def lay_out(folder: Path, culture: Culture) -> None:
         "selected": ["yolo", "other"],
         "datasets": {"own": {"images": str(culture.images), "annotations": str(culture.annotations)}},
         "models": {"yolo": yolo, "other": merged(model, yolo)},
-        "runs": {"other": {"model": "other", "lines": "each", "extension": None}},
+        "runs": {"other": {"model": "other", "lines": "each", "extension": "matched"}},
+        "extensions": {"matched": {"factor": 2}},
     }
     (folder / "my.yaml").write_text(yaml.safe_dump(override))
 
@@ -76,6 +77,9 @@ def test_everything_is_made(finished: Path) -> None:
     assert "<html" in (results / "report.html").read_text()[:200]
     record = json.loads((results / "models/other/run.json").read_text())
     assert set(record["networks"]) == {"round", "long"}
+    for network in record["networks"].values():
+        assert network["synthetic_images"] == 2 * (network["train_images"] - network["synthetic_images"]) > 0
+    assert "energy distance" in (results / "report.html").read_text()
     assert not list(results.rglob("*.partial"))
     assert not (results / "models/yolo/checkpoint").exists()
 

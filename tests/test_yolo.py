@@ -39,7 +39,7 @@ SETTINGS = YoloTrain(
         clip=10.0,
         average=0.9,
         patience=10,
-        amp=False,
+        amp="none",
     ),
     val_predict=PREDICT,
 )

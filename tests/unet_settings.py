@@ -10,9 +10,10 @@ SETTINGS = UnetTrain.model_validate(
         "patch": 64,
         "patches": 48,
         "on_cells": 0.5,
+        "balance": 0.0,
         "augment": {"gamma": 0.3, "contrast": 0.3, "brightness": 0.2, "blur": 1.0, "noise": 0.2},
         "val_images": 2,
-        "val_predict": {"batch": 2, "tile": 128, "overlap": 32},
+        "val_predict": {"batch": 2, "tile": 128, "overlap": 32, "views": 1},
         "search": {"foreground": [0.3, 0.5, 0.7], "core": [0.3, 0.5, 0.7]},
         "fit": {
             "epochs": 4,
@@ -29,7 +30,7 @@ SETTINGS = UnetTrain.model_validate(
             "clip": 1.0,
             "average": 0.9,
             "patience": 9,
-            "amp": True,
+            "amp": "float16",
         },
     }
 )

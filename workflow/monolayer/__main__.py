@@ -63,7 +63,8 @@ def _train(args: argparse.Namespace) -> None:
     from monolayer import train
     from monolayer.params import TrainParams
 
-    train.train(args.images, args.splits, TrainParams.model_validate_json(args.params), args.output)
+    params = TrainParams.model_validate_json(args.params)
+    train.train(args.images, args.splits, params, args.output, args.extension)
 
 
 def _predict(args: argparse.Namespace) -> None:
@@ -196,16 +197,16 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (extend, shift):
         with_params(sub)
         sub.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte")
-    with_params(
-        verb(
-            "train",
-            _train,
-            "Train one run; killed and called again, it goes on from its last checkpoint.",
-            images="folder of images",
-            splits="folder with train.json and val.json",
-            output="folder to write weights.pt, run.json and history.csv to",
-        )
+    train = verb(
+        "train",
+        _train,
+        "Train one run; killed and called again, it goes on from its last checkpoint.",
+        images="folder of images",
+        splits="folder with train.json and val.json",
+        output="folder to write weights.pt, run.json and history.csv to",
     )
+    train.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
+    with_params(train)
     with_params(
         verb(
             "predict",

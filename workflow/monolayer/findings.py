@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 from monolayer.coco import Finding
 
@@ -61,6 +62,13 @@ class Findings:
         self._counts[kind] += 1
         if len(self._examples[kind]) < EXAMPLES:
             self._examples[kind].append(example)
+
+    def include(self, others: Iterable[Finding]) -> None:
+        """Add what another collection found."""
+        for finding in others:
+            self._counts[finding["kind"]] += finding["count"]
+            room = EXAMPLES - len(self._examples[finding["kind"]])
+            self._examples[finding["kind"]] += finding["examples"][:room]
 
     def records(self) -> list[Finding]:
         return [

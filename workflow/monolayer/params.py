@@ -167,7 +167,20 @@ class CocoSource(Section):
     max_images: PositiveInt | None
 
 
-Dataset = Annotated[DemoSource | LivecellSource | RoboflowSource | CocoSource, Field(discriminator="source")]
+Part = Annotated[DemoSource | LivecellSource | RoboflowSource | CocoSource, Field(discriminator="source")]
+
+
+class UnionSource(Section):
+    """Several sources as one dataset; the cell lines of train_only are in neither val nor test."""
+
+    source: Literal["union"]
+    parts: Annotated[dict[Name, Part], Field(min_length=1)]
+    train_only: list[str]
+
+
+Dataset = Annotated[
+    DemoSource | LivecellSource | RoboflowSource | CocoSource | UnionSource, Field(discriminator="source")
+]
 
 
 # ---- audit and split -----------------------------------------------------------------------------
@@ -277,7 +290,7 @@ class FitParams(Section):
     clip: NonNegativeFloat
     average: Annotated[float, Field(ge=0, lt=1)]
     patience: PositiveInt
-    amp: bool
+    amp: Literal["none", "float16", "bfloat16"]
 
 
 class YoloPredict(Section):
@@ -325,6 +338,7 @@ class UnetPredict(Section):
     batch: PositiveInt
     tile: Annotated[int, Field(ge=64, multiple_of=64)]
     overlap: NonNegativeInt
+    views: Literal[1, 2, 4, 8]
 
     @model_validator(mode="after")
     def _advances(self) -> UnetPredict:
@@ -347,6 +361,7 @@ class UnetTrain(Section):
     patch: Annotated[int, Field(ge=16)]
     patches: PositiveInt
     on_cells: Fraction
+    balance: Fraction
     augment: AugmentParams
     val_images: PositiveInt
     val_predict: UnetPredict

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from monolayer.dataset import Sample, TrueCells
 from monolayer.params import AugmentParams, UnetTrain
+from monolayer.tiling import turn
 
 Float = NDArray[np.float32]
 Number = TypeVar("Number", np.float32, np.int32)
@@ -61,7 +62,7 @@ def targets(labels: NDArray[np.int32], distance: bool) -> NDArray[np.uint8]:
 
 
 class Patches:
-    """Patches of `size` px, as many of one cell line as of another, the share `on_cells` with a cell in their middle.
+    """Patches of `patch` px, of each line as `balance` says, the share `on_cells` with a cell in their middle.
 
     What is drawn follows from index and rng alone.
     """
@@ -69,11 +70,14 @@ class Patches:
     def __init__(self, cells: TrueCells, settings: UnetTrain, spread: float) -> None:
         lines = [sample.image["cell_line"] for sample in cells.samples]
         self._by_line = [[i for i, line in enumerate(lines) if line == one] for one in sorted(set(lines))]
+        sizes = [sum(1 + len(cells.samples[i].annotations) for i in line) for line in self._by_line]
+        self._ends = np.cumsum([size**settings.balance for size in sizes])  # of each line's share of the draws
         self._cells, self._settings, self._spread = cells, settings, spread
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Float, NDArray[np.uint8]]]:
         """The image's file name, its pixels (1, size, size) and its target uint8 (C, size, size)."""
-        line = self._by_line[index % len(self._by_line)]
+        share = (index + 0.5) / self._settings.patches * self._ends[-1]
+        line = self._by_line[int(np.searchsorted(self._ends, share))]
         chosen = line[rng.integers(len(line))]
         sample, settings = self._cells.samples[chosen], self._settings
         window, way = self._window(sample, rng), int(rng.integers(8))
@@ -98,11 +102,6 @@ def cut(plane: NDArray[Number], window: tuple[int, int], size: int) -> NDArray[N
     y, x = window
     part = plane[y : y + size, x : x + size]
     return np.pad(part, ((0, size - part.shape[0]), (0, size - part.shape[1])))
-
-
-def turn(plane: NDArray[Number], way: int) -> NDArray[Number]:
-    """(size, size) turned and mirrored in one of the eight ways that squares have."""
-    return np.ascontiguousarray(np.rot90(plane[:, ::-1] if way >= 4 else plane, way % 4))
 
 
 def vary(image: Float, amount: AugmentParams, rng: np.random.Generator) -> Float:

@@ -81,11 +81,11 @@ def _repo() -> Repo:
 
 
 def unknown_outs(repo: Repo, made: Iterable[dict[str, str]]) -> Iterator[str]:
-    """Outs of dvc.yaml that this run of Snakemake has nothing to do with, as with `selected` in params.yaml."""
+    """Outs of dvc.yaml that this run of Snakemake has nothing to do with, say of a row that was not `selected`."""
     known = {row["output_file"] for row in made}
     for out in repo.index.outs:
         if (path := _path(out)) not in known:
-            yield f"{path} is an out in dvc.yaml but not of this workflow; put `selected: all` into params.yaml"
+            yield f"{path} is an out in dvc.yaml but not of this workflow; make the rows of both the same"
 
 
 def strays(repo: Repo) -> Iterator[str]:

@@ -5,6 +5,7 @@ A section is a row of SECTIONS: a function that turns the study into the values 
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the ta
 def report(results: Path, runs: list[str], params: ReportParams, output: Path) -> None:
     """Write the page of these runs and, beside it, its first picture; the same files give the same bytes."""
     study, album = Study(results, runs, params), Album(results / "data" / "images")
-    contents = {section.name: section.content(study, album) for section in SECTIONS}
+    made = {section.name: section.content(study, album) for section in SECTIONS}
+    contents = {name: content for name, content in made.items() if content is not None}
     picture = render("overview.svg", album=album, picture=contents["overview"]["median"])
     for path, text in ((output.with_name("overview.svg"), picture), (output, page(study, album, contents))):
         with whole_file(path) as partial:
@@ -138,6 +140,27 @@ def data(study: Study, album: Album) -> dict[str, Any]:
 
 def _of_line(rows: pd.DataFrame, line: str) -> pd.DataFrame:
     return rows[rows["cell_line"] == line]
+
+
+def extensions(study: Study, album: Album) -> dict[str, Any] | None:
+    """How far each extension lies from the originals, and what training on it gained; None if no run used one."""
+    metrics = [name for name in CHARTED if name in study.table]
+    found = {
+        name: {
+            "settings": settings,
+            "shift": study.shift(name).to_dict("records"),
+            "gains": tables.gains(study, name, metrics),
+            "figure": embedded(study.folder / "extensions" / name / "shift.svg", "image/svg+xml"),
+            "samples": embedded(study.folder / "extensions" / name / "samples.png", "image/png"),
+        }
+        for name, settings in study.extensions.items()
+    }
+    return {"extensions": found, "columns": tables.columns(metrics)} if found else None
+
+
+def embedded(path: Path, kind: str) -> str:
+    """A picture as a data URI."""
+    return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
 
 
 def training(study: Study, album: Album) -> dict[str, Any]:
@@ -253,11 +276,11 @@ def samples(study: Study, album: Album, by_line: Mapping[str, pd.DataFrame]) -> 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; `name` is its anchor and its template's name."""
+    """A part of the page, if `content` is not None; `name` is its anchor and its template's name."""
 
     name: str
     title: str
-    content: Callable[[Study, Album], Mapping[str, Any]]
+    content: Callable[[Study, Album], Mapping[str, Any] | None]
 
 
 SECTIONS = (
@@ -265,6 +288,7 @@ SECTIONS = (
     Section("results", "Results", results),
     Section("failures", "Where it fails", failures),
     Section("data", "Data", data),
+    Section("extensions", "Extensions", extensions),
     Section("training", "Training", training),
     Section("overlays", "Best, median, worst", overlays),
     Section("audit", "Audit", audit),
@@ -276,7 +300,9 @@ SECTIONS = (
 def page(study: Study, album: Album, contents: Mapping[str, Mapping[str, Any]]) -> str:
     """The page as text."""
     parts = [
-        (section, Markup(render(f"{section.name}.html", study=study, **contents[section.name]))) for section in SECTIONS
+        (section, Markup(render(f"{section.name}.html", study=study, **contents[section.name])))
+        for section in SECTIONS
+        if section.name in contents
     ]
     style, script = (Markup((PAGE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     return render("page.html", study=study, parts=parts, album=album, style=style, script=script)

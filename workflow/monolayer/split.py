@@ -56,19 +56,18 @@ def select(truth: Truth, splits: Mapping[int, Split], name: Split) -> Truth:
 def assign(truth: Truth, params: SplitParams) -> dict[int, Split]:
     """The split of each image id.
 
-    What the source fixed stays. A split that the source lacks (an export without test, say) is taken from its train.
+    What the source fixed stays, and what it left open is dealt. Where it fixed all and lacks a split (an export
+    without test, say), that split is taken from its train.
     """
     fixed = {image["split"] for image in truth["images"]}
-    if None in fixed and len(fixed) > 1:
-        named = next(image["file_name"] for image in truth["images"] if image["split"] is None)
-        raise InputError(f"{named} has no split while other images have; the source must fix all or none")
     if None not in fixed and "train" not in fixed:
         raise InputError(
             f"the source fixes {', '.join(sorted(map(str, fixed)))} but no train; there is nothing to learn"
         )
     fractions: dict[Split, float] = {"val": params.val, "test": params.test}
-    wanted = {name: fraction for name, fraction in fractions.items() if name not in fixed}
-    free = [image for image in truth["images"] if image["split"] in (None, "train")]
+    wanted = {name: fraction for name, fraction in fractions.items() if None in fixed or name not in fixed}
+    open_to_all = None if None in fixed else "train"
+    free = [image for image in truth["images"] if image["split"] == open_to_all]
     splits = {image["id"]: cast(Split, image["split"]) for image in truth["images"] if image["split"] is not None}
     if wanted:
         splits |= _assign_free(group(free, truth), {"train": 1 - sum(wanted.values()), **wanted}, params.seed)

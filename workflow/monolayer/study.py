@@ -88,6 +88,16 @@ class Study:
         files = {run: self.folder / "metrics" / f"{run}.{name}.csv" for run in self.runs}
         return {run: read_table(path, ["cell_line", *columns]) for run, path in files.items()}
 
+    @property
+    def extensions(self) -> dict[str, dict[str, Any]]:
+        """The parameters of each extension that a run trained on."""
+        return cast(dict[str, dict[str, Any]], self.params.used.get("extensions", {}))
+
+    def shift(self, extension: str) -> pd.DataFrame:
+        """shift.csv of an extension: a row per cell line."""
+        columns = ["cell_line", "originals", "synthetic", "energy_distance", "null_distance", "p_value"]
+        return read_table(self.folder / "extensions" / extension / "shift.csv", columns)
+
     def history(self, run: str) -> pd.DataFrame:
         """history.csv: a row per network and epoch."""
         return read_table(self.folder / "models" / run / "history.csv", ["network", "epoch"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from monolayer.definitions import DEFINITIONS, Definition, definition
-from monolayer.study import read_table
+from monolayer.study import Study, read_table
 
 PAGE = Path(__file__).with_name("page")
 NO_SCORES = ("run", "cell_line", "images", "cells", "protocol", "score_threshold", "threshold_from")
@@ -101,15 +102,33 @@ class Difference:
     real: bool
 
 
-def differences(pairs: pd.DataFrame, runs: Sequence[str], metric: str) -> dict[str, list[Difference | None]]:
-    """For each run its difference from each run over all cell lines; None from itself, and where there is none."""
+def differences(
+    pairs: pd.DataFrame, runs: Sequence[str], metric: str, cell_line: str = "all"
+) -> dict[str, list[Difference | None]]:
+    """For each run its difference from each run; None from itself, and where there is none."""
     found: dict[tuple[str, str], Difference] = {}
-    chosen = pairs[(pairs["metric"] == metric) & (pairs["cell_line"] == "all")]
+    chosen = pairs[(pairs["metric"] == metric) & (pairs["cell_line"] == cell_line)]
     for row in chosen.to_dict("records"):
         value, low, high, real = row["difference"], row["low"], row["high"], row["real"] == "true"
         found[row["run_a"], row["run_b"]] = Difference(value, low, high, real)
         found[row["run_b"], row["run_a"]] = Difference(-value, -high, -low, real)
     return {a: [found.get((a, b)) for b in runs] for a in runs}
+
+
+def gains(study: Study, extension: str, metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """For each run with the extension that has a twin without it, and each cell line: the twin's score and the gain."""
+    rows: dict[str, dict[str, Any]] = study.params.used.get("runs", {})
+    found = []
+    for run in (run for run in study.runs if rows.get(run, {}).get("extension") == extension):
+        twins = [other for other in study.runs if rows.get(other) == rows[run] | {"extension": None}]
+        for twin, line in product(twins[:1], dict.fromkeys(study.table["cell_line"])):
+            cells = []
+            for metric in metrics:
+                [gain, _] = differences(study.pairs, [twin, run], metric, line)[run]
+                of_twin = study.table[(study.table["run"] == twin) & (study.table["cell_line"] == line)]
+                cells.append((float(of_twin[metric].iloc[0]), gain))
+            found.append({"run": run, "twin": twin, "line": line, "cells": cells})
+    return found
 
 
 def error_rows(errors: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
+Number = TypeVar("Number", np.float32, np.int32)
 
 
 class Tiles(NamedTuple):
@@ -91,6 +92,28 @@ class _Canvas:
         assert self.sum is not None
         self.sum /= np.outer(self.rows.total(), self.columns.total())
         return self.sum[:, : self.shape[0], : self.shape[1]]
+
+
+def blend_views(
+    images: Sequence[Float], forward: Callable[[Float], Float], tiles: Tiles, batch: int, views: int
+) -> list[Float]:
+    """As `blend`, the mean over the first so many of the eight ways to turn and mirror each image: a cell has no up."""
+    total = blend(images, forward, tiles, batch)
+    for way in range(1, views):
+        seen = blend([turn(image, way) for image in images], forward, tiles, batch)
+        total = [maps + turn_back(one, way) for maps, one in zip(total, seen, strict=True)]
+    return [maps / np.float32(views) for maps in total]
+
+
+def turn(plane: NDArray[Number], way: int) -> NDArray[Number]:
+    """(..., H, W) turned by `way` % 4 quarters, and mirrored before if `way` is 4 or more."""
+    return np.ascontiguousarray(np.rot90(plane[..., ::-1] if way >= 4 else plane, way % 4, (-2, -1)))
+
+
+def turn_back(plane: NDArray[Number], way: int) -> NDArray[Number]:
+    """What `turn` was given."""
+    straight = np.rot90(plane, -(way % 4), (-2, -1))
+    return np.ascontiguousarray(straight[..., ::-1] if way >= 4 else straight)
 
 
 def blend(images: Sequence[Float], forward: Callable[[Float], Float], tiles: Tiles, batch: int) -> list[Float]:

@@ -19,8 +19,10 @@ from monolayer.dataset import Sample, of_lines, samples
 from monolayer.params import TrainParams
 
 
-def train(images: Path, splits: Path, params: TrainParams, output: Path) -> None:
+def train(images: Path, splits: Path, params: TrainParams, output: Path, extension: Path | None = None) -> None:
     """Write weights.pt, run.json and history.csv into `output`; called again after a kill, go on from the checkpoint.
+
+    Synthetic images of `extension` are trained on besides those of train; val stays real.
 
     The checkpoint stands in `output/checkpoint`, under a name made of the parameters and the truth, so that it can't
     be taken for another run's, and is removed at the end.
@@ -30,10 +32,14 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path) -> None
     started = time.monotonic()
     torch.set_num_threads(params.cpu_threads)
     truth = {split: splits / f"{split}.json" for split in ("train", "val")}
-    workdir = output / "checkpoint" / _fingerprint(params, list(truth.values()))
+    synthetic = [extension / "annotations.json"] if extension else []
+    workdir = output / "checkpoint" / _fingerprint(params, [*truth.values(), *synthetic])
     networks = _networks(
         params.lines,
-        samples(read_truth(truth["train"]), images),
+        [
+            *samples(read_truth(truth["train"]), images),
+            *(sample for path in synthetic for sample in samples(read_truth(path), path.with_name("images"))),
+        ],
         samples(read_truth(truth["val"]), images),
     )
     trained = {
@@ -68,7 +74,8 @@ def _networks(
     if lines == "each":
         every = sorted({sample.image["cell_line"] for sample in train})
         return {line: (of_lines(train, [line]), of_lines(val, [line])) for line in every}
-    return {"all": (of_lines(train, list(lines)), of_lines(val, list(lines)))}
+    seen = {sample.image["cell_line"] for sample in val}  # a line may be in train only
+    return {"all": (of_lines(train, lines), of_lines(val, [line for line in lines if line in seen] or lines))}
 
 
 def _fingerprint(params: TrainParams, files: Sequence[Path]) -> str:
@@ -90,6 +97,7 @@ def _write_history(path: Path, histories: dict[str, list[dict[str, float]]]) -> 
 def _size(train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, int]:
     return {
         "train_images": len(train),
+        "synthetic_images": sum(bool(sample.image.get("synthetic")) for sample in train),
         "train_cells": sum(len(sample.annotations) for sample in train),
         "val_images": len(val),
         "val_cells": sum(len(sample.annotations) for sample in val),

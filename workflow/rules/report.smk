@@ -13,10 +13,17 @@ rule report:
         curves=by_run(rules.evaluate.output.curves),
         strata=by_run(rules.evaluate.output.strata),
         errors=by_run(rules.evaluate.output.errors),
+        shifts=by_extension(rules.shift.output),
         table=rules.compare.output.table,
         pairs=rules.compare.output.pairs,
         code=modules(
-            "report", "study", "tables", "figures", "pictures", "definitions", "coco"
+            "report",
+            "study",
+            "tables",
+            "figures",
+            "pictures",
+            "definitions",
+            "coco",
         ),
         page=sorted(Path("workflow/monolayer/page").iterdir()),
     output:

@@ -5,6 +5,7 @@ rule train:
     input:
         images=rules.download.output.images,
         splits=rules.split.output,
+        extension=extension_of,
     output:
         weights="results/{dataset}/models/{run}/weights.pt",
         run="results/{dataset}/models/{run}/run.json",
@@ -17,9 +18,12 @@ rule train:
     params:
         settings=lambda w: P.train_params(w.run).model_dump_json(),
         splits=lambda w: f"results/{w.dataset}/splits",
+        extension=lambda w, input: (
+            f"--extension {Path(input.extension[0]).parent}" if input.extension else ""
+        ),
         output=subpath(output.weights, parent=True),
     shell:
-        "monolayer train --images {input.images} --splits {params.splits}"
+        "monolayer train --images {input.images} --splits {params.splits} {params.extension}"
         " --params {params.settings:q} --output {params.output} --log {log}"
 
 

@@ -213,7 +213,9 @@ class Training:
         self.device = next(network.parameters()).device
         self.averaged = copy.deepcopy(network).requires_grad_(False) if settings.average else network
         self.optimizer = _optimizer(network, settings)
-        self.scaler = torch.amp.GradScaler("cuda", enabled=settings.amp and self.device.type == "cuda")
+        half = settings.amp == "float16" and self.device.type == "cuda"
+        self.autocast = torch.bfloat16 if settings.amp == "bfloat16" else torch.float16 if half else None
+        self.scaler = torch.amp.GradScaler("cuda", enabled=half)  # bfloat16 has float32's range
         self.epoch, self.step = 0, 0  # how many are done
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
@@ -237,7 +239,7 @@ class Training:
         return {"epoch": self.epoch + 1, "step": self.step, "rate": rate} | losses.mean()
 
     def _descend(self, task: Task, batch: Any) -> dict[str, Tensor]:
-        with torch.autocast(self.device.type, torch.float16, enabled=self.scaler.is_enabled()):
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             losses = task.losses(self.network, batch)
         self.scaler.scale(torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]
         if (self.step + 1) % self.settings.accumulate:

@@ -26,7 +26,7 @@ from monolayer.models.fit import fit
 from monolayer.params import UnetPredict, UnetTrain
 from monolayer.patches import Patches, contrast, standardise
 from monolayer.separate import Labels, Thresholds, instances, matches, separate
-from monolayer.tiling import Float, Tiles, blend
+from monolayer.tiling import Float, Tiles, blend_views
 
 CONTRAST_IMAGES = 100  # enough to measure the contrast of any training set
 
@@ -117,7 +117,8 @@ def probabilities(network: UNet, images: Sequence[NDArray[np.uint8]], settings: 
         return logits.float().sigmoid().cpu().numpy()  # type: ignore[no-any-return]
 
     tiles = Tiles(settings.tile, settings.overlap, network.stride)
-    return blend([standardise(image, float(network.contrast)) for image in images], forward, tiles, settings.batch)
+    standard = [standardise(image, float(network.contrast)) for image in images]
+    return blend_views(standard, forward, tiles, settings.batch, settings.views)
 
 
 # ---- training ------------------------------------------------------------------------------------

@@ -34,12 +34,16 @@ class Source(Protocol):
         """Fetch into `folder`, which outlives a killed run; give the truth and how to read its images."""
 
 
+def source_of(params: Dataset) -> Source:
+    return cast(Source, importlib.import_module(f"monolayer.sources.{params.source}"))
+
+
 def download(params: Dataset, images: Path, annotations: Path) -> None:
     """Fetch a dataset and normalise it: 8-bit grey PNGs in the folder `images`, COCO truth in `annotations`.
 
     Archives and partial downloads stay in the folder `download` beside the annotations.
     """
-    source = cast(Source, importlib.import_module(f"monolayer.sources.{params.source}"))
+    source = source_of(params)
     folder = annotations.parent / "download"
     folder.mkdir(parents=True, exist_ok=True)
     truth, read = source.collect(params, folder)
