@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import shutil
 import subprocess
@@ -41,3 +42,16 @@ def test_help_answers_at_once() -> None:
     assert "train" in done.stdout
     for heavy in ("torch", "numpy", "pandas", "matplotlib", "ultralytics"):
         assert f" {heavy}\n" not in done.stderr
+
+
+def test_container_files_name_what_exists() -> None:
+    """They can't be built in a test; what they copy has to be there, and to reach Docker."""
+    docker = (ROOT / "envs/Dockerfile").read_text()
+    apptainer = (ROOT / "envs/monolayer.def").read_text()
+    copied = {word for line in re.findall(r"^COPY (.*) \S+$", docker, re.MULTILINE) for word in line.split()}
+    assert copied == set(re.findall(r"^    (\S+) /opt/monolayer/\1$", apptainer, re.MULTILINE))
+    assert all((ROOT / name).exists() for name in copied)
+    assert copied == set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    for text in (docker, apptainer):
+        assert re.search(r"uv sync --frozen --no-cache --no-dev --group train --group workflow --no-editable", text)
+        assert re.search(r"python:3\.11-slim", text)
