@@ -262,9 +262,11 @@ class Checkout:
 
     folder: Path
 
-    def run(self, *words: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, check: bool = True, variables: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """A command there; one that fails shows what it wrote, unless `check` is off."""
-        env = self.environment(**variables)
+        env = self.environment(**(variables or {}))
         done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False, env=env)
         if check and done.returncode != 0:
             pytest.fail(f"{' '.join(words)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")

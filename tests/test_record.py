@@ -343,16 +343,18 @@ def test_outside_of_a_repository(tmp_path: Path) -> None:
 # ---- remotes ----------------------------------------------------------------------------------------------
 
 
-def there_and_back(recorded: Checkout, folder: Path, url: str, *settings: tuple[str, str], **variables: str) -> None:
+def there_and_back(
+    recorded: Checkout, folder: Path, url: str, *settings: tuple[str, str], secrets: dict[str, str] | None = None
+) -> None:
     """Push to a remote and pull from it into a clone, where all is as it was."""
     checkout = copy_of(recorded, folder)
     checkout.run("dvc", "remote", "add", "-q", "other", url)
     for key, value in settings:
         checkout.run("dvc", "remote", "modify", "-q", "other", key, value)
-    checkout.run("dvc", "push", "-q", "-r", "other", **variables)
+    checkout.run("dvc", "push", "-q", "-r", "other", variables=secrets)
     clone = checkout.clone(folder / "clone")
     shutil.copy(checkout.folder / ".dvc/config", clone.folder / ".dvc/config")
-    clone.run("dvc", "pull", "-q", "-r", "other", **variables)
+    clone.run("dvc", "pull", "-q", "-r", "other", variables=secrets)
     assert contents(clone) == contents(recorded)
     assert clone.run("dvc", "status", "-q").returncode == 0
 
@@ -414,4 +416,4 @@ def test_s3_remote(recorded: Checkout, tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{port}"
         urllib.request.urlopen(urllib.request.Request(f"{url}/results", method="PUT")).close()
         secrets = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "AWS_DEFAULT_REGION": "us-east-1"}
-        there_and_back(recorded, tmp_path, "s3://results/monolayer", ("endpointurl", url), **secrets)
+        there_and_back(recorded, tmp_path, "s3://results/monolayer", ("endpointurl", url), secrets=secrets)

@@ -120,7 +120,7 @@ def test_kills(origin: Checkout, unbroken: Checkout, tmp_path: Path) -> None:
     """Each seed kills the same checkout in another stage, at a random moment; odd ones leave the jobs as orphans."""
     seconds = durations(origin.clone(tmp_path / "timed"))
     checkout = origin.clone(tmp_path / "checkout")
-    kills = []
+    kills = list[str]()
     while len(kills) < SEEDS:
         chosen = random.Random(len(kills))
         at = len(kills) * len(RULES) // SEEDS
