@@ -278,6 +278,7 @@ def test_validation_images_are_spread_over_the_split() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not SHARED.exists(), reason=f"no real images at {SHARED}")
 def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
     pins = {name: {"size": None, "sha256": None} for name in get_args(params.LivecellFile)}
@@ -293,7 +294,7 @@ def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
         window=256,
         zoom=[1.0],
         regions=24,
-        fit={"epochs": 8, "learning_rate": 0.003},
+        fit={"epochs": 30, "learning_rate": 0.003},
         val_images=2,
         val_predict={"zoom": 1.0, "score_min": 0.1},
     )
@@ -307,9 +308,13 @@ def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
 V99 = """
 import sys, torch
 from test_centermask import network_of, random_cells, settings
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 chosen = settings("full", "centermask_v99")
 network = network_of(chosen).train()
+torch.nn.init.ones_(network.detector.ltrb.bias)  # else many boxes of an untrained network have no area
+for module in network.modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        module.momentum = None  # the mean of both steps: after two of an exponential one, evaluation would see noise
 optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
 image, cells = torch.rand(520, 704) * 255, random_cells(800, 520, 704)
 for _ in range(2):
@@ -324,6 +329,7 @@ print(len(network.eval().find([image], limits)[0].masks))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_v99_trains_on_800_cells_and_finds_2000_within_16_gb() -> None:
     run = subprocess.run(
         [sys.executable, "-c", V99], cwd=ROOT / "tests", capture_output=True, text=True, check=False, timeout=3000
