@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Culture
-from monolayer import models, predict
+from monolayer import models, predict, predictor
 from monolayer.coco import InputError
 from monolayer.models import Instances
 from monolayer.params import PredictParams, YoloPredict
+from monolayer.predictor import Network, Predictor
+from numpy.typing import NDArray
 
 PARAMS = PredictParams(settings=YoloPredict(imgsz=128, batch=4, score_min=0.1, nms_iou=0.7, max_det=300), cpu_threads=1)
 
@@ -30,15 +32,31 @@ def one_cell(height: int, width: int, size: int) -> Instances:
     )
 
 
+class Marker:
+    """A finder whose network, a number, marks each image with one square of that size and one empty mask."""
+
+    stride = 32
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return image
+
+    def forward(self, backend: Any, prepared: Sequence[Any]) -> list[Any]:
+        return [backend] * len(prepared)
+
+    def finish(self, said: Any, height: int, width: int) -> Instances:
+        return one_cell(height, width, said)
+
+
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A family whose network, a number, marks each image with one square of that size and one empty mask."""
-    networks: dict[str, Any] = {}
-    module = ModuleType("fake")
-    module.predict = lambda network, images, _: [one_cell(image.shape[0], image.shape[1], network) for image in images]  # type: ignore[attr-defined]
-    monkeypatch.setattr(models, "load_weights", lambda *_: (type("P", (), {"family": "fake"}), networks))
-    monkeypatch.setattr(models, "family", lambda _: module)
-    return networks
+    """Sizes by network name, which a run of such networks draws."""
+    sizes: dict[str, Any] = {}
+
+    def from_weights(*_: object) -> Predictor:
+        return Predictor({name: Network(Marker(), size) for name, size in sizes.items()}, 4)
+
+    monkeypatch.setattr(predictor, "from_weights", from_weights)
+    return sizes
 
 
 def run(culture: Culture, output: Path) -> list[dict[str, Any]]:

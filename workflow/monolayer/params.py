@@ -480,6 +480,31 @@ class PredictParams(Section):
     cpu_threads: PositiveInt
 
 
+Dtype = Literal["fp32", "fp16", "int8"]
+
+
+class ParityLimits(Section):
+    """How far an exported run may be from torch: least mean IoU of an image's matched masks, difference of AP."""
+
+    mask_iou: Fraction
+    ap: Fraction
+
+
+class ExportSettings(Section):
+    dtypes: Annotated[list[Dtype], Field(min_length=1)]
+    calibration: PositiveInt
+    parity: dict[Dtype, ParityLimits]
+
+
+class ExportParams(Section):
+    """What `monolayer export` is given besides the weights: the run's name, its settings to find cells, and how."""
+
+    run: Name
+    predict: PredictSettings
+    settings: ExportSettings
+    cpu_threads: PositiveInt
+
+
 class EvaluateParams(Section):
     protocol: Literal["livecell", "coco"]
     draws: PositiveInt
@@ -537,6 +562,7 @@ class Params(Section):
     models: dict[Name, Model]
     runs: dict[Name, Run]
     evaluate: EvaluateParams
+    export: ExportSettings
     measure: MeasureParams
     report: ReportSettings
 
@@ -592,6 +618,10 @@ class Params(Section):
     def predict_params(self, run: str) -> PredictParams:
         model = self.models[self.runs[run].model]
         return PredictParams(settings=getattr(model, self.scale).predict, cpu_threads=self.cpu_threads)
+
+    def export_params(self, run: str) -> ExportParams:
+        predict = self.predict_params(run)
+        return ExportParams(run=run, predict=predict.settings, settings=self.export, cpu_threads=predict.cpu_threads)
 
     @property
     def report_params(self) -> ReportParams:

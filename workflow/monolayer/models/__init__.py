@@ -69,6 +69,16 @@ class Trained:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Graph:
+    """A part of a network that every backend runs as one: what goes in and comes out are tensors."""
+
+    module: Any  # nn.Module
+    example: tuple[Any, ...]  # of each input
+    axes: dict[str, dict[int, str]]  # of each input, by its name: the axes whose lengths vary, and their names
+    outputs: tuple[str, ...]
+
+
 class Family(Protocol):
     """The functions of a family's module."""
 
@@ -77,6 +87,12 @@ class Family(Protocol):
 
     def build(self, settings: Any, state: dict[str, Any], device: str) -> Any:
         """The network of these training settings with these weights; any key that differs is an error."""
+
+    def graphs(self, network: Any) -> dict[str, Graph]:
+        """The network's graphs, by the names that the family's finder calls them by."""
+
+    def constants(self, network: Any) -> dict[str, Any]:
+        """What the family's finder has to know of the network; plain numbers and lists."""
 
     def predict(self, network: Any, images: Sequence[NDArray[np.uint8]], settings: Any) -> list[Instances]:
         """The cells of each uint8 (H, W) image, at its native size."""
