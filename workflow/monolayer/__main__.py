@@ -64,7 +64,16 @@ def _predict(args: argparse.Namespace) -> None:
     from monolayer import predict
     from monolayer.params import PredictParams
 
-    predict.predict(args.weights, args.images, args.truth, PredictParams.model_validate_json(args.params), args.output)
+    if (args.truth is None) != (args.params is None):
+        raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
+    if args.truth is None:
+        model = args.weights or predict.READY
+        predict.predict_folder(
+            model, args.images, args.output, predict.Choice(args.score_min, args.labels), args.threads
+        )
+    else:
+        params = PredictParams.model_validate_json(args.params)
+        predict.predict(args.weights, args.images, args.truth, params, args.output)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -194,17 +203,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
     with_params(train)
-    with_params(
-        verb(
-            "predict",
-            _predict,
-            "Find the cells of every image of a split; writes COCO results with RLE masks at native size.",
-            weights="weights.pt of a run",
-            images="folder of images",
-            truth="COCO file that lists the images",
-            output="COCO results to write (.json.gz)",
-        )
+    predict = verb(
+        "predict",
+        _predict,
+        "Find the cells of every image of a folder, or of a split; writes COCO results with RLE masks at native size.",
+        images="folder of images: PNG, JPEG or TIFF, 8 or 16 bit",
     )
+    _add_predict_options(predict)
     evaluate = verb(
         "evaluate",
         _evaluate,
@@ -264,6 +269,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     with_params(importer)
     return parser
+
+
+def _add_predict_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--output",
+        "--results",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="COCO results to write (.json, or .json.gz); those of a folder name each cell's file",
+    )
+    sub.add_argument(
+        "--weights",
+        type=Path,
+        metavar="PATH",
+        help="weights.pt of a run, or the folder of an exported one (default: the ready model for phase contrast)",
+    )
+    sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
+    sub.add_argument("--score-min", type=float, default=0.0, metavar="S", help="of a folder: leave out lower scores")
+    sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of a folder: cores to use")
+    sub.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images: a split")
+    sub.add_argument("--params", metavar="JSON", help=f"for a split: {PARAMS_HELP}")
 
 
 def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:
