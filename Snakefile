@@ -26,6 +26,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/extend.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 
 

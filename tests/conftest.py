@@ -341,7 +341,7 @@ def stages_of(runs: list[str]) -> dict[str, Any]:
     stages = found["stages"]
     for name in ("extend", "shift", "train_extended"):
         del stages[name]
-    for name in ("train", "predict", "evaluate"):
+    for name in ("train", "predict", "evaluate", "measure"):
         stages[name]["foreach"] = {run: f"${{runs.{run}}}" for run in runs}
     stages["report"]["deps"].remove("results/${dataset}/extensions")
     found["artifacts"] = {}
@@ -382,7 +382,7 @@ def recorded(unbroken: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Ch
 
 # What a run leaves and another run of the same leaves byte for byte; run.json and the report tell dates and durations.
 TABLES = ("metrics.csv", "pairs.csv", "metrics/*.csv", "metrics/*.json", "models/*/history.csv", "data/*.json")
-SAME = (*TABLES, "splits/*.json", "predictions/*/*.json.gz", "models/*/weights.pt", "overview.svg", "data/images/*")
+SAME = (*TABLES, "splits/*.json", "predictions/*/*.json.gz", "models/*/weights.pt", "overview.svg", "data/images/*", "cells/*/*.csv")
 
 
 def contents(checkout: Checkout) -> dict[str, bytes]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from monolayer.finders.centermask import STRIDES
 from monolayer.models.fcos import (
     SIZES,
-    STRIDES,
     Head,
     Maps,
     assign,

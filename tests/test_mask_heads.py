@@ -1,8 +1,7 @@
-"""Regions, attention, mask IoU and pasted masks against written-out references."""
+"""Regions, attention and mask IoU against written-out references."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from monolayer.models import mask_heads
@@ -13,7 +12,7 @@ from monolayer.models.mask_heads import (
     choose_regions,
     iou_loss,
     mask_loss,
-    paste,
+    pool_each,
     pool_regions,
     region_level,
     true_iou,
@@ -154,37 +153,11 @@ def test_mask_loss_is_the_mean_cross_entropy() -> None:
     assert mask_loss(logits[:0], true[:0]) == 0
 
 
-# ---- masks at native size ------------------------------------------------------------------------
-
-
-def test_pasting_is_bilinear_sampling_at_pixel_centres() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        coarse = torch.from_numpy(rng.random((1, 1, 4, 4)).astype(np.float32))
-        probability = functional.interpolate(coarse, (28, 28), mode="bilinear")[0, 0]
-        x0, y0 = rng.uniform(0, 60, 2)
-        x1, y1 = x0 + rng.uniform(2, 40), y0 + rng.uniform(2, 40)
-        mask, x, y = paste(probability.numpy(), np.array([x0, y0, x1, y1], np.float32), 90, 80)
-        v, u = np.mgrid[y : y + mask.shape[0], x : x + mask.shape[1]] + 0.5
-        grid = np.stack([(u - x0) / (x1 - x0), (v - y0) / (y1 - y0)], -1) * 2 - 1
-        sampled = functional.grid_sample(
-            probability[None, None], torch.from_numpy(grid[None]).float(), align_corners=False
-        )[0, 0].numpy()
-        clear = np.abs(sampled - 0.5) > 1e-4
-        assert np.array_equal(mask[clear], (sampled >= 0.5)[clear])
-
-
-def test_a_pasted_mask_stays_within_box_and_image() -> None:
-    mask, x, y = paste(np.ones((28, 28), np.float32), np.array([10.2, 5.5, 30.0, 19.9], np.float32), 18, 25)
-    assert (x, y, mask.shape) == (10, 5, (13, 15))
-    assert mask[2:-2, 2:-2].all()
-
-
-@pytest.mark.parametrize("side", [9, 28, 100])
-def test_a_disk_goes_through_bins_and_back(side: int) -> None:
-    y, x = np.mgrid[:28, :28] - 13.5
-    probability = (x**2 + y**2 < 12**2).astype(np.float32)
-    mask, *_ = paste(probability, np.array([3, 4, 3 + side, 4 + side], np.float32), 200, 200)
-    assert mask.sum() == pytest.approx(np.pi * (12 / 28 * side) ** 2, rel=0.06)
-    assert np.array_equal(mask, mask[::-1])
-    assert np.array_equal(mask, mask.T)
+def test_cutting_from_every_level_is_cutting_from_each_boxs_own() -> None:
+    torch.manual_seed(0)
+    levels = [torch.randn(1, 8, 256 // stride, 320 // stride) for stride in (8, 16, 32)]
+    corner = torch.rand(40, 2) * 60
+    boxes = torch.cat([corner, corner + torch.rand(40, 2) * 260], 1)
+    assert set(region_level(boxes, 256.0 * 320).tolist()) == {0, 1, 2}
+    theirs = pool_regions(levels, [boxes], [(256, 320)])
+    torch.testing.assert_close(pool_each(levels, boxes, torch.tensor(256.0 * 320)), theirs)

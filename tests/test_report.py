@@ -20,7 +20,8 @@ import pandas as pd
 import pytest
 from conftest import Culture, make_culture
 from monolayer import coco, dataset, evaluate, pictures, tables
-from monolayer.params import EvaluateParams, ReportParams, ReportSettings
+from monolayer.measure import Cells, measure
+from monolayer.params import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.pictures import Album
 from monolayer.report import SECTIONS, data, overlays, overview, ranked, report, spread
 from monolayer.study import Study
@@ -28,6 +29,9 @@ from PIL import Image as PillowImage
 
 VOID = {"meta", "input", "col", "br", "img", "link", "hr"}
 RUNS = ["yolo", "unet"]
+MEASURED = MeasureParams(
+    pixel_size_um={"round": 0.5}, frame_hours={}, neighbours=NeighbourParams(gap=1, radius=40), files=[]
+)
 
 FINDING = {"kind": "few", "severity": "warn", "meaning": "images with few cells", "count": 1, "examples": ["a.png: 3"]}
 
@@ -70,7 +74,13 @@ def params(samples: int = 2, overlays: int = 3) -> ReportParams:
     settings = ReportSettings(title="monolayer", samples_per_line=samples, overlays_per_line=overlays)
     rows = {run: {"model": "unet", "lines": "all", "extension": None} for run in RUNS}
     rows[RUNS[-1]] |= {"extension": "matched"}
-    used = {"seed": 0, "evaluate": {"resample": "image"}, "runs": rows, "extensions": {"matched": {"law": "matched"}}}
+    used = {
+        "seed": 0,
+        "evaluate": {"resample": "image"},
+        "runs": rows,
+        "extensions": {"matched": {"law": "matched"}},
+        "measure": MEASURED.model_dump(),
+    }
     return ReportParams(settings=settings, dataset="culture", scale="quick", used=used)
 
 
@@ -143,6 +153,10 @@ def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[
     for seed, run in enumerate(runs):
         write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
     evaluate.compare([folder / "metrics" / f"{run}.json" for run in runs], folder / "metrics.csv")
+    for source in ("truth", *runs):
+        cells = Cells(folder / "predictions" / source / "test.json.gz" if source in runs else None, 0.2)
+        truth = folder / "splits" / "test.json"
+        measure(folder / "data" / "images", truth, cells, MEASURED, folder / "cells" / source)
     return folder
 
 

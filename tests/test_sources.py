@@ -77,7 +77,7 @@ def test_the_first_bad_image_stops(tmp_path: Path) -> None:
 def test_the_command_line_says_what_is_wrong_in_one_line(culture: Culture, tmp_path: Path) -> None:
     params = (
         f'{{"source": "coco", "images": "{culture.images}", "annotations": "{tmp_path}/none.json", "well": null,'
-        '"cell_line": "category", "percentiles": {"low": 0.5, "high": 99.8}, "max_images": null}'
+        '"time": null, "cell_line": "category", "percentiles": {"low": 0.5, "high": 99.8}, "max_images": null}'
     )
     paths = ["--images", str(tmp_path / "images"), "--annotations", str(tmp_path / "annotations.json")]
     command = [sys.executable, "-m", "monolayer", "download", *paths, "--params", params]

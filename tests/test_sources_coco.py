@@ -28,6 +28,7 @@ def source(images: Path, annotations: Path, **changed: Any) -> CocoSource:
         "annotations": str(annotations),
         "cell_line": "category",
         "well": None,
+        "time": None,
         "percentiles": {"low": 0.5, "high": 99.8},
         "max_images": None,
     }

@@ -105,7 +105,7 @@ def test_a_changed_parameter_reruns_its_model_and_the_tables(finished: Path) -> 
         jobs = planned(finished)
     finally:
         (finished / "my.yaml").write_text(text)
-    assert jobs == {"train": 1, "predict": 2, "evaluate": 1, "compare": 1, "report": 1, "all": 1}
+    assert jobs == {"train": 1, "predict": 2, "evaluate": 1, "compare": 1, "measure": 1, "report": 1, "all": 1}
 
 
 def test_a_misspelled_key_stops_before_the_first_job(finished: Path) -> None:

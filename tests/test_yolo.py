@@ -11,6 +11,7 @@ import torch
 from conftest import Culture
 from monolayer.coco import InputError, read_truth
 from monolayer.dataset import TrueCells, samples
+from monolayer.finders.yolo import Masks, instances
 from monolayer.models import yolo
 from monolayer.params import FitParams, YoloPredict, YoloTrain
 from numpy.typing import NDArray
@@ -125,23 +126,14 @@ def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
     corner = torch.rand(50, 2, generator=generator) * 200
     boxes = torch.cat([corner, corner + 8 + torch.rand(50, 2, generator=generator) * 40], 1).clamp(max=256)
     theirs = process_mask_native(protos, coefficients, boxes, (256, 256)).numpy().astype(bool)  # type: ignore[no-untyped-call]
-    maker = yolo._MaskMaker(coefficients.numpy(), protos.numpy(), 0.5)
-    ours = yolo._instances((256, 256), boxes.numpy(), np.linspace(1, 0.5, 50, dtype=np.float32), maker)
+    masks = Masks(coefficients.numpy(), protos.numpy(), 0.5)
+    ours = instances((256, 256), boxes.numpy(), np.linspace(1, 0.5, 50, dtype=np.float32), masks)
     assert len(ours.masks) == 50
     for mask, (x, y), other in zip(ours.masks, ours.offsets_xy, theirs, strict=True):
         whole = np.zeros((256, 256), bool)
         whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
         # the library interpolates twice, so pixels on the outline may differ
         assert (whole ^ other).sum() <= 0.1 * max(1, (whole | other).sum())
-
-
-def test_thousands_of_cells_are_kept() -> None:
-    """The library's own limit is 300."""
-    side = 60
-    ys, xs = np.mgrid[:side, :side].reshape(2, -1) * 10.0
-    boxes = torch.from_numpy(np.stack([xs, ys, xs + 8, ys + 8], 1)).float()
-    keep = yolo._suppress(boxes, torch.linspace(0.9, 0.1, side * side), PREDICT)
-    assert keep.tolist() == list(range(3000))
 
 
 def test_predictions_do_not_depend_on_the_batch(network: torch.nn.Module) -> None:

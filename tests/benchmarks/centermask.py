@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 from monolayer.coco import crop_from_rle
+from monolayer.finders.centermask import Finder, Found
 from monolayer.models.centermask import predict
-from monolayer.models.centermask_net import CenterMask, Found, instances
+from monolayer.models.centermask_net import CenterMask
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
@@ -120,10 +121,11 @@ def masks_to_rle() -> None:
     rng = np.random.default_rng(0)
     corner, side = rng.uniform(0, [WIDTH - 60, HEIGHT - 60], (1000, 2)), rng.uniform(20, 60, (1000, 2))
     y, x = np.mgrid[:28, :28] - 13.5
-    disk = torch.sigmoid(torch.from_numpy(13.0 - np.hypot(x, y))).float()
-    boxes = torch.from_numpy(np.hstack([corner, corner + side])).float()
-    found = Found(boxes, torch.rand(1000), disk.expand(1000, -1, -1).contiguous(), torch.rand(1000))
-    works = {"paste": lambda: instances(found, (1.0, 1.0), HEIGHT, WIDTH)}
+    disk = (1 / (1 + np.exp(np.hypot(x, y) - 13.0))).astype(np.float32)
+    boxes, scores = np.hstack([corner, corner + side]).astype(np.float32), rng.random(1000).astype(np.float32)
+    found = Found(boxes, scores, np.repeat(disk[None], 1000, 0), scores, (HEIGHT, WIDTH))
+    finder = Finder.of(settings("full").val_predict, {"mean": [0.0] * 3, "std": [1.0] * 3})
+    works = {"paste": lambda: finder.finish(found, HEIGHT, WIDTH)}
     cells = works["paste"]()
     both = {**works, "encode": lambda: list(cells.results(1))}
     parts = best_in_turns(both, 5)

@@ -71,7 +71,16 @@ def _predict(args: argparse.Namespace) -> None:
     from monolayer import predict
     from monolayer.params import PredictParams
 
-    predict.predict(args.weights, args.images, args.truth, PredictParams.model_validate_json(args.params), args.output)
+    if (args.truth is None) != (args.params is None):
+        raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
+    if args.truth is None:
+        model = args.weights or predict.READY
+        predict.predict_folder(
+            model, args.images, args.output, predict.Choice(args.score_min, args.labels), args.threads
+        )
+    else:
+        params = PredictParams.model_validate_json(args.params)
+        predict.predict(args.weights, args.images, args.truth, params, args.output)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -94,6 +103,18 @@ def _compare(args: argparse.Namespace) -> None:
     from monolayer import evaluate
 
     evaluate.compare(args.metrics, args.output)
+
+
+def _measure(args: argparse.Namespace) -> None:
+    from monolayer import measure
+    from monolayer.params import MeasureParams
+
+    if args.scores and not args.results:
+        raise SystemExit("monolayer measure: --scores says from which score up --results count; give both")
+    score_min = measure.score_threshold(args.scores) if args.scores else args.score_min
+    params = MeasureParams.model_validate_json(args.params)
+    cells = measure.Cells(args.results, score_min)
+    measure.measure(args.images, args.truth, cells, params, args.output, workers=args.workers)
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -207,17 +228,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
     with_params(train)
-    with_params(
-        verb(
-            "predict",
-            _predict,
-            "Find the cells of every image of a split; writes COCO results with RLE masks at native size.",
-            weights="weights.pt of a run",
-            images="folder of images",
-            truth="COCO file that lists the images",
-            output="COCO results to write (.json.gz)",
-        )
+    predict = verb(
+        "predict",
+        _predict,
+        "Find the cells of every image of a folder, or of a split; writes COCO results with RLE masks at native size.",
+        images="folder of images: PNG, JPEG or TIFF, 8 or 16 bit",
     )
+    _add_predict_options(predict)
     evaluate = verb(
         "evaluate",
         _evaluate,
@@ -234,6 +251,22 @@ def _parser() -> argparse.ArgumentParser:
         output="table to write, CSV; pairs.csv is written beside it",
     )
     compare.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
+    measure = verb(
+        "measure",
+        _measure,
+        "Measure cells: a row for each cell and image, growth of each well, and files for Fiji, napari and QuPath.",
+        images="folder of images",
+        truth="COCO file that lists the images; without --results its own cells are measured",
+        output="folder to write cells, images, growth, dictionary.csv and masks/ to",
+    )
+    measure.add_argument("--results", type=Path, metavar="PATH", help="COCO results (.json, .json.gz) to measure")
+    least = measure.add_mutually_exclusive_group()
+    least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
+    least.add_argument(
+        "--score-min", type=float, default=0.0, metavar="S", help="or a score, from which up cells count"
+    )
+    measure.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte")
+    with_params(measure)
     report = verb(
         "report",
         _report,
@@ -276,6 +309,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     with_params(importer)
     return parser
+
+
+def _add_predict_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--output",
+        "--results",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="COCO results to write (.json, or .json.gz); those of a folder name each cell's file",
+    )
+    sub.add_argument(
+        "--weights",
+        type=Path,
+        metavar="PATH",
+        help="weights.pt of a run, or the folder of an exported one (default: the ready model for phase contrast)",
+    )
+    sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
+    sub.add_argument("--score-min", type=float, default=0.0, metavar="S", help="of a folder: leave out lower scores")
+    sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of a folder: cores to use")
+    sub.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images: a split")
+    sub.add_argument("--params", metavar="JSON", help=f"for a split: {PARAMS_HELP}")
 
 
 def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:

@@ -96,6 +96,7 @@ def _finds(group: str, others: bool) -> Callable[[str], str]:
 
 LineRule = Annotated[str, AfterValidator(_finds("line", others=True))]
 WellRule = Annotated[str, AfterValidator(_finds("well", others=False))]
+TimeRule = Annotated[str, AfterValidator(_finds("time", others=False))]
 LivecellFile = Literal[
     "images.zip",
     "annotations/LIVECell/livecell_coco_train.json",
@@ -163,6 +164,7 @@ class CocoSource(Section):
     annotations: str
     cell_line: LineRule
     well: WellRule | None
+    time: TimeRule | None
     percentiles: Percentiles
     max_images: PositiveInt | None
 
@@ -478,11 +480,56 @@ class PredictParams(Section):
     cpu_threads: PositiveInt
 
 
+Dtype = Literal["fp32", "fp16", "int8"]
+
+
+class ParityLimits(Section):
+    """How far an exported run may be from torch: least mean IoU of an image's matched masks, difference of AP."""
+
+    mask_iou: Fraction
+    ap: Fraction
+
+
+class ExportSettings(Section):
+    dtypes: Annotated[list[Dtype], Field(min_length=1)]
+    calibration: PositiveInt
+    parity: dict[Dtype, ParityLimits]
+
+
+class ExportParams(Section):
+    """What `monolayer export` is given besides the weights: the run's name, its settings to find cells, and how."""
+
+    run: Name
+    predict: PredictSettings
+    settings: ExportSettings
+    cpu_threads: PositiveInt
+
+
 class EvaluateParams(Section):
     protocol: Literal["livecell", "coco"]
     draws: PositiveInt
     seed: NonNegativeInt
     resample: Literal["image", "well"]
+
+
+class NeighbourParams(Section):
+    """px: of background between cells that touch, and around a cell where its local density is counted."""
+
+    gap: NonNegativeInt
+    radius: PositiveFloat
+
+
+class MeasureParams(Section):
+    """Pixel sizes and frame intervals are by cell line, or of `all`; a line without stays in px and frames."""
+
+    pixel_size_um: dict[str, PositiveFloat]
+    frame_hours: dict[str, PositiveFloat]
+    neighbours: NeighbourParams
+    files: list[Literal["labels", "rois", "coco"]]
+
+    def scales(self, cell_line: str) -> tuple[float | None, float | None]:
+        """Pixel size (µm) and hours from frame to frame of a cell line."""
+        return tuple(of.get(cell_line, of.get("all")) for of in (self.pixel_size_um, self.frame_hours))  # type: ignore[return-value]
 
 
 class ReportSettings(Section):
@@ -515,6 +562,8 @@ class Params(Section):
     models: dict[Name, Model]
     runs: dict[Name, Run]
     evaluate: EvaluateParams
+    export: ExportSettings
+    measure: MeasureParams
     report: ReportSettings
 
     @model_validator(mode="after")
@@ -534,6 +583,10 @@ class Params(Section):
                 check(f"runs.{name}.extension", run.extension, self.extensions)
         for name in self.selected_runs:
             check("selected", name, self.runs)
+        if "truth" in self.runs:
+            raise ValueError(
+                "runs.truth: the name is taken, cells/truth holds the measured truth; call the run otherwise"
+            )
         return self
 
     @property
@@ -565,6 +618,10 @@ class Params(Section):
     def predict_params(self, run: str) -> PredictParams:
         model = self.models[self.runs[run].model]
         return PredictParams(settings=getattr(model, self.scale).predict, cpu_threads=self.cpu_threads)
+
+    def export_params(self, run: str) -> ExportParams:
+        predict = self.predict_params(run)
+        return ExportParams(run=run, predict=predict.settings, settings=self.export, cpu_threads=predict.cpu_threads)
 
     @property
     def report_params(self) -> ReportParams:

@@ -1,72 +1,112 @@
-"""Find the cells of every image of a split and stream them to COCO results at native image size."""
+"""Find the cells of every image of a split, or of any folder, and stream them to COCO results at native image size."""
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby, islice
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import NamedTuple
 
-from monolayer import models
-from monolayer.coco import InputError, Result, read_truth, write_results
+from monolayer import predictor
+from monolayer.coco import InputError, Result, read_truth, whole_file, write_results
 from monolayer.dataset import Sample, read_image, samples
-from monolayer.params import PredictParams
+from monolayer.models import Instances
+from monolayer.params import Percentiles, PredictParams
+from monolayer.predictor import Frame, Predictor, ahead
 from monolayer.progress import track
+from monolayer.sources import pixels
+from monolayer.sources.coco import SUFFIXES
 
 logger = logging.getLogger(__name__)
-Item = TypeVar("Item")
+
+READY = Path(__file__).parents[2] / "results/phase_contrast/export/unet_distance"  # the model that comes with the code
+DEEP = Percentiles(low=0.5, high=99.8)  # of an image of more than 8 bits, as params.yaml's `own` has it
 
 
 def predict(weights: Path, images: Path, truth: Path, params: PredictParams, output: Path) -> None:
     """Write the cells that the networks of `weights` find in the images that `truth` lists."""
-    import torch
-
-    torch.set_num_threads(params.cpu_threads)
-    run, networks = models.load_weights(weights, "cuda" if torch.cuda.is_available() else "cpu")
     todo = samples(read_truth(truth), images)
-    family = models.family(run.family)
-
-    def find(name: str, batch: list[Sample], pixels: list[Any]) -> Iterator[Result]:
-        for sample, found in zip(batch, family.predict(networks[name], pixels, params.settings), strict=True):
-            yield from found.results(sample.image["id"])
-
-    def stream() -> Iterator[Result]:
-        batches = list(_batches(todo, networks, params.settings.batch))
-        reader = _ahead(lambda part: (*part, [read_image(sample.path) for sample in part[1]]), batches)
-        for name, batch, pixels in track(reader, len(batches), f"predict {truth.stem}"):
-            yield from find(name, batch, pixels)
-
-    count = write_results(output, stream())
+    run = predictor.from_weights(weights, params.settings, params.cpu_threads)
+    count = write_results(output, results(run, todo, f"predict {truth.stem}"))
     logger.info("%d cells in %d images", count, len(todo))
 
 
-def _batches(todo: list[Sample], networks: dict[str, Any], size: int) -> Iterator[tuple[str, list[Sample]]]:
-    """Runs of at most `size` images for one network: the cell line's own where the run has one for each."""
-
-    def name(sample: Sample) -> str:
-        line = sample.image["cell_line"]
-        if "all" not in networks and line not in networks:
-            raise InputError(
-                f"{sample.image['file_name']} is of cell line {line}, for which this run has no network "
-                f"(it has {', '.join(networks)}); train it on that line or use a run of all lines"
-            )
-        return "all" if "all" in networks else line
-
-    for network, group in groupby(todo, name):
-        while batch := list(islice(group, size)):
-            yield network, batch
+def results(run: Predictor, todo: list[Sample], label: str) -> Iterator[Result]:
+    """The results of each sample in order, their masks encoded on a thread of their own."""
+    found = zip((sample.image["id"] for sample in todo), run.stream(frames(todo)), strict=True)
+    for encoded in track(ahead(lambda one: list(one[1].results(one[0])), found), len(todo), label):
+        yield from encoded
 
 
-def _ahead(work: Callable[[Item], Any], items: Iterable[Item], ahead: int = 2) -> Iterator[Any]:
-    """work(item) of each item in order, computed on a thread up to `ahead` items before it is asked for."""
-    with ThreadPoolExecutor(1) as pool:
-        pending: deque[Any] = deque()
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+def frames(todo: list[Sample]) -> Iterator[Frame]:
+    for sample in todo:
+        yield Frame(sample.image["file_name"], sample.image["cell_line"], partial(read_image, sample.path))
+
+
+# ---- any folder ----------------------------------------------------------------------------------
+
+
+class Choice(NamedTuple):
+    """Cells from which score up are written, and where to, as label images besides."""
+
+    score_min: float
+    labels: Path | None
+
+
+def predict_folder(model: Path, images: Path, output: Path, choice: Choice, threads: int) -> None:
+    """Write the cells of each image in a folder (and below) as COCO results that name the file, and as label TIFFs.
+
+    `model` is an exported run's folder or a weights.pt. A file that is no image stops all before anything is written;
+    existing label images are not overwritten.
+    """
+    names = sorted(p.relative_to(images).as_posix() for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not names:
+        raise InputError(f"{images} holds no image ({', '.join(SUFFIXES)}); give the folder that they are in")
+    if choice.labels is not None:
+        _refuse_to_overwrite([_label_path(choice.labels, name) for name in names])
+    run = (
+        predictor.from_weights(model, None, threads)
+        if model.suffix == ".pt"
+        else predictor.load(model, threads=threads)
+    )
+    every = track(run.stream(_files(images, names)), len(names), f"predict {images.name}")
+    found = (instances.at_least(choice.score_min) for instances in every)
+    count = write_results(output, _named_results(names, found, choice.labels))
+    logger.info("%d cells in %d images: %s", count, len(names), output)
+
+
+def _files(folder: Path, names: list[str]) -> Iterator[Frame]:
+    for name in names:
+        yield Frame(name, None, partial(_grey, folder / name))
+
+
+def _grey(path: Path) -> pixels.Pixels:
+    return pixels.grey(path.read_bytes(), str(path), DEEP)
+
+
+def _named_results(names: list[str], found: Iterable[Instances], labels: Path | None) -> Iterator[Result]:
+    """Results with the file's name, and images numbered from 1 in the order of names; labels are written on the way."""
+    for number, (name, instances) in enumerate(zip(names, found, strict=True), start=1):
+        for result in instances.results(number):
+            yield Result(file_name=name, **result)
+        if labels is not None:
+            _write_labels(_label_path(labels, name), instances)
+
+
+def _label_path(folder: Path, name: str) -> Path:
+    return folder / Path(name).with_suffix(".tif")
+
+
+def _refuse_to_overwrite(paths: list[Path]) -> None:
+    for path in paths:
+        if path.exists():
+            raise InputError(f"{path} exists and would be overwritten; give another folder for the label images")
+
+
+def _write_labels(path: Path, found: Instances) -> None:
+    from monolayer.cell_files import label_image, label_tiff
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial_path:
+        partial_path.write_bytes(label_tiff([label_image(found)], None))

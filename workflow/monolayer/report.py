@@ -6,7 +6,7 @@ A section is a row of SECTIONS: a function that turns the study into the values 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import yaml
 from markupsafe import Markup
 
 from monolayer import figures, tables
+from monolayer.biology import biology
 from monolayer.breakdown import KINDS
 from monolayer.coco import whole_file
 from monolayer.definitions import SHOWN
@@ -44,7 +45,7 @@ def report(results: Path, runs: list[str], params: ReportParams, output: Path) -
 
 def overview(study: Study, album: Album) -> dict[str, Any]:
     """What was run, the best run, and one picture: its median test image of the cell line with the most cells."""
-    ranks = ranking(study)
+    ranks = study.ranking
     best = ranks[0]
     test = study.census["test"].images
     line = str(test.groupby("cell_line")["cells"].sum().idxmax())
@@ -59,12 +60,6 @@ def overview(study: Study, album: Album) -> dict[str, Any]:
         "duration_s": sum(record["duration_s"] for record in study.records.values()),
         "median": compared(study, album, {best["run"]: median})[best["run"]][line][0],
     }
-
-
-def ranking(study: Study) -> list[dict[Hashable, Any]]:
-    """The rows over all cell lines, the highest mask AP first."""
-    rows = study.table[study.table["cell_line"] == "all"]
-    return rows.sort_values("mask_ap", ascending=False, kind="stable").to_dict("records")
 
 
 def results(study: Study, album: Album) -> dict[str, Any]:
@@ -287,6 +282,7 @@ SECTIONS = (
     Section("overview", "Overview", overview),
     Section("results", "Results", results),
     Section("failures", "Where it fails", failures),
+    Section("biology", "Biology", biology),
     Section("data", "Data", data),
     Section("extensions", "Extensions", extensions),
     Section("training", "Training", training),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +106,22 @@ class Study:
         """metrics/{run}.images.csv: a row per test image."""
         columns = ["image_id", "cell_line", "cells_true", "cells_pred", "tp", "fp", "fn", "f1_50"]
         return read_table(self.folder / "metrics" / f"{run}.images.csv", columns)
+
+    @property
+    def ranking(self) -> list[dict[Hashable, Any]]:
+        """The rows over all cell lines, the highest mask AP first."""
+        rows = self.table[self.table["cell_line"] == "all"]
+        return rows.sort_values("mask_ap", ascending=False, kind="stable").to_dict("records")
+
+    def measured(self, source: str, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """cells, images or growth of a run or of the truth; the columns asked for alone."""
+        path = self.folder / "cells" / source / f"{table}.parquet"
+        try:
+            return pd.read_parquet(path, columns=list(columns) if columns else None)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"the report needs {path}, which is not readable ({error}); run snakemake again"
+            ) from error
 
     def score_threshold(self, run: str) -> float:
         """The score from which a prediction counts, chosen on val."""

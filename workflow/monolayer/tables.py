@@ -242,6 +242,18 @@ def short(value: float) -> str:
     return count(value) if value >= 100 or value == round(value) else f"{value:.1f}"
 
 
+def measured(value: float) -> str:
+    """A measured quantity: three significant digits; ∞, and a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    return "∞" if math.isinf(value) else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def share(value: float) -> str:
+    """A part as signed per cent."""
+    return "–" if math.isnan(value) else f"{100 * value:+.1f} %".replace("-", "−")
+
+
 def number(value: float) -> str:
     """Whatever a record holds: whole numbers whole, others to four significant digits."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
@@ -261,6 +273,8 @@ FILTERS = {
     "interval": interval,
     "count": count,
     "short": short,
+    "measured": measured,
+    "share": share,
     "number": number,
     "duration": duration,
 }

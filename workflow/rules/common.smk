@@ -14,6 +14,7 @@ wildcard_constraints:
     dataset="|".join(P.datasets),
     run="|".join(P.selected_runs),
     split="val|test",
+    source="|".join([*P.selected_runs, "truth"]),
     extension="|".join(P.extensions),
 
 

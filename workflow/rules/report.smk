@@ -14,11 +14,17 @@ rule report:
         strata=by_run(rules.evaluate.output.strata),
         errors=by_run(rules.evaluate.output.errors),
         shifts=by_extension(rules.shift.output),
+        cells=expand(
+            rules.measure.output.tables,
+            source=[*P.selected_runs, "truth"],
+            allow_missing=True,
+        ),
         table=rules.compare.output.table,
         pairs=rules.compare.output.pairs,
         code=modules(
             "report",
             "study",
+            "biology",
             "tables",
             "figures",
             "pictures",

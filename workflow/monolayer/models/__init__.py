@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -40,6 +40,19 @@ class Instances:
     scores: NDArray[np.float32]
     mask_scores: NDArray[np.float32] | None = None
 
+    def at_least(self, score: float) -> Instances:
+        """Those that score so much or more, by their masks' scores where they have any."""
+        scores = self.scores if self.mask_scores is None else self.mask_scores
+        kept = np.flatnonzero(scores >= score)
+        return replace(
+            self,
+            masks=[self.masks[index] for index in kept],
+            offsets_xy=self.offsets_xy[kept],
+            boxes_xyxy=self.boxes_xyxy[kept],
+            scores=self.scores[kept],
+            mask_scores=None if self.mask_scores is None else self.mask_scores[kept],
+        )
+
     def results(self, image_id: int) -> Iterator[Result]:
         """COCO results at native image size; a cell without a pixel is not a cell."""
         for index, mask in enumerate(self.masks):
@@ -69,6 +82,16 @@ class Trained:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Graph:
+    """A part of a network that every backend runs as one: what goes in and comes out are tensors."""
+
+    module: Any  # nn.Module
+    example: tuple[Any, ...]  # of each input
+    axes: dict[str, dict[int, str]]  # of each input, by its name: the axes whose lengths vary, and their names
+    outputs: tuple[str, ...]
+
+
 class Family(Protocol):
     """The functions of a family's module."""
 
@@ -77,6 +100,12 @@ class Family(Protocol):
 
     def build(self, settings: Any, state: dict[str, Any], device: str) -> Any:
         """The network of these training settings with these weights; any key that differs is an error."""
+
+    def graphs(self, network: Any) -> dict[str, Graph]:
+        """The network's graphs, by the names that the family's finder calls them by."""
+
+    def constants(self, network: Any) -> dict[str, Any]:
+        """What the family's finder has to know of the network; plain numbers and lists."""
 
     def predict(self, network: Any, images: Sequence[NDArray[np.uint8]], settings: Any) -> list[Instances]:
         """The cells of each uint8 (H, W) image, at its native size."""

@@ -14,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from monolayer.backends.eager import eager
 from monolayer.coco import InputError
 from monolayer.dataset import Sample, lines_in_turn, read_image
-from monolayer.models import Instances, Trained, load_state
-from monolayer.models.centermask_net import CenterMask, instances
+from monolayer.finders import find
+from monolayer.finders.centermask import DIVISOR, Finder
+from monolayer.models import Graph, Instances, Trained, load_state
+from monolayer.models.centermask_net import CenterMask, Dense, Masks
 from monolayer.models.fit import fit
-from monolayer.models.views import Cells, View, cells_seen, seen, whole
+from monolayer.models.views import Cells, View, cells_seen, seen
 from monolayer.params import CenterMaskPredict, CenterMaskTrain
 from monolayer.validation import validation_scores
 
@@ -67,18 +70,35 @@ def build(settings: CenterMaskTrain, state: dict[str, Any], device: str) -> Cent
     return network.to(device).eval()
 
 
+def graphs(network: CenterMask) -> dict[str, Graph]:
+    channels = network.pyramid.layer_blocks[0][0].out_channels
+    image = torch.zeros(2, 3, 2 * DIVISOR, 3 * DIVISOR)
+    levels = tuple(torch.zeros(1, channels, 64 // stride, 96 // stride) for stride in (8, 16, 32))
+    boxes = torch.tensor([[0.0, 0.0, 40.0, 30.0], [4.0, 8.0, 20.0, 24.0]])
+    axes = {f"p{i}": {2: f"height{i}", 3: f"width{i}"} for i in (3, 4, 5)}
+    return {
+        "dense": Graph(
+            Dense(network),
+            (image,),
+            {"images": {0: "batch", 2: "height", 3: "width"}},
+            ("p3", "p4", "p5", "seen", "centreness", "ltrb"),
+        ),
+        "masks": Graph(
+            Masks(network),
+            (*levels, boxes, torch.tensor([64.0, 96.0])),
+            {**axes, "boxes": {0: "regions"}, "size": {}},
+            ("masks", "ious"),
+        ),
+    }
+
+
+def constants(network: CenterMask) -> dict[str, Any]:
+    return {"mean": network.pixel_mean.flatten().tolist(), "std": network.pixel_std.flatten().tolist()}
+
+
 def predict(network: CenterMask, images: Sequence[NDArray[np.uint8]], settings: CenterMaskPredict) -> list[Instances]:
     """The cells of each uint8 (H, W) image; one at a time, so that no image's cells depend on the others'."""
-    return [_predict(network, image, settings) for image in images]
-
-
-def _predict(network: CenterMask, image: NDArray[np.uint8], settings: CenterMaskPredict) -> Instances:
-    height, width = image.shape
-    device = network.pixel_mean.device
-    given = seen(image, whole(height, width, min(settings.zoom, settings.max_side / max(height, width))))
-    with torch.autocast(device.type, torch.float16, enabled=settings.amp and device.type == "cuda"):
-        found = network.find([given.to(device)], settings)[0]
-    return instances(found, (given.shape[1] / width, given.shape[0] / height), height, width)
+    return find(Finder.of(settings, constants(network)), eager(graphs(network), settings.amp), images)
 
 
 class CenterMaskTask:

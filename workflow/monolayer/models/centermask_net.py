@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from monolayer.models import Instances, fcos, mask_heads
-from monolayer.models.fcos import Detections
+from monolayer.finders.centermask import DIVISOR, MASK
+from monolayer.models import fcos, mask_heads
 from monolayer.models.views import Cells, covered, part_inside
 from monolayer.models.vovnet import VoVNet
 from monolayer.params import CenterMaskNetwork, DetectionLimits
-
-DIVISOR = 32  # images are padded to a multiple of it, the stride of the backbone's last stage
-MASK = 28  # bins across a region's mask
-CHUNK = 256  # regions at a time at inference: what the heads hold of thousands would fill the memory
-
-
-class Found(NamedTuple):
-    """Detections of one image with mask probabilities (N, 28, 28) over their boxes and predicted mask IoU (N,)."""
-
-    boxes: Tensor
-    scores: Tensor
-    masks: Tensor
-    ious: Tensor
 
 
 class CenterMask(nn.Module):
@@ -58,7 +42,11 @@ class CenterMask(nn.Module):
         padded = self.pixel_mean.new_zeros(len(images), 3, height, width)
         for row, image in zip(padded, images, strict=True):
             row[:, : image.shape[0], : image.shape[1]] = (image - self.pixel_mean) / self.pixel_std
-        features = dict(zip(("p3", "p4", "p5"), self.backbone(padded), strict=True))
+        return self.pyramid_of(padded)
+
+    def pyramid_of(self, images: Tensor) -> list[Tensor]:
+        """P3 to P7 of normalised images (B, 3, H, W), sides multiples of 32."""
+        features = dict(zip(("p3", "p4", "p5"), self.backbone(images), strict=True))
         return list(self.pyramid(features).values())
 
     def losses(
@@ -84,41 +72,31 @@ class CenterMask(nn.Module):
             "iou_loss": mask_heads.iou_loss(ious, mask_heads.true_iou(logits.detach(), true, inside)),
         }
 
-    @torch.inference_mode()
-    def find(self, images: Sequence[Tensor], limits: DetectionLimits) -> list[Found]:
-        """The cells of each image, in px of what went in, best first."""
-        levels = self.levels(images)
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
-        detections = fcos.decode(self.detector(levels), sizes, limits)
-        return [
-            self._masks([level[i : i + 1] for level in levels], found, size)
-            for i, (found, size) in enumerate(zip(detections, sizes, strict=True))
-        ]
 
-    def _masks(self, levels: Sequence[Tensor], found: Detections, size: tuple[int, int]) -> Found:
-        masks, ious = [], []
-        for boxes in torch.split(found.boxes, CHUNK):
-            features = mask_heads.pool_regions(levels, [boxes], [size])
-            masks.append(self.mask_head(features).sigmoid())
-            ious.append(self.iou_head(features, masks[-1]))
-        return Found(*found, torch.cat(masks), torch.cat(ious))
+# ---- graphs --------------------------------------------------------------------------------------
 
 
-# ---- masks at native size ------------------------------------------------------------------------
+class Dense(nn.Module):
+    """Normalised images (B, 3, H, W) to P3, P4, P5, class and centreness (B, L) in [0, 1], ltrb (B, L, 4)."""
+
+    def __init__(self, network: CenterMask) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        levels = self.network.pyramid_of(images)
+        maps = self.network.detector(levels)
+        return (*levels[: mask_heads.LEVELS], maps.logits.sigmoid(), maps.centreness.sigmoid(), maps.ltrb)
 
 
-def instances(found: Found, zoom_xy: tuple[float, float], height: int, width: int) -> Instances:
-    """What was found in the zoomed image as instances at native size."""
-    boxes: NDArray[np.float32] = (found.boxes / found.boxes.new_tensor([*zoom_xy, *zoom_xy])).cpu().numpy()
-    masks: NDArray[np.float32] = found.masks.cpu().numpy()
-    pasted = [mask_heads.paste(mask, box, height, width) for mask, box in zip(masks, boxes, strict=True)]
-    scores = found.scores.cpu().numpy()
-    return Instances(
-        height=height,
-        width=width,
-        masks=[mask for mask, _, _ in pasted],
-        offsets_xy=np.asarray([(x, y) for _, x, y in pasted], np.int32).reshape(-1, 2),
-        boxes_xyxy=boxes,
-        scores=scores,
-        mask_scores=scores * found.ious.clamp(0, 1).cpu().numpy(),
-    )
+class Masks(nn.Module):
+    """P3, P4, P5 of one image, boxes (R, 4) and its size (2,) to mask probabilities (R, 28, 28) and their IoU (R,)."""
+
+    def __init__(self, network: CenterMask) -> None:
+        super().__init__()
+        self.mask_head, self.iou_head = network.mask_head, network.iou_head
+
+    def forward(self, p3: Tensor, p4: Tensor, p5: Tensor, boxes: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        features = mask_heads.pool_each([p3, p4, p5], boxes, size.prod())
+        masks = self.mask_head(features).sigmoid()
+        return masks, self.iou_head(features, masks)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from monolayer.backends.eager import eager
 from monolayer.coco import label_image
 from monolayer.dataset import Sample, TrueCells, read_image
+from monolayer.finders import find
+from monolayer.finders.unet import Finder
 from monolayer.matching import IOUS
-from monolayer.models import Instances, Trained
+from monolayer.models import Graph, Instances, Trained
 from monolayer.models.fit import fit
 from monolayer.params import UnetPredict, UnetTrain
-from monolayer.patches import Patches, contrast, standardise
-from monolayer.separate import Labels, Thresholds, instances, matches, separate
-from monolayer.tiling import Float, Tiles, blend_views
+from monolayer.patches import Patches, contrast
+from monolayer.separate import Labels, Thresholds, matches, separate
+from monolayer.tiling import Float
 
 CONTRAST_IMAGES = 100  # enough to measure the contrast of any training set
 
@@ -94,31 +97,45 @@ def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
     return network.to(device).eval()
 
 
+class Maps(nn.Module):
+    """Tiles (B, 1, H, W) to probabilities (B, C, H, W)."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor]:
+        logits: Tensor = self.network(tiles.contiguous(memory_format=torch.channels_last))
+        return (logits.float().sigmoid(),)
+
+
+def graphs(network: UNet) -> dict[str, Graph]:
+    example = torch.zeros(2, 1, 2 * network.stride, 3 * network.stride)
+    return {"maps": Graph(Maps(network), (example,), {"tiles": {0: "batch", 2: "height", 3: "width"}}, ("maps",))}
+
+
+def constants(network: UNet) -> dict[str, Any]:
+    return {
+        "thresholds": network.thresholds.tolist(),
+        "contrast": float(network.contrast),
+        "stride": network.stride,
+    }
+
+
 def predict(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Instances]:
-    thresholds = Thresholds(*network.thresholds.tolist())
-    return [instances(maps, separate(maps, thresholds)) for maps in probabilities(network, images, settings)]
+    return find(Finder.of(settings, constants(network)), eager(graphs(network)), images)
+
+
+def probabilities(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Float]:
+    """float32 (C, H, W) in [0, 1] for each uint8 (H, W): foreground, and distance if the network was taught it."""
+    finder = Finder.of(settings, constants(network))
+    return finder.forward(eager(graphs(network)), [finder.prepare(image) for image in images])
 
 
 def _network(settings: UnetTrain) -> UNet:
     outputs = 2 if settings.target == "foreground+distance" else 1
     # channels last is half the time of a step on a CPU, and what tensor cores want
     return UNet(settings.width, settings.levels, outputs).to(memory_format=torch.channels_last)
-
-
-@torch.inference_mode()
-def probabilities(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Float]:
-    """float32 (C, H, W) in [0, 1] for each uint8 (H, W): foreground, and distance if the network was taught it."""
-    device = next(network.parameters()).device
-
-    def forward(tiles: Float) -> Float:
-        x = torch.from_numpy(tiles).to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            logits = network(x)
-        return logits.float().sigmoid().cpu().numpy()  # type: ignore[no-any-return]
-
-    tiles = Tiles(settings.tile, settings.overlap, network.stride)
-    standard = [standardise(image, float(network.contrast)) for image in images]
-    return blend_views(standard, forward, tiles, settings.batch, settings.views)
 
 
 # ---- training ------------------------------------------------------------------------------------

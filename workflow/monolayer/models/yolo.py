@@ -1,8 +1,7 @@
-"""YOLO-seg: ultralytics' networks and losses, this pipeline's training loop, and masks cut inside their boxes.
+"""YOLO-seg: ultralytics' networks and losses in this pipeline's training loop; finders/yolo.py makes masks of them.
 
-The library's own trainer reads one polygon a cell from text files (holes and parts are lost), resumes from rounded
-averages, and drops images whose suppression takes too long; here truth stays a label image, training resumes exactly
-(models/fit.py), and suppression has no time limit.
+The library's own trainer reads one polygon a cell from text files (holes and parts are lost) and resumes from rounded
+averages; here truth stays a label image, and training resumes exactly (models/fit.py).
 """
 
 from __future__ import annotations
@@ -21,11 +20,13 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor, nn
-from torchvision.ops import nms
 
+from monolayer.backends.eager import eager
 from monolayer.coco import InputError
 from monolayer.dataset import Sample, TrueCells, lines_in_turn, read_image
-from monolayer.models import Instances, Trained
+from monolayer.finders import find
+from monolayer.finders.yolo import STRIDE, Finder
+from monolayer.models import Graph, Instances, Trained
 from monolayer.models.fit import fit
 from monolayer.params import YoloPredict, YoloTrain
 from monolayer.validation import validation_scores
@@ -34,9 +35,6 @@ from monolayer.validation import validation_scores
 os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="yolo-")
 os.environ["YOLO_AUTOINSTALL"] = "False"
 os.environ["YOLO_OFFLINE"] = "True"
-
-STRIDE = 32  # of the coarsest level: sides of the network's input are multiples of it
-PROTO_STRIDE = 4  # input px of one prototype px
 
 
 def train(train: Sequence[Sample], val: Sequence[Sample], settings: YoloTrain, seed: int, workdir: Path) -> Trained:
@@ -55,23 +53,34 @@ def build(settings: YoloTrain, state: dict[str, Any], device: str) -> nn.Module:
     return network.to(device).eval()
 
 
+class Cells(nn.Module):
+    """Grey images uint8 (B, H, W) to boxes xyxy (B, A, 4) in px, scores (B, A), mask coefficients (B, A, 32) and
+    prototypes (B, 32, H / 4, W / 4)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        cast(Any, network).model[-1].dynamic = True  # anchors follow the input's shape in an exported graph too
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        (found, protos), _ = self.network(_normalised(images))
+        centre, size, scores, coefficients = found.float().transpose(1, 2).split([2, 2, 1, protos.shape[1]], dim=2)
+        return torch.cat([centre - size / 2, centre + size / 2], dim=2), scores[..., 0], coefficients, protos
+
+
+def graphs(network: nn.Module) -> dict[str, Graph]:
+    example = torch.zeros(2, 2 * STRIDE, 3 * STRIDE, dtype=torch.uint8)
+    axes = {"images": {0: "batch", 1: "height", 2: "width"}}
+    return {"cells": Graph(Cells(network), (example,), axes, ("boxes", "scores", "coefficients", "protos"))}
+
+
+def constants(network: nn.Module) -> dict[str, Any]:
+    return {}
+
+
 def predict(network: nn.Module, images: Sequence[NDArray[np.uint8]], settings: YoloPredict) -> list[Instances]:
     """The cells of each image, at native size; images of one input shape go through the network together."""
-    shapes = [_input_shape(image.shape[0], image.shape[1], settings.imgsz) for image in images]
-    found: dict[int, Instances] = {}
-    for shape in dict.fromkeys(shapes):
-        members = [index for index, other in enumerate(shapes) if other == shape]
-        boxes, scores, coefficients, protos = _forward(network, [_resized(images[i], shape) for i in members])
-        for k, index in enumerate(members):
-            keep = _suppress(boxes[k], scores[k], settings)
-            gain = _gain(images[index].shape, settings.imgsz)
-            found[index] = _instances(
-                images[index].shape,
-                (boxes[k][keep] / gain).cpu().numpy(),
-                scores[k][keep].cpu().numpy(),
-                _MaskMaker(coefficients[k][keep].cpu().numpy(), protos[k].cpu().numpy(), gain),
-            )
-    return [found[index] for index in range(len(images))]
+    return find(Finder.of(settings, constants(network)), eager(graphs(network)), images)
 
 
 # ---- network and first weights -------------------------------------------------------------------
@@ -157,7 +166,7 @@ class _Task:
         sample = self.cells.samples[self.epoch[index]]
         image, labels = _turned(read_image(sample.path), self.cells.labels(self.epoch[index]), rng)
         jitter = self.settings.scale_jitter
-        gain = _gain(image.shape, self.settings.imgsz) * float(rng.uniform(1 - jitter, 1 + jitter))
+        gain = self.settings.imgsz / max(image.shape) * float(rng.uniform(1 - jitter, 1 + jitter))
         image, labels = _placed(image, labels, gain, self.settings.imgsz, rng)
         return sample.image["file_name"], (_relit(image, rng), labels)
 
@@ -239,90 +248,6 @@ def _boxes_xywh(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     return np.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], axis=1)
 
 
-# ---- prediction ----------------------------------------------------------------------------------
-
-
-def _gain(shape: tuple[int, ...], imgsz: int) -> float:
-    """What an image (H, W) is scaled by, so that its longer side is imgsz px."""
-    return imgsz / max(shape[:2])
-
-
-def _input_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
-    """Height and width of the network's input: the scaled image, filled up at its right and foot to the stride."""
-    gain = _gain((height, width), imgsz)
-    return -(-round(height * gain) // STRIDE) * STRIDE, -(-round(width * gain) // STRIDE) * STRIDE
-
-
-def _resized(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """The image scaled into the upper left of an input of this shape, on its own median grey."""
-    gain = _gain(image.shape, max(shape))
-    height, width = round(image.shape[0] * gain), round(image.shape[1] * gain)
-    filled = np.full(shape, int(np.median(image)), np.uint8)
-    how = cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA
-    filled[:height, :width] = cv2.resize(image, (width, height), interpolation=how)
-    return filled
-
-
 def _normalised(images: Tensor) -> Tensor:
     """uint8 (B, H, W) to float (B, 3, H, W) in [0, 1]."""
     return images.float()[:, None].expand(-1, 3, -1, -1) / 255
-
-
-@torch.inference_mode()
-def _forward(network: nn.Module, inputs: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Boxes xyxy (B, A, 4) in input px, scores (B, A), mask coefficients (B, A, 32), prototypes (B, 32, h, w)."""
-    device = next(network.parameters()).device
-    with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-        (found, protos), _ = network(_normalised(torch.from_numpy(np.stack(inputs)).to(device)))
-    centre, size, scores, coefficients = found.float().transpose(1, 2).split([2, 2, 1, protos.shape[1]], dim=2)
-    return torch.cat([centre - size / 2, centre + size / 2], dim=2), scores[..., 0], coefficients, protos.float()
-
-
-def _suppress(boxes: Tensor, scores: Tensor, settings: YoloPredict) -> Tensor:
-    """Indices of the boxes that stay, best first."""
-    candidates = torch.nonzero(scores >= settings.score_min)[:, 0]
-    return candidates[nms(boxes[candidates], scores[candidates], settings.nms_iou)][: settings.max_det]
-
-
-@dataclass(frozen=True)
-class _MaskMaker:
-    """Masks from coefficients (N, C) and prototypes (C, h, w), resampled within a box at native size only."""
-
-    coefficients: NDArray[np.float32]
-    protos: NDArray[np.float32]
-    gain: float  # input px of one native px
-
-    def mask(self, index: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.bool_]:
-        """Where the bilinear combination of prototypes is positive: bool (y1 - y0, x1 - x0)."""
-        rows, row_weight = self._places(y0, y1, self.protos.shape[1])
-        columns, column_weight = self._places(x0, x1, self.protos.shape[2])
-        part = self.protos[:, rows[0] : rows[-1] + 2, columns[0] : columns[-1] + 2]
-        logits = np.tensordot(self.coefficients[index], part, axes=1)
-        rows, columns = rows - rows[0], columns - columns[0]
-        logits = logits[rows] * (1 - row_weight)[:, None] + logits[rows + 1] * row_weight[:, None]
-        logits = logits[:, columns] * (1 - column_weight) + logits[:, columns + 1] * column_weight
-        return np.asarray(logits > 0)
-
-    def _places(self, start: int, stop: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """For each native px from start to stop: the prototype px before its centre, and the weight of the next."""
-        centre = (np.arange(start, stop) + 0.5) * (self.gain / PROTO_STRIDE) - 0.5
-        before = np.clip(np.floor(centre).astype(np.int64), 0, length - 2)
-        return before, np.clip(centre - before, 0, 1).astype(np.float32)
-
-
-def _instances(
-    shape: tuple[int, ...], boxes: NDArray[np.float32], scores: NDArray[np.float32], maker: _MaskMaker
-) -> Instances:
-    """The cells of one image (H, W) from boxes xyxy (N, 4) in native px; a box without a pixel is dropped."""
-    height, width = shape[:2]
-    boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
-    pixels = np.ceil(boxes).astype(np.int32)  # a px belongs to a box if its corner does, as in the library
-    keep = np.flatnonzero((pixels[:, 2] > pixels[:, 0]) & (pixels[:, 3] > pixels[:, 1]))
-    return Instances(
-        height=height,
-        width=width,
-        masks=[maker.mask(int(i), *map(int, pixels[i])) for i in keep],
-        offsets_xy=pixels[keep, :2],
-        boxes_xyxy=boxes[keep],
-        scores=scores[keep],
-    )

@@ -35,7 +35,7 @@ def collect(params: CocoSource, folder: Path) -> tuple[Truth, Read]:
                     height=frame.height,
                     cell_line=lines[frame.id],
                     well=by_pattern(params.well, "well", frame, records.name) if params.well else Path(name).stem,
-                    timestamp=None,
+                    timestamp=by_pattern(params.time, "time", frame, records.name) if params.time else None,
                     split=None,
                 )
             )

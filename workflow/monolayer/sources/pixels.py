@@ -26,7 +26,11 @@ def grey(data: bytes, name: str, percentiles: Percentiles | None) -> Pixels:
 
     8-bit values stay what they are. Deeper images are scaled by their own percentiles; null: they are an error.
     """
-    pixels = _grey(_decode(data, name))
+    return eight_bit(one_plane(_decode(data, name)), name, percentiles)
+
+
+def eight_bit(pixels: NDArray[Any], name: str, percentiles: Percentiles | None) -> Pixels:
+    """Grey pixels (H, W) of any type as uint8, as `grey` does it."""
     if pixels.dtype == np.uint8:
         return pixels
     if percentiles is None:
@@ -48,7 +52,7 @@ def scale(pixels: NDArray[Any], low: float, high: float) -> Pixels:
     return np.rint((pixels.astype(np.float64) - low).clip(0, high - low) * (255 / (high - low))).astype(np.uint8)
 
 
-def _grey(pixels: NDArray[Any]) -> NDArray[Any]:
+def one_plane(pixels: NDArray[Any]) -> NDArray[Any]:
     """(H, W) of (H, W) or (H, W, 3); bool and uint8 come out as uint8."""
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
@@ -65,7 +69,7 @@ def _decode(data: bytes, name: str) -> NDArray[Any]:
     if not data:
         raise InputError(f"{name} is empty (0 bytes); copy it again")
     try:
-        pixels = _decode_tiff(data, name) if data.startswith(TIFF_STARTS) else _decode_png_or_jpeg(data, name)
+        pixels = _decode_tiff(data, name) if data.startswith(TIFF_STARTS) else decode_png_or_jpeg(data, name)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever they like on broken files
@@ -83,20 +87,26 @@ def _decode_tiff(data: bytes, name: str) -> NDArray[Any]:
                 f"{name} holds {len(tif.pages)} pages ({shapes}), not one frame; save each frame as a file of its own "
                 "and list it in the annotations"
             )
-        series, page = tif.series[0], tif.series[0].keyframe
-        colours = tifffile.PHOTOMETRIC(page.photometric).name
-        if colours not in TIFF_GREY_OR_RGB:
-            raise InputError(f"{name} is a TIFF with {colours} colours; save it as grey or RGB")
-        if any(offset + count > len(data) for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
-            raise InputError(f"{name} is cut short: its pixels go on beyond the end of the file; copy it again")
-        pixels = np.asarray(series.asarray())
-        if colours == "MINISWHITE":
-            pixels = ~pixels if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max - pixels
-    pixels = np.moveaxis(pixels, 0, -1) if series.axes == "SYX" else pixels
+        return tiff_page(tif.series[0].keyframe, len(data), name)
+
+
+def tiff_page(page: Any, size: int, name: str) -> NDArray[Any]:
+    """(H, W) or (H, W, 3) of one page of a TIFF file of that size in bytes."""
+    import tifffile
+
+    colours = tifffile.PHOTOMETRIC(page.photometric).name
+    if colours not in TIFF_GREY_OR_RGB:
+        raise InputError(f"{name} is a TIFF with {colours} colours; save it as grey or RGB")
+    if any(offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
+        raise InputError(f"{name} is cut short: its pixels go on beyond the end of the file; copy it again")
+    pixels = np.asarray(page.asarray())
+    if colours == "MINISWHITE":
+        pixels = ~pixels if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max - pixels
+    pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
     return pixels if pixels.ndim == 2 else _without_alpha(pixels)
 
 
-def _decode_png_or_jpeg(data: bytes, name: str) -> NDArray[Any]:
+def decode_png_or_jpeg(data: bytes, name: str) -> NDArray[Any]:
     try:
         image = PillowImage.open(BytesIO(data), formats=["PNG", "JPEG"])
     except UnidentifiedImageError:

@@ -1,0 +1,53 @@
+"""ONNX Runtime: the exported graphs on the CPU, or on the GPU where its package for that is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from monolayer.coco import InputError
+
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the first that is there
+
+
+class OnnxRuntime:
+    """One session for each graph; `expected` are the facts that each file has to say of itself."""
+
+    def __init__(self, files: Mapping[str, Path], expected: Mapping[str, Mapping[str, str]], threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
+        self.sessions = {graph: _session(path, options, providers) for graph, path in files.items()}
+        for graph, session in self.sessions.items():
+            check(files[graph], session.get_modelmeta().custom_metadata_map, expected[graph])
+        self.inputs = {graph: [value.name for value in s.get_inputs()] for graph, s in self.sessions.items()}
+
+    def run(self, graph: str, *given: Any) -> tuple[NDArray[Any], ...]:
+        feed = dict(zip(self.inputs[graph], given, strict=True))
+        return tuple(self.sessions[graph].run(None, feed))
+
+    def host(self, value: NDArray[Any]) -> NDArray[Any]:
+        return value.astype(np.float32) if value.dtype == np.float16 else value
+
+
+def _session(path: Path, options: Any, providers: list[str]) -> Any:
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=providers)
+    except Exception as error:  # its faults have no common class
+        raise InputError(f"{path} can't be read by onnxruntime ({error}); export the run again") from error
+
+
+def check(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Refuse a graph of another family, network or dtype."""
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise InputError(
+                f"{path} is of {key} {found.get(key, 'unknown')}, not {value}, which model.json says; "
+                "export the run again"
+            )
