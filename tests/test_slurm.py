@@ -68,7 +68,7 @@ def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture,
     """scancel, then the time limit: three attempts, each with more memory and from the last checkpoint."""
     checkout = make_checkout(tmp_path / "checkout", culture)
     params = checkout.params()
-    params["models"]["unet"]["quick"]["train"]["fit"]["epochs"] = 60
+    params["models"]["unet"]["quick"]["train"]["fit"]["epochs"] = 40
     checkout.set_params(params)
     checkout.commit("a longer training")
     alone = checkout.clone(tmp_path / "alone")
@@ -106,7 +106,7 @@ def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture,
 
 def last_write(results: Path) -> int:
     """When the checkpoint was last written (ns); 0 before there is one."""
-    return max((os.stat(file).st_mtime_ns for file in results.glob("models/unet1/checkpoint/*/all/last.pt")), default=0)
+    return max((os.stat(file).st_mtime_ns for file in results.glob("models/unet1/checkpoint/*/all/*.pt")), default=0)
 
 
 def scancel(job: str) -> None:
