@@ -179,6 +179,7 @@ def main() -> None:
         for wells, folder in zip(sorted(args.wells), plates.values(), strict=True):
             make_plate(folder, wells)
         for stage in stages:
+            cost(stage_command(stage, next(iter(plates.values()))))  # compiles what numba has to compile
             show(stage, {count: cost(stage_command(stage, folder)) for count, folder in plates.items()})
     seconds, _ = cost([sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--forceall", "--quiet"])
     print(f"\nSnakemake: {seconds:.1f} CPU s to plan a run, whatever the number of images")
