@@ -296,9 +296,10 @@ def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
     chosen = settings(
         network={"pixel_mean": 128.0, "pixel_std": 11.578},
         window=256,
+        symmetry="mirror",
         zoom=[1.0],
         regions=24,
-        fit={"epochs": 30, "learning_rate": 0.003},
+        fit={"epochs": 45, "learning_rate": 0.004},
         val_images=2,
         val_predict={"zoom": 1.0, "score_min": 0.1},
     )
@@ -310,7 +311,8 @@ def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
 
 
 V99 = """
-import sys, torch
+import torch
+from monolayer.models.centermask import predict
 from test_centermask import network_of, random_cells, settings
 torch.set_num_threads(1)
 chosen = settings("full", "centermask_v99")
@@ -328,7 +330,8 @@ for _ in range(2):
     optimizer.step()
     print({name: round(value.item(), 4) for name, value in losses.items()}, flush=True)
 limits = chosen.val_predict.model_copy(update={"score_min": 0.0, "nms_iou": 1.0, "max_det": 2000})
-print(len(network.eval().find([image], limits)[0].masks))
+network.eval()
+print(len(predict(network, [image.numpy().astype("uint8")], limits)[0].masks))
 """
 
 

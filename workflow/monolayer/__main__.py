@@ -74,9 +74,8 @@ def _predict(args: argparse.Namespace) -> None:
     if (args.truth is None) != (args.params is None):
         raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
-        model = args.weights or predict.READY
         predict.predict_folder(
-            model, args.images, args.output, predict.Choice(args.score_min, args.labels), args.threads
+            args.weights, args.images, args.output, predict.Choice(args.score_min, args.labels), args.threads
         )
     else:
         params = PredictParams.model_validate_json(args.params)
@@ -323,8 +322,9 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--weights",
         type=Path,
+        required=True,
         metavar="PATH",
-        help="weights.pt of a run, or the folder of an exported one (default: the ready model for phase contrast)",
+        help="weights.pt of a run, or the folder of an exported one",
     )
     sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
     sub.add_argument("--score-min", type=float, default=0.0, metavar="S", help="of a folder: leave out lower scores")

@@ -20,7 +20,6 @@ from monolayer.sources.coco import SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-READY = Path(__file__).parents[2] / "results/phase_contrast/export/unet_distance"  # the model that comes with the code
 DEEP = Percentiles(low=0.5, high=99.8)  # of an image of more than 8 bits, as params.yaml's `own` has it
 
 
