@@ -282,6 +282,7 @@ def test_validation_images_are_spread_over_the_split() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not SHARED.exists(), reason=f"no real images at {SHARED}")
 def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
     pins = {name: {"size": None, "sha256": None} for name in get_args(params.LivecellFile)}
@@ -295,9 +296,10 @@ def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
     chosen = settings(
         network={"pixel_mean": 128.0, "pixel_std": 11.578},
         window=256,
+        symmetry="mirror",
         zoom=[1.0],
         regions=24,
-        fit={"epochs": 8, "learning_rate": 0.003},
+        fit={"epochs": 45, "learning_rate": 0.004},
         val_images=2,
         val_predict={"zoom": 1.0, "score_min": 0.1},
     )
@@ -309,11 +311,16 @@ def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
 
 
 V99 = """
-import sys, torch
+import torch
+from monolayer.models.centermask import predict
 from test_centermask import network_of, random_cells, settings
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 chosen = settings("full", "centermask_v99")
 network = network_of(chosen).train()
+torch.nn.init.ones_(network.detector.ltrb.bias)  # else many boxes of an untrained network have no area
+for module in network.modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        module.momentum = None  # the mean of both steps: after two of an exponential one, evaluation would see noise
 optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
 image, cells = torch.rand(520, 704) * 255, random_cells(800, 520, 704)
 for _ in range(2):
@@ -323,11 +330,13 @@ for _ in range(2):
     optimizer.step()
     print({name: round(value.item(), 4) for name, value in losses.items()}, flush=True)
 limits = chosen.val_predict.model_copy(update={"score_min": 0.0, "nms_iou": 1.0, "max_det": 2000})
-print(len(network.eval().find([image], limits)[0].masks))
+network.eval()
+print(len(predict(network, [image.numpy().astype("uint8")], limits)[0].masks))
 """
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_v99_trains_on_800_cells_and_finds_2000_within_16_gb() -> None:
     run = subprocess.run(
         [sys.executable, "-c", V99], cwd=ROOT / "tests", capture_output=True, text=True, check=False, timeout=3000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,21 @@ def test_results_are_valid_json_and_the_same_bytes(tmp_path: Path, count: int) -
         assert coco.write_results(tmp_path / name, results(count)) == count
     assert json.loads(gzip.decompress((tmp_path / "a.json.gz").read_bytes())) == results(count)
     assert (tmp_path / "a.json.gz").read_bytes() == (tmp_path / "b.json.gz").read_bytes()
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.save raises a RuntimeError about positions in a file."""
+
+    def fail() -> None:
+        with coco.whole_file(tmp_path / "weights.pt"):
+            raise RuntimeError("unexpected pos 704 vs 598")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
+    with pytest.raises(OSError, match=r"No space left on device: .*weights\.pt"):
+        fail()
 
 
 def test_nothing_half_written_is_left(tmp_path: Path) -> None:

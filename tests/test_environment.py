@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import shutil
 import subprocess
@@ -41,3 +42,55 @@ def test_help_answers_at_once() -> None:
     assert "train" in done.stdout
     for heavy in ("torch", "numpy", "pandas", "matplotlib", "ultralytics"):
         assert f" {heavy}\n" not in done.stderr
+
+
+def test_the_service_needs_no_torch() -> None:
+    code = (
+        "import sys, monolayer.service.app, monolayer.service.serve, monolayer.predictor, monolayer.watch;"
+        "print([name for name in ('torch', 'ultralytics', 'torchvision', 'matplotlib.pyplot') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not on the PATH")
+    command = [
+        "uv",
+        "export",
+        "--frozen",
+        "--no-default-groups",
+        "--group",
+        "service",
+        "--no-emit-project",
+        "--no-hashes",
+    ]
+    pins = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = {line.split("==")[0] for line in pins.splitlines() if "==" in line}
+    assert {"fastapi", "onnxruntime", "scipy"} <= names
+    assert not names & {"torch", "torchvision", "ultralytics", "snakemake"}
+
+
+def test_the_container_is_small_and_not_root() -> None:
+    text = (ROOT / "envs/service.Dockerfile").read_text()
+    assert "--no-default-groups --group service" in text
+    assert "USER 10001" in text
+    assert "HEALTHCHECK" in text
+    copied = [
+        word
+        for line in text.splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    ]
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_container_files_name_what_exists() -> None:
+    """They can't be built in a test; what they copy has to be there, and to reach Docker."""
+    docker = (ROOT / "envs/Dockerfile").read_text()
+    apptainer = (ROOT / "envs/monolayer.def").read_text()
+    copied = {word for line in re.findall(r"^COPY (.*) \S+$", docker, re.MULTILINE) for word in line.split()}
+    assert copied == set(re.findall(r"^    (\S+) /opt/monolayer/\1$", apptainer, re.MULTILINE))
+    assert all((ROOT / name).exists() for name in copied)
+    assert copied == set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    for text in (docker, apptainer):
+        assert re.search(r"uv sync --frozen --no-cache --no-dev --group train --group workflow --no-editable", text)
+        assert re.search(r"python:3\.11-slim", text)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import Culture
 from monolayer import models, predict, predictor
 from monolayer.coco import InputError
@@ -17,6 +18,7 @@ from monolayer.models import Instances
 from monolayer.params import PredictParams, YoloPredict
 from monolayer.predictor import Network, Predictor
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 PARAMS = PredictParams(settings=YoloPredict(imgsz=128, batch=4, score_min=0.1, nms_iou=0.7, max_det=300), cpu_threads=1)
 
@@ -88,3 +90,64 @@ def test_weights_of_something_else_are_refused(culture: Culture, tmp_path: Path)
     (tmp_path / "weights.pt").write_bytes(b"not a zip")
     with pytest.raises(InputError, match=r"weights.pt is not a weights.pt of this pipeline"):
         models.load_weights(tmp_path / "weights.pt", "cpu")
+
+
+# ---- any folder ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images as microscopes and users leave them: deep, coloured, in folders; and a file that is none."""
+    images = tmp_path / "images"
+    (images / "day 2").mkdir(parents=True)
+    ramp = np.linspace(0, 1, 40 * 60).reshape(40, 60)
+    tifffile.imwrite(images / "b.tif", (900 + 3000 * ramp).astype(np.uint16))
+    PillowImage.fromarray((255 * ramp).astype(np.uint8)).convert("RGB").save(images / "day 2" / "a.png")
+    (images / "notes.txt").write_text("not an image")
+    return images
+
+
+ALL = predict.Choice(0.0, None)
+
+
+def folder_results(folder: Path, output: Path, choice: predict.Choice = ALL) -> list[Any]:
+    predict.predict_folder(Path("weights.pt"), folder, output, choice, threads=1)
+    text = gzip.decompress(output.read_bytes()) if output.suffix == ".gz" else output.read_bytes()
+    found: list[Any] = json.loads(text)
+    return found
+
+
+def test_a_folder_gives_results_by_file_name_and_label_images(
+    folder: Path, fake: dict[str, Any], tmp_path: Path
+) -> None:
+    fake["all"] = 5
+    labels = tmp_path / "labels"
+    found = folder_results(folder, tmp_path / "out.json", predict.Choice(0.6, labels))
+    assert [(one["file_name"], one["image_id"], one["score"]) for one in found] == [
+        ("b.tif", 1, 0.75),
+        ("day 2/a.png", 2, 0.75),
+    ]
+    for name in ("b.tif", "day 2/a.tif"):
+        seen = tifffile.imread(labels / name)
+        assert seen.shape == (40, 60)
+        assert np.array_equal(np.argwhere(seen == 1), [(y, x) for y in range(4, 9) for x in range(3, 8)])
+    assert folder_results(folder, tmp_path / "out.json.gz") == folder_results(folder, tmp_path / "again.json")
+
+
+def test_a_folder_without_images_a_broken_one_and_taken_names_are_refused(
+    folder: Path, fake: dict[str, Any], tmp_path: Path
+) -> None:
+    fake["all"] = 5
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="empty holds no image"):
+        folder_results(empty, tmp_path / "out.json")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "b.tif").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"b\.tif exists and would be overwritten"):
+        folder_results(folder, tmp_path / "out.json", predict.Choice(0.0, tmp_path / "labels"))
+    assert (tmp_path / "labels" / "b.tif").read_bytes() == b"mine"
+    (folder / "c.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"c\.png"):
+        folder_results(folder, tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()

@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 from monolayer import benchmark, coco, models, params, parity, predict, predictor
 from monolayer.backends import cuda
-from monolayer.dataset import Sample, read_image, samples
+from monolayer.dataset import Sample, evenly, read_image, samples
 from monolayer.params import BenchmarkSettings, PredictParams, YoloPredict
 from monolayer.predict import frames
 from monolayer.predictor import Predictor
@@ -33,8 +33,9 @@ ROOT = Path(__file__).parents[2]
 
 def mosaics(fields: list[Sample], side: int, count: int, folder: Path) -> Path:
     """Images of side x side fields, and their truth; the cells of one field stay as they are."""
-    images, cells = [], []
-    height, width = (min(field.image[of] for field in fields) for of in ("height", "width"))
+    images: list[Any] = []
+    cells: list[Any] = []
+    height, width = (min(int(field.image[of]) for field in fields) for of in ("height", "width"))
     for number in range(count):
         name = f"mosaic_{number}.png"
         pixels = np.zeros((height * side, width * side), np.uint8)
@@ -70,7 +71,7 @@ def best_in_turns(works: dict[str, Callable[[], Any]]) -> dict[str, tuple[float,
 
 def of_library(network: Any, paths: list[Path], settings: YoloPredict, output: Path) -> None:
     """ultralytics' predict with masks at native size, and their RLE, as COCO JSON."""
-    from ultralytics import YOLO
+    from ultralytics.models import YOLO
 
     model: Any = YOLO("yolo11n-seg.yaml", task="segment")
     model.model = network
@@ -97,13 +98,17 @@ def of_library(network: Any, paths: list[Path], settings: YoloPredict, output: P
     output.write_text(json.dumps(results))
 
 
+def hela(results: Path) -> list[Sample]:
+    """The test fields of the demo's crowded line."""
+    every = samples(coco.read_truth(results / "splits/test.json"), results / "data/images")
+    return [field for field in every if field.image["cell_line"] == "HeLa"]
+
+
 def beside_ultralytics(results: Path, threads: int, folder: Path) -> None:
-    fields = [s for s in samples(coco.read_truth(results / "splits/test.json"), results / "data/images")]
-    fields = [field for field in fields if field.image["cell_line"] == "HeLa"]
-    truth = mosaics(fields, 4, 2, folder)
+    truth = mosaics(hela(results), 4, 2, folder)
     todo = samples(coco.read_truth(truth), folder)
     settings = YoloPredict(imgsz=1280, batch=1, score_min=0.01, nms_iou=0.7, max_det=3000)
-    train, networks = models.load_weights(results / "models/yolo/weights.pt", "cpu")
+    _, networks = models.load_weights(results / "models/yolo/weights.pt", "cpu")
     network = networks["all"]
     run = predictor.load(results / "export/yolo", threads=threads, settings=settings)
     eager = predictor.from_weights(results / "models/yolo/weights.pt", settings, threads)
@@ -127,8 +132,7 @@ def beside_ultralytics(results: Path, threads: int, folder: Path) -> None:
 
 def shares(results: Path, threads: int, folder: Path) -> None:
     """Post-processing's part of the time from file to run lengths, at 640 px."""
-    fields = samples(coco.read_truth(results / "splits/test.json"), results / "data/images")
-    fields = [field for field in fields if field.image["cell_line"] == "HeLa"]
+    fields = hela(results)
     settings = YoloPredict(imgsz=640, batch=1, score_min=0.01, nms_iou=0.7, max_det=3000)
     run = predictor.load(results / "export/yolo", threads=threads, settings=settings)
     for side in (2, 3):
@@ -151,7 +155,7 @@ def beside_torch(results: Path, threads: int) -> None:
     """The network alone of every run, images one by one."""
     config = params.load(yaml.safe_load((ROOT / "params.yaml").read_text()))
     settings = BenchmarkSettings(images=4, batches=[1], seconds=0.5, repeats=6)
-    todo = benchmark.evenly(samples(coco.read_truth(results / "splits/test.json"), results / "data/images"), 4)
+    todo = evenly(samples(coco.read_truth(results / "splits/test.json"), results / "data/images"), 4)
     every = list(frames(todo))
     print("\nNetwork alone, ms an image, best of several:")
     for path in sorted((results / "export").glob("*/model.json")):

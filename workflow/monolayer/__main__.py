@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import faulthandler
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+CURES = {  # of what the disk refuses
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "mount it writable",
+    errno.EACCES: "give yourself the right",
+}
 PARAMS_HELP = "the verb's own section of params.yaml as JSON (see the command lines that snakemake -p prints)"
 
 
@@ -64,8 +72,14 @@ def _predict(args: argparse.Namespace) -> None:
     from monolayer import predict
     from monolayer.params import PredictParams
 
-    params = PredictParams.model_validate_json(args.params)
-    predict.predict(args.weights, args.images, args.truth, params, args.output, exported=(args.backend, args.dtype))
+    if (args.truth is None) != (args.params is None):
+        raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
+    if args.truth is None:
+        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype)
+        predict.predict_folder(args.weights, args.images, args.output, choice, args.threads)
+    else:
+        params = PredictParams.model_validate_json(args.params)
+        predict.predict(args.weights, args.images, args.truth, params, args.output)
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -126,6 +140,52 @@ def _report(args: argparse.Namespace) -> None:
     from monolayer.params import ReportParams
 
     report.report(args.results, args.runs, ReportParams.model_validate_json(args.params), args.output)
+
+
+def _serve(args: argparse.Namespace) -> None:
+    from monolayer.service import serve
+    from monolayer.service.state import Settings
+    from monolayer.service.uploads import Limits
+
+    limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
+    models = [serve.load(path, args.dtype, args.threads, args.score_min) for path in args.model]
+    key = os.environ.get("MONOLAYER_API_KEY") or None
+    serve.serve(models, Settings(limits, key, args.keep, args.sample), args.host, args.port)
+
+
+def _watch(args: argparse.Namespace) -> None:
+    import signal
+    import threading
+
+    from monolayer import watch
+    from monolayer.service import serve
+
+    model = serve.load(args.model, args.dtype, args.threads, args.score_min)
+    what = watch.Watching(
+        args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds
+    )
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    watch.watch(what, stop.is_set, args.every_seconds)
+
+
+def _record(args: argparse.Namespace) -> None:
+    from monolayer import record
+
+    record.record()
+
+
+def _restore(args: argparse.Namespace) -> None:
+    from monolayer import record
+
+    record.restore()
+
+
+def _reproduce(args: argparse.Namespace) -> None:
+    from monolayer import reproduce
+
+    reproduce.reproduce(args.folder, args.cores)
 
 
 def _import_weights(args: argparse.Namespace) -> None:
@@ -217,15 +277,10 @@ def _parser() -> argparse.ArgumentParser:
     predict = verb(
         "predict",
         _predict,
-        "Find the cells of every image of a split; writes COCO results with RLE masks at native size.",
-        weights="weights.pt of a run, or the folder of an exported one",
-        images="folder of images",
-        truth="COCO file that lists the images",
-        output="COCO results to write (.json.gz)",
+        "Find the cells of every image of a folder, or of a split; writes COCO results with RLE masks at native size.",
+        images="folder of images: PNG, JPEG or TIFF, 8 or 16 bit",
     )
-    with_params(predict)
-    predict.add_argument("--backend", choices=["onnxruntime", "tensorrt"], default="onnxruntime", help="of an export")
-    predict.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="of an export")
+    _add_predict_options(predict)
     evaluate = verb(
         "evaluate",
         _evaluate,
@@ -292,6 +347,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="the runs to show, in this order")
     with_params(report)
+    verb(
+        "record",
+        _record,
+        "Write dvc.lock from a finished run of Snakemake; refused if anything in it is not up to date.",
+    )
+    verb("restore", _restore, "After `dvc pull`: tell Snakemake that all is up to date; refused if DVC says otherwise.")
+    reproducer = verb(
+        "reproduce",
+        _reproduce,
+        "Clone the current commit, run it anew, and compare every file with what dvc.lock records.",
+    )
+    reproducer.add_argument(
+        "--folder", type=Path, metavar="PATH", help="empty folder for it, kept (default: temporary)"
+    )
+    reproducer.add_argument("--cores", default="all", metavar="N", help="for snakemake (default: %(default)s)")
     importer = verb(
         "import-weights",
         _import_weights,
@@ -309,7 +379,74 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out tensors whose names begin so",
     )
     with_params(importer)
+    _add_service_verbs(verb)
     return parser
+
+
+def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    serve = verb("serve", _serve, "Answer HTTP requests: images in, cells out; with a web page. Needs no torch.")
+    serve.add_argument("--model", type=Path, nargs="+", required=True, metavar="PATH", help="folders of exported runs")
+    serve.add_argument("--host", default="127.0.0.1", metavar="NAME", help="0.0.0.0: reachable (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=8000, metavar="N", help="default: %(default)s")
+    serve.add_argument("--keep", type=Path, metavar="PATH", help="folder for images that a request asks to store")
+    serve.add_argument(
+        "--sample", type=Path, metavar="PATH", help="image that the page offers to try; else a drawn one"
+    )
+    for name, value, text in (
+        ("mb", 64, "MiB of a request"),
+        ("megapixels", 64, "megapixels (2²⁰) of a request, all frames together"),
+        ("frames", 200, "pages of a TIFF"),
+        ("waiting", 64, "requests at a time; the next ones get 429"),
+        ("seconds", 120, "for a request"),
+    ):
+        serve.add_argument(f"--max-{name}", type=int, default=value, metavar="N", help=f"{text} (default: %(default)s)")
+    watch = verb(
+        "watch",
+        _watch,
+        "Segment images as a microscope writes them; goes on where it was when it is started again.",
+        folder="folder that the microscope writes to, with its subfolders",
+        output="folder to write cells.csv, images.csv, growth.csv and growth.svg to",
+    )
+    watch.add_argument("--model", type=Path, required=True, metavar="PATH", help="folder of an exported run")
+    watch.add_argument(
+        "--pattern", type=re.compile, metavar="REGEX", help="over paths, with any of the groups line, well, time"
+    )
+    watch.add_argument("--pixel-size-um", type=float, metavar="X", help="µm along a pixel's side, for columns in µm")
+    watch.add_argument("--frame-hours", type=float, metavar="X", help="hours from frame to frame, where time is t007")
+    watch.add_argument("--settle-seconds", type=float, default=2.0, metavar="S", help="unchanged so long is complete")
+    watch.add_argument("--every-seconds", type=float, default=1.0, metavar="S", help="between looks at the folder")
+    for sub in (serve, watch):
+        sub.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="default: %(default)s")
+        sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of the network")
+        sub.add_argument("--score-min", type=float, metavar="S", help="score from which cells count; else val's choice")
+
+
+def _add_predict_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--output",
+        "--results",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="COCO results to write (.json, or .json.gz); those of a folder name each cell's file",
+    )
+    sub.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="weights.pt of a run, or the folder of an exported one",
+    )
+    sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
+    sub.add_argument("--score-min", type=float, default=0.0, metavar="S", help="of a folder: leave out lower scores")
+    sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of a folder: cores to use")
+    backends, dtypes = ["onnxruntime", "tensorrt"], ["fp32", "fp16", "int8"]
+    sub.add_argument(
+        "--backend", choices=backends, default=backends[0], help="of an exported run (default: %(default)s)"
+    )
+    sub.add_argument("--dtype", choices=dtypes, default=dtypes[0], help="of an exported run (default: %(default)s)")
+    sub.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images: a split")
+    sub.add_argument("--params", metavar="JSON", help=f"for a split: {PARAMS_HELP}")
 
 
 def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:
@@ -325,6 +462,7 @@ def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:
 
 
 def _start_log(path: Path | None) -> None:
+    logging.raiseExceptions = False  # a log on a full disk is no reason to fail
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -335,15 +473,19 @@ def _start_log(path: Path | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    _start_log(args.log)
     from monolayer.coco import InputError
 
     try:
+        _start_log(args.log)
         args.run(args)
     except InputError as error:
         logging.error("monolayer %s: %s", args.verb, error)
         return 1
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in CURES:
+            cure = f"{CURES[error.errno]} and give the same command again"
+            logging.error("monolayer %s: %s; %s", args.verb, error, cure)
+            return 1
         logging.exception("monolayer %s failed; this is a bug or a broken environment, not your data", args.verb)
         return 2
     return 0

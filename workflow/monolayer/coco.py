@@ -5,14 +5,16 @@ Format: https://cocodataset.org/#format-data and #format-results. Boxes are xywh
 
 from __future__ import annotations
 
+import errno
 import gzip
 import itertools
 import json
 import os
 import re
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
@@ -99,6 +101,7 @@ class Result(TypedDict):
     bbox: list[float]
     score: float
     mask_score: NotRequired[float]
+    file_name: NotRequired[str]
 
 
 CELL = Category(id=1, name="cell")
@@ -115,6 +118,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except RuntimeError as error:  # torch's writer does not tell why it could not write
+        if shutil.disk_usage(path.parent).free < CHUNK:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -133,13 +140,15 @@ def read_truth(path: Path) -> Truth:
 
 
 def write_results(path: Path, results: Iterable[Result]) -> int:
-    """Stream results to gzipped JSON, one record a line and the same bytes every time; return their number."""
+    """Stream results to JSON, gzipped if so named, one a line, the same bytes every time; return their number."""
     count = 0
     # level 6: a tenth larger than 9 and five times as fast; no name and no date inside
     with (
         whole_file(path) as partial,
         partial.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as file,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6)
+        if path.suffix == ".gz"
+        else nullcontext(raw) as file,
     ):
         file.write(b"[")
         for count, result in enumerate(results, start=1):

@@ -56,6 +56,7 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
     for name, rows in tables.items():
         write_table(output.with_name(f"{run}.{name}.csv"), rows, tuple(rows[0]))
     write_draws(output.with_name(f"{run}.bootstrap.npz"), draws, test_set(evidence, images, params))
+    write_json(output.with_name(f"{run}.headline.json"), {name: scores[name] for name in PAIRED}, indent=1)
     write_json(output, scores, indent=1)
     return scores
 

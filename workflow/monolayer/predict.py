@@ -1,40 +1,32 @@
-"""Find the cells of every image of a split and stream them to COCO results at native image size."""
+"""Find the cells of every image of a split, or of any folder, and stream them to COCO results at native image size."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from monolayer import predictor
-from monolayer.coco import Result, read_truth, write_results
+from monolayer.coco import InputError, Result, read_truth, whole_file, write_results
 from monolayer.dataset import Sample, read_image, samples
-from monolayer.params import Dtype, PredictParams
+from monolayer.models import Instances
+from monolayer.params import Dtype, Percentiles, PredictParams
 from monolayer.predictor import Frame, Predictor, ahead
 from monolayer.progress import track
+from monolayer.sources import pixels
+from monolayer.sources.coco import SUFFIXES
 
 logger = logging.getLogger(__name__)
 
+DEEP = Percentiles(low=0.5, high=99.8)  # of an image of more than 8 bits, as params.yaml's `own` has it
 
-def predict(
-    weights: Path,
-    images: Path,
-    truth: Path,
-    params: PredictParams,
-    output: Path,
-    *,
-    exported: tuple[str, Dtype] = ("onnxruntime", "fp32"),
-) -> None:
-    """Write the cells that a run finds in the images that `truth` lists.
 
-    `weights` is its weights.pt, or the folder of an exported run, of which `exported` says the backend and dtype.
-    """
+def predict(weights: Path, images: Path, truth: Path, params: PredictParams, output: Path) -> None:
+    """Write the cells that the networks of `weights` find in the images that `truth` lists."""
     todo = samples(read_truth(truth), images)
-    if weights.suffix == ".pt":
-        run = predictor.from_weights(weights, params.settings, params.cpu_threads)
-    else:
-        run = predictor.load(weights, *exported, params.cpu_threads, params.settings)
+    run = predictor.from_weights(weights, params.settings, params.cpu_threads)
     count = write_results(output, results(run, todo, f"predict {truth.stem}"))
     logger.info("%d cells in %d images", count, len(todo))
 
@@ -49,3 +41,73 @@ def results(run: Predictor, todo: list[Sample], label: str) -> Iterator[Result]:
 def frames(todo: list[Sample]) -> Iterator[Frame]:
     for sample in todo:
         yield Frame(sample.image["file_name"], sample.image["cell_line"], partial(read_image, sample.path))
+
+
+# ---- any folder ----------------------------------------------------------------------------------
+
+
+class Choice(NamedTuple):
+    """Cells from which score up are written, and where to, as label images besides; what runs an exported run."""
+
+    score_min: float
+    labels: Path | None
+    backend: str = "onnxruntime"
+    dtype: Dtype = "fp32"
+
+
+def predict_folder(model: Path, images: Path, output: Path, choice: Choice, threads: int) -> None:
+    """Write the cells of each image in a folder (and below) as COCO results that name the file, and as label TIFFs.
+
+    `model` is an exported run's folder or a weights.pt. A file that is no image stops all before anything is written;
+    existing label images are not overwritten.
+    """
+    names = sorted(p.relative_to(images).as_posix() for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not names:
+        raise InputError(f"{images} holds no image ({', '.join(SUFFIXES)}); give the folder that they are in")
+    if choice.labels is not None:
+        _refuse_to_overwrite([_label_path(choice.labels, name) for name in names])
+    run = (
+        predictor.from_weights(model, None, threads)
+        if model.suffix == ".pt"
+        else predictor.load(model, choice.backend, choice.dtype, threads)
+    )
+    every = track(run.stream(_files(images, names)), len(names), f"predict {images.name}")
+    found = (instances.at_least(choice.score_min) for instances in every)
+    count = write_results(output, _named_results(names, found, choice.labels))
+    logger.info("%d cells in %d images: %s", count, len(names), output)
+
+
+def _files(folder: Path, names: list[str]) -> Iterator[Frame]:
+    for name in names:
+        yield Frame(name, None, partial(_grey, folder / name))
+
+
+def _grey(path: Path) -> pixels.Pixels:
+    return pixels.grey(path.read_bytes(), str(path), DEEP)
+
+
+def _named_results(names: list[str], found: Iterable[Instances], labels: Path | None) -> Iterator[Result]:
+    """Results with the file's name, and images numbered from 1 in the order of names; labels are written on the way."""
+    for number, (name, instances) in enumerate(zip(names, found, strict=True), start=1):
+        for result in instances.results(number):
+            yield Result(file_name=name, **result)
+        if labels is not None:
+            _write_labels(_label_path(labels, name), instances)
+
+
+def _label_path(folder: Path, name: str) -> Path:
+    return folder / Path(name).with_suffix(".tif")
+
+
+def _refuse_to_overwrite(paths: list[Path]) -> None:
+    for path in paths:
+        if path.exists():
+            raise InputError(f"{path} exists and would be overwritten; give another folder for the label images")
+
+
+def _write_labels(path: Path, found: Instances) -> None:
+    from monolayer.cell_files import label_image, label_tiff
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial_path:
+        partial_path.write_bytes(label_tiff([label_image(found)], None))

@@ -127,8 +127,8 @@ def ahead(work: Callable[[Item], Given], items: Iterable[Item], count: int = 2) 
 # ---- where networks come from --------------------------------------------------------------------
 
 
-def from_weights(weights: Path, settings: PredictSettings, threads: int) -> Predictor:
-    """A trained run in torch, on the GPU if there is one."""
+def from_weights(weights: Path, settings: PredictSettings | None, threads: int) -> Predictor:
+    """A trained run in torch, on the GPU if there is one; without settings, with those that it was validated with."""
     import torch
 
     from monolayer.backends.eager import eager
@@ -136,6 +136,7 @@ def from_weights(weights: Path, settings: PredictSettings, threads: int) -> Pred
     torch.set_num_threads(threads)
     run, networks = models.load_weights(weights, "cuda" if torch.cuda.is_available() else "cpu")
     family = models.family(run.family)
+    settings = settings or run.settings.val_predict
     half = getattr(settings, "amp", True)
     return Predictor(
         {

@@ -2,8 +2,12 @@
 import sys
 from pathlib import Path
 
-# `monolayer` is found beside the interpreter also where its environment is not activated
-shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container;
+# matplotlib's cache of fonts goes with Snakemake's files, for a compute node may have no $HOME to write to
+shell.prefix(
+    f'[ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH="{Path(sys.executable).parent}:$PATH";'
+    ' export MPLCONFIGDIR="$PWD/.snakemake/matplotlib"; '
+)
 
 
 wildcard_constraints:

@@ -7,6 +7,7 @@ rule download:
         annotations="results/{dataset}/data/annotations.json",
     log:
         "results/{dataset}/logs/download.log",
+    localrule: True  # compute nodes have no network
     conda:
         "../../envs/environment.yaml"
     threads: 2

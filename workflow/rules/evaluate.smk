@@ -20,6 +20,7 @@ rule evaluate:
         ),
     output:
         scores="results/{dataset}/metrics/{run}.json",
+        headline="results/{dataset}/metrics/{run}.headline.json",
         images=report(
             "results/{dataset}/metrics/{run}.images.csv",
             caption="../report/images.rst",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -39,6 +39,19 @@ class Instances:
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     mask_scores: NDArray[np.float32] | None = None
+
+    def at_least(self, score: float) -> Instances:
+        """Those that score so much or more, by their masks' scores where they have any."""
+        scores = self.scores if self.mask_scores is None else self.mask_scores
+        kept = np.flatnonzero(scores >= score)
+        return replace(
+            self,
+            masks=[self.masks[index] for index in kept],
+            offsets_xy=self.offsets_xy[kept],
+            boxes_xyxy=self.boxes_xyxy[kept],
+            scores=self.scores[kept],
+            mask_scores=None if self.mask_scores is None else self.mask_scores[kept],
+        )
 
     def results(self, image_id: int) -> Iterator[Result]:
         """COCO results at native image size; a cell without a pixel is not a cell."""

@@ -1,0 +1,130 @@
+"""A real Slurm on this machine runs the workflow with the slurm profile; its training is killed twice."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+import yaml
+from conftest import ROOT, Culture, make_checkout
+
+PROFILE = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
+FAST = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
+TABLES = ("metrics.csv", "pairs.csv", "models/unet1/history.csv", "models/unet1/weights.pt", "metrics/unet1.json")
+
+
+def rules() -> set[str]:
+    texts = [file.read_text() for file in (ROOT / "workflow/rules").glob("*.smk")]
+    return {name for text in texts for name in re.findall(r"^rule (\w+):", text, re.MULTILINE)}
+
+
+def test_the_profile_names_rules_that_exist() -> None:
+    named = {*PROFILE["set-resources"], *PROFILE["set-threads"], *PROFILE["groups"]}
+    assert named <= rules(), f"no such rules: {sorted(named - rules())}"
+
+
+def test_the_profile_stays_in_the_working_directory() -> None:
+    assert not [value for value in PROFILE.values() if str(value).startswith(("/", "~", "$"))]
+
+
+def test_what_needs_the_network_stays_on_this_machine() -> None:
+    download = re.search(r"^rule download:.*?(?=^rule )", (ROOT / "workflow/rules/data.smk").read_text(), re.M | re.S)
+    assert download is not None
+    assert "    localrule: True" in download[0]
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Path]:
+    if lacking := slurm_cluster.missing():
+        pytest.skip(f"no cluster here: this machine lacks {', '.join(lacking)}")
+    with slurm_cluster.cluster() as folder:
+        yield folder
+
+
+def slurm_jobs() -> list[dict[str, str]]:
+    """Every job that the cluster still remembers, oldest first."""
+    text = subprocess.run(["scontrol", "-o", "show", "job"], capture_output=True, text=True, check=True).stdout
+    jobs = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in text.splitlines() if "JobId=" in line]
+    return sorted(jobs, key=lambda job: int(job["JobId"]))
+
+
+def of_rule(name: str) -> list[dict[str, str]]:
+    return [job for job in slurm_jobs() if name in job["Comment"]]
+
+
+def wait_for(done: Callable[[], bool], running: subprocess.Popen[bytes]) -> None:
+    while not done():
+        assert running.poll() is None, "the workflow ended before"
+        time.sleep(0.1)
+
+
+def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture, tmp_path: Path) -> None:
+    """scancel, then the time limit: three attempts, each with more memory and from the last checkpoint."""
+    checkout = make_checkout(tmp_path / "checkout", culture)
+    params = checkout.params()
+    train = params["models"]["unet"]["quick"]["train"]
+    train["patches"], train["fit"]["epochs"] = 32, 40
+    checkout.set_params(params)
+    checkout.commit("a longer training")
+    alone = checkout.clone(tmp_path / "alone")
+    alone.snakemake("--", "results/own/metrics.csv")
+    (tmp_path / "home").mkdir()
+    command = ["snakemake", "--workflow-profile", "workflow/profiles/slurm", *FAST]
+    environment = checkout.environment(HOME=str(tmp_path / "home"))
+    results = checkout.folder / "results/own"
+    with (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(command, cwd=checkout.folder, env=environment, stdout=log, stderr=log)
+        try:
+            for attempt, kill in enumerate((scancel, let_time_run_out), start=1):
+                wait_for(lambda n=attempt: len(of_rule("train")) == n, running)  # type: ignore[misc]
+                before = last_write(results)
+                wait_for(lambda t=before: last_write(results) > t, running)  # type: ignore[misc]
+                kill(of_rule("train")[-1]["JobId"])
+            assert running.wait(900) == 0, (tmp_path / "log").read_text()[-4000:]
+        finally:
+            running.kill()
+    trained = of_rule("train")
+    assert [job["JobState"] for job in trained] == ["CANCELLED", "TIMEOUT", "COMPLETED"]
+    assert [job["Partition"] for job in trained] == ["gpu"] * 3
+    assert all("gres/gpu=1" in requested(job) for job in trained)
+    assert [memory(job) for job in trained] == [32000, 64000, 96000]
+    assert "going on after epoch" in (results / "logs/train/unet1.log").read_text()
+    others = [job for job in slurm_jobs() if job not in trained]
+    assert {job["JobState"] for job in others} == {"COMPLETED"}
+    assert len(others) == 3, "audit and split, predictions and scores, table and page: a job for each group"
+    for table in TABLES:
+        assert (results / table).read_bytes() == (alone.folder / "results/own" / table).read_bytes(), table
+    assert (results / "report.html").exists()
+    assert not list((tmp_path / "home").rglob("*")), "nothing is written to $HOME"
+    assert checkout.nothing_to_do()
+
+
+def last_write(results: Path) -> int:
+    """When the checkpoint was last written (ns); 0 before there is one."""
+    return max((os.stat(file).st_mtime_ns for file in results.glob("models/unet1/checkpoint/*/all/*.pt")), default=0)
+
+
+def scancel(job: str) -> None:
+    subprocess.run(["scancel", job], check=True)
+
+
+def let_time_run_out(job: str) -> None:
+    subprocess.run(["scontrol", "update", f"JobId={job}", "TimeLimit=00:00:01"], check=True)
+
+
+def requested(job: dict[str, str]) -> str:
+    """Slurm's list of what a job was given: cpu=2,mem=500M,gres/gpu=1."""
+    return job.get("ReqTRES", job.get("TRES", ""))
+
+
+def memory(job: dict[str, str]) -> int:
+    """MB that were asked for."""
+    match = re.search(r"mem=([\d.]+)([MG])", requested(job))
+    assert match, job
+    return round(float(match[1]) * (1024 if match[2] == "G" else 1))

@@ -1,0 +1,64 @@
+"""Snakemake's lock of the working directory outlives a killed run; here it goes once its holder is dead."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+RUN = "MONOLAYER_RUN"  # in the environment of a run's jobs: the run's name
+
+
+def release_dead(folder: Path = Path(".snakemake")) -> None:
+    """Note that this run is alive; end the jobs that dead runs left, and remove the locks if no other run is alive.
+
+    A run is a file in `folder/alive`, named by host, process and its start. Whether a process of another host (of a
+    shared file system) is alive can't be seen from here: its locks stay, and `snakemake --unlock` is the user's call.
+    """
+    alive = folder / "alive"
+    alive.mkdir(parents=True, exist_ok=True)
+    own = alive / _name(psutil.Process())
+    own.touch()
+    atexit.register(own.unlink, missing_ok=True)
+    os.environ[RUN] = own.name
+    for other in _others(alive, own):
+        if _is_dead(other.name):
+            _end_jobs(other.name)
+            other.unlink(missing_ok=True)
+    if not list(_others(alive, own)):
+        for lock in (folder / "locks").glob("*"):
+            lock.unlink(missing_ok=True)
+
+
+def _name(process: psutil.Process) -> str:
+    return f"{socket.gethostname()},{process.pid},{process.create_time():.2f}"
+
+
+def _others(alive: Path, own: Path) -> Iterator[Path]:
+    return (file for file in alive.iterdir() if file != own)
+
+
+def _is_dead(run: str) -> bool:
+    host, pid, _ = run.rsplit(",", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        return _name(psutil.Process(int(pid))) != run
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _end_jobs(run: str) -> None:
+    """Kill what a dead run's jobs still do: they would write beside the jobs of this one."""
+    left = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # another user's, or gone by now
+            if process.environ().get(RUN) == run:
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, timeout=60)
