@@ -92,7 +92,7 @@ def quantised(model: Any, feeds: Sequence[Feed], folder: Path) -> Any:
             target,
             Reader(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "ConvTranspose"],
+            op_types_to_quantize=["Conv", "ConvTranspose", "Gemm", "MatMul"],
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
