@@ -21,7 +21,7 @@ import numpy as np
 from monolayer import export, predictor
 from monolayer.backends import cuda
 from monolayer.coco import InputError, read_truth, write_json
-from monolayer.dataset import Sample, evenly, samples
+from monolayer.dataset import evenly, samples
 from monolayer.exported import read_contract
 from monolayer.models import Instances
 from monolayer.params import BenchmarkParams, BenchmarkSettings
@@ -51,7 +51,7 @@ def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: 
             row = {"backend": backend, "dtype": dtype, "batch": batch}
             try:
                 with Memory() as memory:
-                    row |= timed(opened(backend, dtype, batch), todo, params.settings)
+                    row |= timed(opened(backend, dtype, batch), list(frames(todo)), params.settings)
                 row |= {"memory_mb": memory.host_mb, "gpu_memory_mb": memory.gpu_mb}
             except InputError as error:
                 row["not_run"] = str(error)
@@ -71,9 +71,8 @@ def keep(found: dict[str, Any], output: Path) -> None:
 # ---- timing --------------------------------------------------------------------------------------
 
 
-def timed(run: Predictor, todo: Sequence[Sample], settings: BenchmarkSettings) -> dict[str, Any]:
+def timed(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> dict[str, Any]:
     """Latency of single images with its stages, the network alone, and throughput of the stream; after a warm-up."""
-    every = list(frames(list(todo)))
     cells = [len(found.masks) for found in run.stream(every)]  # warms up
     found: dict[str, Any] = {"cells": float(np.mean(cells))}
     if run.batch == 1:
