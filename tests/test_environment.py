@@ -44,6 +44,45 @@ def test_help_answers_at_once() -> None:
         assert f" {heavy}\n" not in done.stderr
 
 
+def test_the_service_needs_no_torch() -> None:
+    code = (
+        "import sys, monolayer.service.app, monolayer.service.serve, monolayer.predictor, monolayer.watch;"
+        "print([name for name in ('torch', 'ultralytics', 'torchvision', 'matplotlib.pyplot') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not on the PATH")
+    command = [
+        "uv",
+        "export",
+        "--frozen",
+        "--no-default-groups",
+        "--group",
+        "service",
+        "--no-emit-project",
+        "--no-hashes",
+    ]
+    pins = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = {line.split("==")[0] for line in pins.splitlines() if "==" in line}
+    assert {"fastapi", "onnxruntime", "scipy"} <= names
+    assert not names & {"torch", "torchvision", "ultralytics", "snakemake"}
+
+
+def test_the_container_is_small_and_not_root() -> None:
+    text = (ROOT / "envs/service.Dockerfile").read_text()
+    assert "--no-default-groups --group service" in text
+    assert "USER 10001" in text
+    assert "HEALTHCHECK" in text
+    copied = [
+        word
+        for line in text.splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    ]
+    assert all((ROOT / path).exists() for path in copied)
+
+
 def test_container_files_name_what_exists() -> None:
     """They can't be built in a test; what they copy has to be there, and to reach Docker."""
     docker = (ROOT / "envs/Dockerfile").read_text()

@@ -7,6 +7,7 @@ import errno
 import faulthandler
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,12 +75,30 @@ def _predict(args: argparse.Namespace) -> None:
     if (args.truth is None) != (args.params is None):
         raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
-        predict.predict_folder(
-            args.weights, args.images, args.output, predict.Choice(args.score_min, args.labels), args.threads
-        )
+        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype)
+        predict.predict_folder(args.weights, args.images, args.output, choice, args.threads)
     else:
         params = PredictParams.model_validate_json(args.params)
         predict.predict(args.weights, args.images, args.truth, params, args.output)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from monolayer import export
+    from monolayer.coco import write_json
+    from monolayer.params import ExportParams
+
+    params = ExportParams.model_validate_json(args.params)
+    export.export(args.weights, args.images, args.splits, params, args.output)
+    found = export.check(args.output, args.images, args.splits, args.results, params)
+    write_json(args.parity, found, indent=1)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from monolayer import benchmark
+    from monolayer.params import BenchmarkParams
+
+    params = BenchmarkParams.model_validate_json(args.params)
+    benchmark.keep(benchmark.benchmark(args.weights, args.exported, args.images, args.truth, params), args.output)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -121,6 +140,34 @@ def _report(args: argparse.Namespace) -> None:
     from monolayer.params import ReportParams
 
     report.report(args.results, args.runs, ReportParams.model_validate_json(args.params), args.output)
+
+
+def _serve(args: argparse.Namespace) -> None:
+    from monolayer.service import serve
+    from monolayer.service.state import Settings
+    from monolayer.service.uploads import Limits
+
+    limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
+    models = [serve.load(path, args.dtype, args.threads, args.score_min) for path in args.model]
+    key = os.environ.get("MONOLAYER_API_KEY") or None
+    serve.serve(models, Settings(limits, key, args.keep, args.sample), args.host, args.port)
+
+
+def _watch(args: argparse.Namespace) -> None:
+    import signal
+    import threading
+
+    from monolayer import watch
+    from monolayer.service import serve
+
+    model = serve.load(args.model, args.dtype, args.threads, args.score_min)
+    what = watch.Watching(
+        args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds
+    )
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    watch.watch(what, stop.is_set, args.every_seconds)
 
 
 def _record(args: argparse.Namespace) -> None:
@@ -266,6 +313,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     measure.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte")
     with_params(measure)
+    with_params(
+        verb(
+            "export",
+            _export,
+            "Write a run as ONNX files and TensorRT engines, which need no torch, and hold them against it.",
+            weights="weights.pt of the run",
+            images="folder of images",
+            splits="folder with train.json (calibrates int8) and test.json (is compared on)",
+            results="torch's results on test (.json.gz)",
+            output="folder to write model.json and the files that it lists to",
+            parity="comparison to write, JSON",
+        )
+    )
+    with_params(
+        verb(
+            "benchmark",
+            _benchmark,
+            "Measure how fast a run finds cells here, with torch and each exported backend and dtype.",
+            weights="weights.pt of the run",
+            exported="folder of the exported run",
+            images="folder of images",
+            truth="COCO file that lists images to measure on: test.json",
+            output="timings to write, JSON; written beside it under the device's name too",
+        )
+    )
     report = verb(
         "report",
         _report,
@@ -307,7 +379,46 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out tensors whose names begin so",
     )
     with_params(importer)
+    _add_service_verbs(verb)
     return parser
+
+
+def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    serve = verb("serve", _serve, "Answer HTTP requests: images in, cells out; with a web page. Needs no torch.")
+    serve.add_argument("--model", type=Path, nargs="+", required=True, metavar="PATH", help="folders of exported runs")
+    serve.add_argument("--host", default="127.0.0.1", metavar="NAME", help="0.0.0.0: reachable (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=8000, metavar="N", help="default: %(default)s")
+    serve.add_argument("--keep", type=Path, metavar="PATH", help="folder for images that a request asks to store")
+    serve.add_argument(
+        "--sample", type=Path, metavar="PATH", help="image that the page offers to try; else a drawn one"
+    )
+    for name, value, text in (
+        ("mb", 64, "MiB of a request"),
+        ("megapixels", 64, "megapixels (2²⁰) of a request, all frames together"),
+        ("frames", 200, "pages of a TIFF"),
+        ("waiting", 64, "requests at a time; the next ones get 429"),
+        ("seconds", 120, "for a request"),
+    ):
+        serve.add_argument(f"--max-{name}", type=int, default=value, metavar="N", help=f"{text} (default: %(default)s)")
+    watch = verb(
+        "watch",
+        _watch,
+        "Segment images as a microscope writes them; goes on where it was when it is started again.",
+        folder="folder that the microscope writes to, with its subfolders",
+        output="folder to write cells.csv, images.csv, growth.csv and growth.svg to",
+    )
+    watch.add_argument("--model", type=Path, required=True, metavar="PATH", help="folder of an exported run")
+    watch.add_argument(
+        "--pattern", type=re.compile, metavar="REGEX", help="over paths, with any of the groups line, well, time"
+    )
+    watch.add_argument("--pixel-size-um", type=float, metavar="X", help="µm along a pixel's side, for columns in µm")
+    watch.add_argument("--frame-hours", type=float, metavar="X", help="hours from frame to frame, where time is t007")
+    watch.add_argument("--settle-seconds", type=float, default=2.0, metavar="S", help="unchanged so long is complete")
+    watch.add_argument("--every-seconds", type=float, default=1.0, metavar="S", help="between looks at the folder")
+    for sub in (serve, watch):
+        sub.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="default: %(default)s")
+        sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of the network")
+        sub.add_argument("--score-min", type=float, metavar="S", help="score from which cells count; else val's choice")
 
 
 def _add_predict_options(sub: argparse.ArgumentParser) -> None:
@@ -329,6 +440,11 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
     sub.add_argument("--score-min", type=float, default=0.0, metavar="S", help="of a folder: leave out lower scores")
     sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of a folder: cores to use")
+    backends, dtypes = ["onnxruntime", "tensorrt"], ["fp32", "fp16", "int8"]
+    sub.add_argument(
+        "--backend", choices=backends, default=backends[0], help="of an exported run (default: %(default)s)"
+    )
+    sub.add_argument("--dtype", choices=dtypes, default=dtypes[0], help="of an exported run (default: %(default)s)")
     sub.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images: a split")
     sub.add_argument("--params", metavar="JSON", help=f"for a split: {PARAMS_HELP}")
 

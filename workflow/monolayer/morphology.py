@@ -77,7 +77,7 @@ def shapes(cells: Packed) -> Columns:
         "eccentricity": eccentricity,
         "solidity": area / hull,
         "circularity": circularity,
-        "orientation_deg": np.where(angle <= -90, angle + 180, angle),
+        "orientation_deg": np.where(angle <= -90, angle + 180, angle) + 0.0,  # no -0
     }
 
 

@@ -1,0 +1,242 @@
+"""What a request gets: the cells of its frames as JSON, CSV, label TIFF, ROI zip, COCO or a picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from pydantic import BaseModel, Field, create_model
+
+from monolayer import cell_files, coco, dictionary
+from monolayer.coco import Image, InputError
+from monolayer.measure import cell_columns, described, image_row, trimmed, with_um
+from monolayer.models import Instances
+from monolayer.morphology import Columns
+from monolayer.outlines import rings
+from monolayer.params import NeighbourParams
+
+OUTLINE = (255, 157, 28)  # of an overlay; the page's colour of predicted cells
+DIGITS = 4  # decimals of JSON's numbers
+Masks = Literal["rle", "polygons", "none"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One segmented frame: its own grey values (H, W), what the network saw of them, its cells and their numbers."""
+
+    record: Image
+    grey: NDArray[np.uint8]
+    found: Instances
+    labels: NDArray[np.int32]
+    columns: Columns
+    row: dict[str, Any]
+
+
+def from_score(found: Instances, score_min: float) -> Instances:
+    """The cells from this score up, each mask cut to its box; best first, also where a network rates its masks."""
+    kept = trimmed(found.at_least(score_min))
+    scores = kept.scores if kept.mask_scores is None else kept.mask_scores
+    order = np.argsort(-scores, kind="stable")
+    return replace(
+        kept,
+        masks=[kept.masks[index] for index in order],
+        offsets_xy=kept.offsets_xy[order],
+        boxes_xyxy=kept.boxes_xyxy[order],
+        scores=kept.scores[order],
+        mask_scores=None if kept.mask_scores is None else kept.mask_scores[order],
+    )
+
+
+def frame(
+    record: Image,
+    pixels: tuple[NDArray[Any], NDArray[np.uint8]],
+    found: Instances,
+    scale: float | None,
+    near: NeighbourParams,
+) -> Frame:
+    """Measure the cells (masks cut to their boxes) of a frame: its own grey values and the 8-bit ones."""
+    labels = cell_files.label_image(found)
+    columns = with_um(cell_columns(found, labels, pixels[0], near), scale)
+    row = described(record, scale, None) | image_row(columns, labels, scale)
+    return Frame(record, pixels[1], found, labels, columns, row)
+
+
+# ---- JSON ----------------------------------------------------------------------------------------
+
+JSON_TYPES: dict[str, Any] = {"text": str, "whole": int, "number": float | None, "flag": bool}
+
+
+def _fields(columns: Mapping[str, dictionary.Column]) -> dict[str, Any]:
+    return {
+        name: (
+            JSON_TYPES[column.type],
+            Field(description=f"{column.meaning}{f' [{column.unit}]' if column.unit else ''}"),
+        )
+        for name, column in columns.items()
+    }
+
+
+class Rle(BaseModel):
+    """COCO's compressed run lengths."""
+
+    size: tuple[int, int] = Field(description="Height and width.")
+    counts: str
+
+
+_Measured = create_model("_Measured", **_fields(dictionary.with_um(dictionary.CELL)))
+_Image = create_model(
+    "_Image", **_fields({k: v for k, v in dictionary.TABLES["images"].items() if k not in dictionary.IMAGE})
+)
+
+
+class CellAnswer(_Measured):  # type: ignore[valid-type, misc]
+    rle: Rle | None = Field(None, description="The mask, where `masks` is rle.")
+    polygons: list[list[int]] | None = Field(
+        None, description="Rings x0, y0, x1, y1, ... along pixels' edges, filled even-odd, where `masks` is polygons."
+    )
+
+
+class FrameAnswer(BaseModel):
+    frame: int = Field(description="Number of the frame in the file, from 0.")
+    summary: _Image  # type: ignore[valid-type]
+    cells: list[CellAnswer]
+    picture: str | None = Field(None, description="The frame as the network saw it, a PNG in a data URI; if asked for.")
+
+
+class Answer(BaseModel):
+    """The cells of an image, best first."""
+
+    request_id: str
+    file_name: str
+    model: str
+    cell_line: str | None
+    score_min: float = Field(description="Cells with lower scores are left out.")
+    pixel_size_um: float | None
+    frames: list[FrameAnswer]
+
+
+def as_json(frames: Sequence[Frame], about: Mapping[str, Any], masks: Masks, picture: bool) -> bytes:
+    """An `Answer`, written without a detour over objects: an image may have thousands of cells."""
+    body = dict(about) | {"frames": [_json_frame(n, frame, masks, picture) for n, frame in enumerate(frames)]}
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _json_frame(number: int, frame: Frame, masks: Masks, picture: bool) -> dict[str, Any]:
+    names = list(frame.columns)
+    columns = [_plain(frame.columns[name]) for name in names]
+    cells: list[dict[str, Any]] = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    for cell, mask, (x, y) in zip(cells, frame.found.masks, frame.found.offsets_xy.tolist(), strict=True):
+        if masks == "rle":
+            cell["rle"] = coco.rle_from_crop(mask, x, y, frame.found.height, frame.found.width)
+        elif masks == "polygons":
+            cell["polygons"] = [ring.ravel().tolist() for ring in rings(mask, x, y)]
+    summary = {name: _number(value) for name, value in frame.row.items() if name not in dictionary.IMAGE}
+    answer: dict[str, Any] = {"frame": number, "summary": summary, "cells": cells}
+    if picture:
+        answer["picture"] = "data:image/png;base64," + base64.b64encode(png(frame.grey)).decode()
+    return answer
+
+
+def _plain(values: NDArray[Any]) -> list[Any]:
+    if values.dtype.kind != "f":
+        return list(values.tolist())
+    return [None if math.isnan(value) else value for value in np.round(values, DIGITS).tolist()]
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, DIGITS)
+    return value
+
+
+# ---- other forms ---------------------------------------------------------------------------------
+
+
+def as_csv(frames: Sequence[Frame]) -> bytes:
+    """The table `cells` of all frames."""
+    whole = {
+        name: np.concatenate(
+            [
+                frame.columns.get(name, np.full(len(frame.found.masks), frame.row.get(name), dtype=object))
+                for frame in frames
+            ]
+        )
+        for name in dictionary.TABLES["cells"]
+    }
+    return cell_files.csv_bytes("cells", whole)
+
+
+def as_tiff(frames: Sequence[Frame]) -> bytes:
+    shapes = {frame.labels.shape for frame in frames}
+    if len(shapes) > 1:
+        raise InputError("the pages have different sizes, which a label TIFF can't hold; send them apart")
+    size = frames[0].row["pixel_size_um"]
+    return cell_files.label_tiff([frame.labels for frame in frames], None if math.isnan(size) else size)
+
+
+def as_rois(frames: Sequence[Frame]) -> bytes:
+    return cell_files.roi_zip([frame.found for frame in frames])
+
+
+def as_coco(frames: Sequence[Frame]) -> bytes:
+    """A COCO file: an image for each frame."""
+    cells: list[dict[str, Any]] = []
+    for frame in frames:
+        cells += cell_files.coco_annotations(frame.found, frame.record["id"], len(cells) + 1)
+    images = [dict(frame.record) for frame in frames]
+    return json.dumps({"images": images, "annotations": cells, "categories": [coco.CELL]}).encode()
+
+
+def as_picture(frames: Sequence[Frame]) -> bytes:
+    """A PNG of the frame with the outlines of its cells."""
+    if len(frames) > 1:
+        raise InputError(f"an overlay shows one frame, this file has {len(frames)}; ask for JSON or send them apart")
+    colours = np.repeat(frames[0].grey[:, :, None], 3, axis=2)
+    for mask, (x, y) in zip(frames[0].found.masks, frames[0].found.offsets_xy.tolist(), strict=True):
+        inside = np.pad(mask, 1)
+        deep = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+        colours[y : y + mask.shape[0], x : x + mask.shape[1]][mask & ~deep] = OUTLINE
+    return png(colours)
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    PillowImage.fromarray(pixels).save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
+
+
+FORMS = {  # by media type: how it is made, and what the file is called
+    "application/json": (None, ".json"),
+    "image/png": (as_picture, ".overlay.png"),
+    "text/csv": (as_csv, ".csv"),
+    "image/tiff": (as_tiff, ".labels.tif"),
+    "application/zip": (as_rois, ".rois.zip"),
+    "application/vnd.coco+json": (as_coco, ".coco.json"),
+}
+
+
+def preferred(accept: str) -> str | None:
+    """The media type of FORMS that an Accept header likes best; None where it likes none."""
+    best: tuple[float, int, str] | None = None
+    for part in accept.split(",") if accept.strip() else ["*/*"]:
+        media, *options = (word.strip().lower() for word in part.split(";"))
+        quality = 1.0
+        for option in options:
+            if option.startswith("q="):
+                try:
+                    quality = float(option[2:])
+                except ValueError:
+                    quality = 0.0
+        for place, known in enumerate(FORMS):
+            if quality > 0 and media in (known, "*/*", f"{known.split('/')[0]}/*"):
+                rank = (quality, -place, known)
+                best = rank if best is None or rank[:2] > best[:2] else best
+    return best[2] if best else None

@@ -1,0 +1,71 @@
+"""The words of the HTTP interface: what may be asked, and what /openapi.json says of the answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from monolayer.service import answers
+
+
+class Asked(BaseModel):
+    """The query of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="A name of /models; without, the first.")
+    cell_line: str | None = Field(None, description="Of the image, where the model has a network for each line.")
+    score_min: float | None = Field(None, ge=0, le=1, description="Cells with lower scores are left out.")
+    pixel_size_um: float | None = Field(
+        None, ge=1e-4, le=1e4, description="µm along a pixel's side, for columns in µm."
+    )
+    masks: answers.Masks = Field("rle", description="In JSON: how the masks are written.")
+    picture: bool = Field(False, description="In JSON: with the frame as the network saw it, a PNG.")
+    keep: bool = Field(False, description="Store image and answer, where the service was started with a folder for it.")
+
+
+class ModelAnswer(BaseModel):
+    name: str
+    family: str
+    lines: list[str] = Field(description="One network for each; a request must say which. Empty: one for all.")
+    dtype: str
+    score_min: float
+
+
+class Health(BaseModel):
+    status: str
+
+
+class Problem(BaseModel):
+    """Why there is no answer, and what to do about it."""
+
+    detail: str
+    request_id: str
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text}
+    for status, text in {
+        400: "The request is broken.",
+        401: "The API key is missing or wrong.",
+        406: "None of the accepted media types is offered.",
+        413: "More bytes, pixels or frames than the service takes.",
+        415: "No PNG, JPEG or TIFF.",
+        422: "The image or the query can't be used.",
+        429: "Too many requests wait; come back after Retry-After seconds.",
+        503: "The service is starting or shutting down.",
+        504: "It took too long.",
+    }.items()
+}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/tiff", "application/octet-stream")
+BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["image"], "properties": {"image": BINARY["schema"]}}
+        },
+        **dict.fromkeys(IMAGE_TYPES, BINARY),
+    },
+}

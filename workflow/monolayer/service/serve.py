@@ -1,0 +1,66 @@
+"""Exported models as a running service: what `monolayer serve` does."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco import InputError
+from monolayer.models import Instances
+from monolayer.params import Dtype
+from monolayer.service.app import create
+from monolayer.service.state import Model, Settings
+
+logger = logging.getLogger(__name__)
+GRACE_S = 30  # for what is under way at shut-down
+
+
+def load(path: Path, dtype: Dtype, threads: int, score_min: float | None) -> Model:
+    """An exported run as a model of the service; without `score_min` its threshold of val is taken."""
+    from monolayer import predictor
+    from monolayer.exported import read_contract
+
+    folder, contract = read_contract(path)
+    run = predictor.load(folder, "onnxruntime", dtype, threads)
+    lines = [] if "all" in run.networks else sorted(run.networks)
+
+    def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
+        return run.segment(images, cell_line)
+
+    least = _threshold(folder, contract.run) if score_min is None else score_min
+    return Model(contract.run, contract.family, lines, dtype, least, segment, run.batch)
+
+
+def _threshold(folder: Path, run: str) -> float:
+    """The threshold that `evaluate` chose, from metrics/{run}.json beside the folder export."""
+    scores = folder.parent.parent / "metrics" / f"{run}.json"
+    try:
+        return float(json.loads(scores.read_text())["score_threshold"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the score from which cells count is in {scores}, which is not readable ({error}); "
+            "copy it there or give --score-min"
+        ) from error
+
+
+def serve(models: Sequence[Model], settings: Settings, host: str, port: int) -> None:
+    """Answer requests until SIGTERM or SIGINT; then finish what is under way."""
+    import uvicorn
+
+    app = create(list(models), settings)
+    names = ", ".join(model.name for model in models)
+    logger.info("models %s; page, service and metrics at http://%s:%d/", names, host, port)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )

@@ -1,0 +1,50 @@
+"""What a running service holds: its models, its settings, what is under way."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from monolayer.params import NeighbourParams, Percentiles
+from monolayer.service.batcher import Batcher, Segment
+from monolayer.service.edge import Gauges
+from monolayer.service.uploads import Limits
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that the service offers; score_min is what a request gets that names none."""
+
+    name: str
+    family: str
+    lines: list[str]  # of an ensemble; empty where one network is for all
+    dtype: str
+    score_min: float
+    segment: Segment
+    batch: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Run-time choices. `keep` is a folder for images that a request asks to store; None: nothing is ever stored."""
+
+    limits: Limits = field(default_factory=Limits)
+    key: str | None = None
+    keep: Path | None = None
+    sample: Path | None = None
+    percentiles: Percentiles = field(default_factory=lambda: Percentiles(low=0.5, high=99.8))
+    neighbours: NeighbourParams = field(default_factory=lambda: NeighbourParams(gap=1, radius=100))
+
+
+@dataclass
+class State:
+    """What a running service holds."""
+
+    settings: Settings
+    models: dict[str, Model]
+    gauges: Gauges
+    pool: ThreadPoolExecutor
+    batchers: dict[str, Batcher] = field(default_factory=dict)
+    ready: bool = False
+    waiting: int = 0
