@@ -327,8 +327,8 @@ def tiny_params(culture: Culture, runs: int) -> dict[str, Any]:
     params["datasets"]["own"] |= {"images": str(culture.images), "annotations": str(culture.annotations)}
     params["evaluate"]["draws"] = 20
     train = params["models"]["unet"]["quick"]["train"]
-    train |= {"width": 4, "levels": 2, "patch": 32, "patches": 32, "val_images": 2}
-    train["fit"] |= {"epochs": 2, "warmup_steps": 2}
+    train |= {"width": 4, "levels": 2, "patch": 32, "patches": 128, "val_images": 2}
+    train["fit"] |= {"epochs": 6, "warmup_steps": 2}
     names = [f"unet{number}" for number in range(1, runs + 1)]
     params["runs"] = {name: {"model": "unet", "lines": "all", "extension": None} for name in names}
     params["selected"] = names

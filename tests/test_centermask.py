@@ -16,10 +16,10 @@ from conftest import Culture
 from monolayer import finders, models, params, sources
 from monolayer.backends.eager import eager
 from monolayer.coco import Annotation, InputError, Rle, area, box_xywh, read_truth, rle_from_crop
-from monolayer.dataset import samples
+from monolayer.dataset import evenly, samples
 from monolayer.finders.centermask import Finder, Found
 from monolayer.models import centermask
-from monolayer.models.centermask import CenterMaskTask, build, predict, spread, train
+from monolayer.models.centermask import CenterMaskTask, build, predict, train
 from monolayer.models.centermask_net import CenterMask
 from monolayer.models.views import Cells, cells_seen, whole
 from monolayer.params import CenterMaskPredict, CenterMaskTrain, DetectionLimits
@@ -272,8 +272,8 @@ def test_frozen_norms_without_weights_are_refused() -> None:
 
 def test_validation_images_are_spread_over_the_split() -> None:
     ten: Any = list(range(10))
-    few: Any = spread(ten, 4)
-    all_of_them: Any = spread(ten, 20)
+    few: Any = evenly(ten, 4)
+    all_of_them: Any = evenly(ten, 20)
     assert few == [0, 3, 6, 9]
     assert all_of_them == ten
 

@@ -6,7 +6,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -38,6 +38,7 @@ class Marker:
     """A finder whose network, a number, marks each image with one square of that size and one empty mask."""
 
     stride = 32
+    axes: ClassVar[dict[str, tuple[int, int, int]]] = {}
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image

@@ -235,7 +235,7 @@ def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path)
     before = contents(checkout)
     output = checkout.run("dvc", "exp", "run", "-S", "models.unet.quick.train.fit.learning_rate=0.001").stdout
     ran = set(re.findall(r"Running stage '([\w@]+)'", output))
-    assert ran == {"train@unet1", "predict@unet1", "evaluate@unet1", "compare", "report"}
+    assert ran == {"train@unet1", "predict@unet1", "evaluate@unet1", "measure@unet1", "compare", "report"}
     after = contents(checkout)
     changed = {name for name in before if before[name] != after[name]}
     assert {"models/unet1/weights.pt", "models/unet1/history.csv", "metrics.csv"} <= changed
@@ -248,6 +248,17 @@ def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path)
     shown = json.loads(checkout.run("dvc", "plots", "show", "--json").stdout)
     assert any("history.csv" in name for name in shown)
     assert any("Mask AP" in name for name in shown)
+
+
+def test_plots_need_no_network(recorded: Checkout, tmp_path: Path) -> None:
+    checkout = copy_of(recorded, tmp_path)
+    checkout.run("python", "workflow/report/offline_plots.py")
+    checkout.run("dvc", "plots", "show")
+    page = (checkout.folder / "dvc_plots/index.html").read_text()
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", page), "something is loaded"
+    assert page.count("vegaEmbed(") > page.count("function vegaEmbed(")
+    assert "Score on val" in page
+    assert "Mask AP by run and cell line" in page
 
 
 # ---- nothing stale is recorded or restored: the three ways in which an ungated commit or touch lies -----

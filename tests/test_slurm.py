@@ -68,7 +68,8 @@ def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture,
     """scancel, then the time limit: three attempts, each with more memory and from the last checkpoint."""
     checkout = make_checkout(tmp_path / "checkout", culture)
     params = checkout.params()
-    params["models"]["unet"]["quick"]["train"]["fit"]["epochs"] = 40
+    train = params["models"]["unet"]["quick"]["train"]
+    train["patches"], train["fit"]["epochs"] = 32, 40
     checkout.set_params(params)
     checkout.commit("a longer training")
     alone = checkout.clone(tmp_path / "alone")

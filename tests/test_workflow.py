@@ -36,6 +36,8 @@ def lay_out(folder: Path, culture: Culture) -> None:
         "models": {"yolo": yolo, "other": merged(model, yolo)},
         "runs": {"other": {"model": "other", "lines": "each", "extension": "matched"}},
         "extensions": {"matched": {"factor": 2}},
+        "export": {"dtypes": ["fp32", "fp16"], "engines": ["fp16"], "targets": ["SM86"]},
+        "benchmark": {"images": 2, "batches": [1], "seconds": 0.01},
     }
     (folder / "my.yaml").write_text(yaml.safe_dump(override))
 
@@ -105,6 +107,7 @@ def test_a_changed_parameter_reruns_its_model_and_the_tables(finished: Path) -> 
         jobs = planned(finished)
     finally:
         (finished / "my.yaml").write_text(text)
+    assert jobs.pop("export") == jobs.pop("benchmark") == 1
     assert jobs == {"train": 1, "predict": 2, "evaluate": 1, "compare": 1, "measure": 1, "report": 1, "all": 1}
 
 

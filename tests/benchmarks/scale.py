@@ -11,21 +11,23 @@ for a plate as for an image.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import yaml
-from monolayer import audit, coco, evaluate, models, params, predict, split
+from monolayer import audit, coco, evaluate, measure, params, predict, split
+from monolayer.backends import Backend
+from monolayer.dataset import samples
+from monolayer.finders import Finder
 from monolayer.models import Instances
+from monolayer.predictor import Network, Predictor
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from scipy import ndimage
@@ -87,18 +89,25 @@ def annotation(number: int, image: int, rle: coco.Rle) -> coco.Annotation:
 # ---- the stages --------------------------------------------------------------------------------------
 
 
-def find_bright(_: Any, images: Sequence[NDArray[np.uint8]], __: Any) -> list[Instances]:
-    """The model: connected bright pixels."""
-    found = []
-    for pixels in images:
+class Bright:
+    """The model: connected bright pixels are a cell."""
+
+    stride = 1
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return image
+
+    def forward(self, _: Any, images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        return images
+
+    def finish(self, pixels: NDArray[np.uint8], height: int, width: int) -> Instances:
         labels, count = ndimage.label(pixels > 140)
         boxes = ndimage.find_objects(labels)
         masks = [labels[box] == number for number, box in enumerate(boxes, start=1)]
         corners = np.array([[box[1].start, box[0].start] for box in boxes], np.int32).reshape(count, 2)
         ends = np.array([[box[1].stop, box[0].stop] for box in boxes], np.float32).reshape(count, 2)
-        scores = np.linspace(1, 0.5, count, dtype=np.float32)
-        found.append(Instances(*pixels.shape, masks, corners, np.hstack([corners, ends]).astype(np.float32), scores))
-    return found
+        boxes_xyxy = np.hstack([corners, ends]).astype(np.float32)
+        return Instances(height, width, masks, corners, boxes_xyxy, np.linspace(1, 0.5, count, dtype=np.float32))
 
 
 def settings() -> params.Params:
@@ -116,10 +125,9 @@ def run_split(folder: Path) -> None:
 
 
 def run_predict(folder: Path) -> None:
-    models.load_weights = lambda path, device: (SimpleNamespace(family="bright"), {"all": None})  # type: ignore[assignment,return-value]
-    models.family = lambda name: SimpleNamespace(predict=find_bright)  # type: ignore[assignment,return-value]
-    chosen = settings().predict_params("yolo")
-    predict.predict(folder / "none", folder / "images", folder / "splits/test.json", chosen, folder / "test.json.gz")
+    run = Predictor({"all": Network(cast(Finder, Bright()), cast(Backend, None))}, 8)
+    todo = samples(coco.read_truth(folder / "splits/test.json"), folder / "images")
+    coco.write_results(folder / "test.json.gz", predict.results(run, todo, "predict"))
 
 
 def run_evaluate(folder: Path) -> None:
@@ -128,11 +136,8 @@ def run_evaluate(folder: Path) -> None:
 
 
 def run_measure(folder: Path) -> None:
-    from monolayer import measure  # type: ignore[attr-defined,unused-ignore]
-
     cells = measure.Cells(folder / "test.json.gz", 0.5)
-    truth = folder / "splits/test.json"
-    measure.measure(folder / "images", truth, cells, settings().measure, folder / "cells")  # type: ignore[attr-defined,unused-ignore]
+    measure.measure(folder / "images", folder / "splits/test.json", cells, settings().measure, folder / "cells")
 
 
 STAGES: dict[str, Callable[[Path], None]] = {
@@ -172,13 +177,13 @@ def main() -> None:
     if args.stage:
         STAGES[args.stage](args.folder)
         return
-    stages = [name for name in STAGES if importlib.util.find_spec(f"monolayer.{name}")]
     print(f"{'stage':10} {'images':>7} {'CPU s':>7} {'s/1000':>7} {'growth':>7} {'MB':>6} {'kB/image':>9}")
     with tempfile.TemporaryDirectory() as name:
         plates = {wells * TIMES: Path(name) / str(wells) for wells in sorted(args.wells)}
         for wells, folder in zip(sorted(args.wells), plates.values(), strict=True):
             make_plate(folder, wells)
-        for stage in stages:
+        for stage in STAGES:
+            cost(stage_command(stage, next(iter(plates.values()))))  # compiles what numba has to compile
             show(stage, {count: cost(stage_command(stage, folder)) for count, folder in plates.items()})
     seconds, _ = cost([sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--forceall", "--quiet"])
     print(f"\nSnakemake: {seconds:.1f} CPU s to plan a run, whatever the number of images")

@@ -75,12 +75,30 @@ def _predict(args: argparse.Namespace) -> None:
     if (args.truth is None) != (args.params is None):
         raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
-        predict.predict_folder(
-            args.weights, args.images, args.output, predict.Choice(args.score_min, args.labels), args.threads
-        )
+        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype)
+        predict.predict_folder(args.weights, args.images, args.output, choice, args.threads)
     else:
         params = PredictParams.model_validate_json(args.params)
         predict.predict(args.weights, args.images, args.truth, params, args.output)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from monolayer import export
+    from monolayer.coco import write_json
+    from monolayer.params import ExportParams
+
+    params = ExportParams.model_validate_json(args.params)
+    export.export(args.weights, args.images, args.splits, params, args.output)
+    found = export.check(args.output, args.images, args.splits, args.results, params)
+    write_json(args.parity, found, indent=1)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from monolayer import benchmark
+    from monolayer.params import BenchmarkParams
+
+    params = BenchmarkParams.model_validate_json(args.params)
+    benchmark.keep(benchmark.benchmark(args.weights, args.exported, args.images, args.truth, params), args.output)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -295,6 +313,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     measure.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte")
     with_params(measure)
+    with_params(
+        verb(
+            "export",
+            _export,
+            "Write a run as ONNX files and TensorRT engines, which need no torch, and hold them against it.",
+            weights="weights.pt of the run",
+            images="folder of images",
+            splits="folder with train.json (calibrates int8) and test.json (is compared on)",
+            results="torch's results on test (.json.gz)",
+            output="folder to write model.json and the files that it lists to",
+            parity="comparison to write, JSON",
+        )
+    )
+    with_params(
+        verb(
+            "benchmark",
+            _benchmark,
+            "Measure how fast a run finds cells here, with torch and each exported backend and dtype.",
+            weights="weights.pt of the run",
+            exported="folder of the exported run",
+            images="folder of images",
+            truth="COCO file that lists images to measure on: test.json",
+            output="timings to write, JSON; written beside it under the device's name too",
+        )
+    )
     report = verb(
         "report",
         _report,
@@ -397,6 +440,11 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
     sub.add_argument("--score-min", type=float, default=0.0, metavar="S", help="of a folder: leave out lower scores")
     sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of a folder: cores to use")
+    backends, dtypes = ["onnxruntime", "tensorrt"], ["fp32", "fp16", "int8"]
+    sub.add_argument(
+        "--backend", choices=backends, default=backends[0], help="of an exported run (default: %(default)s)"
+    )
+    sub.add_argument("--dtype", choices=dtypes, default=dtypes[0], help="of an exported run (default: %(default)s)")
     sub.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images: a split")
     sub.add_argument("--params", metavar="JSON", help=f"for a split: {PARAMS_HELP}")
 

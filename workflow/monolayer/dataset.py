@@ -42,6 +42,11 @@ def of_lines(every: Sequence[Sample], lines: Sequence[str]) -> list[Sample]:
     return [sample for sample in every if sample.image["cell_line"] in lines]
 
 
+def evenly(every: Sequence[Sample], count: int) -> list[Sample]:
+    """At most so many of them, from the first to the last (and so over cell lines)."""
+    return [every[i] for i in np.linspace(0, len(every) - 1, min(len(every), count)).round().astype(int)]
+
+
 def lines_in_turn(every: Sequence[Sample]) -> list[int]:
     """Indices of an epoch that draws each cell line equally often: as often as the most frequent one has images."""
     by_line: dict[str, list[int]] = {}

@@ -11,6 +11,7 @@ from monolayer.coco import InputError
 from monolayer.params import Dtype, PredictSettings, Section
 
 CONTRACT = "model.json"
+Range = tuple[int, int, int]  # least, usual and largest length of an axis
 
 
 class Value(Section):
@@ -24,6 +25,7 @@ class Value(Section):
 class ExportedGraph(Section):
     inputs: list[Value]
     outputs: list[Value]
+    multiple: int  # of which height and width must be multiples
 
 
 class ExportedNetwork(Section):
@@ -31,6 +33,18 @@ class ExportedNetwork(Section):
 
     constants: dict[str, Any]
     graphs: dict[str, ExportedGraph]
+
+
+class EngineFile(Section):
+    """A TensorRT engine: it runs with this version of this library, on GPUs of these targets, and nowhere else."""
+
+    network: str
+    graph: str
+    dtype: Dtype
+    file: str
+    library: Literal["tensorrt_rtx", "tensorrt"]
+    version: str
+    targets: list[str]
 
 
 class Contract(Section):
@@ -42,6 +56,7 @@ class Contract(Section):
     settings: PredictSettings
     networks: dict[str, ExportedNetwork]
     dtypes: list[Dtype]
+    engines: list[EngineFile]
     versions: dict[str, str]
 
 
@@ -58,6 +73,10 @@ def onnx_name(network: str, graph: str, dtype: str) -> str:
     return f"{network}.{graph}.{dtype}.onnx"
 
 
-def identity(contract: Contract, network: str, graph: str, dtype: str) -> dict[str, str]:
-    """What a graph's file says of itself, so that files of several runs can't be mixed up."""
-    return {"run": contract.run, "family": contract.family, "network": network, "graph": graph, "dtype": dtype}
+def engine_name(network: str, graph: str, dtype: str, library: str, targets: list[str]) -> str:
+    return f"{network}.{graph}.{dtype}.{library}.{'-'.join(targets)}.engine"
+
+
+def identity(run: str, family: str, which: tuple[str, str, str]) -> dict[str, str]:
+    """What the file of (network, graph, dtype) says of itself, so that files of several runs can't be mixed up."""
+    return {"run": run, "family": family} | dict(zip(("network", "graph", "dtype"), which, strict=True))

@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 import torch
 from numpy.typing import NDArray
+from torch.export import Dim
 
 from monolayer.coco import whole_file
 from monolayer.exported import ExportedGraph, Value
@@ -22,14 +23,15 @@ Feed = tuple[NDArray[Any], ...]  # the inputs of one call
 
 def export_graph(graph: Graph) -> Any:
     """The onnx.ModelProto of a graph in fp32, batch norms folded into convolutions."""
-    with warnings.catch_warnings(), quiet("torch.onnx", "torch.export", "onnxscript"):
+    device = next(graph.module.parameters()).device
+    with warnings.catch_warnings(), quiet("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")  # of tensors that the library's head caches
         program = torch.onnx.export(
-            graph.module,
-            tuple(value.to(next(graph.module.parameters()).device) for value in graph.example),
+            graph.module.eval(),
+            tuple(value.to(device) for value in graph.example),
             input_names=list(graph.axes),
             output_names=list(graph.outputs),
-            dynamic_shapes=tuple(graph.axes.values()),
+            dynamic_shapes=_varying(graph),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -39,11 +41,22 @@ def export_graph(graph: Graph) -> Any:
     for node in model.graph.node:  # they name files of this machine
         del node.metadata_props[:]
         node.doc_string = ""
+    for value in model.graph.input:
+        for axis, name in graph.axes[value.name].items():
+            value.type.tensor_type.shape.dim[axis].dim_param = name
     return model
 
 
-def signature(model: Any) -> ExportedGraph:
-    """Names, dtypes and shapes of what goes in and comes out; axes of outputs that hang on the input's are null."""
+def _varying(graph: Graph) -> tuple[dict[int, Any], ...]:
+    """Torch's form of the axes that vary: whole steps of `multiple`, so that no remainder is asked for."""
+    names = {name for axes in graph.axes.values() for name in axes.values()}
+    free = {name: Dim(name, max=1 << 16) for name in names}
+    stepped = {name: graph.multiple * free[name] for name in names & {"height", "width"}}
+    return tuple({axis: (free | stepped)[name] for axis, name in axes.items()} for axes in graph.axes.values())
+
+
+def signature(model: Any, multiple: int) -> ExportedGraph:
+    """Names, dtypes and shapes of what goes in and comes out; axes of outputs that hang on the inputs' are null."""
     named = {d.dim_param for value in model.graph.input for d in value.type.tensor_type.shape.dim}
 
     def described(value: Any) -> Value:
@@ -55,18 +68,8 @@ def signature(model: Any) -> ExportedGraph:
             shape=[axis if isinstance(axis, int) or axis in named else None for axis in shape],
         )
 
-    return ExportedGraph(
-        inputs=[described(value) for value in model.graph.input],
-        outputs=[described(value) for value in model.graph.output],
-    )
-
-
-def halved(model: Any) -> Any:
-    """The graph in fp16, fp32 at its inputs and outputs."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    with quiet("onnxruntime"):
-        return convert_float_to_float16(onnx.ModelProto.FromString(model.SerializeToString()), keep_io_types=True)
+    inputs, outputs = ([described(value) for value in values] for values in (model.graph.input, model.graph.output))
+    return ExportedGraph(inputs=inputs, outputs=outputs, multiple=multiple)
 
 
 def quantised(model: Any, feeds: Sequence[Feed], folder: Path) -> Any:
@@ -98,11 +101,13 @@ def quantised(model: Any, feeds: Sequence[Feed], folder: Path) -> Any:
     return onnx.load(target)
 
 
-def write(model: Any, facts: Mapping[str, str], path: Path) -> None:
-    """Write a graph that says of itself what it is."""
+def write(model: Any, facts: Mapping[str, str], path: Path) -> bytes:
+    """Write a graph that says of itself what it is; the same graph gives the same bytes."""
     onnx.helper.set_model_props(model, dict(facts))
+    content: bytes = model.SerializeToString(deterministic=True)
     with whole_file(path) as partial:
-        partial.write_bytes(model.SerializeToString(deterministic=True))
+        partial.write_bytes(content)
+    return content
 
 
 class quiet:  # noqa: N801

@@ -484,16 +484,29 @@ Dtype = Literal["fp32", "fp16", "int8"]
 
 
 class ParityLimits(Section):
-    """How far an exported run may be from torch: least mean IoU of an image's matched masks, difference of AP."""
+    """How far an export may be from torch."""
 
     mask_iou: Fraction
+    lost: Fraction
     ap: Fraction
 
 
 class ExportSettings(Section):
     dtypes: Annotated[list[Dtype], Field(min_length=1)]
     calibration: PositiveInt
+    engines: list[Dtype]
+    targets: Annotated[list[Literal["SM75", "SM80", "SM86", "SM89", "SM120", "SM121"]], Field(min_length=1)]
     parity: dict[Dtype, ParityLimits]
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> ExportSettings:
+        for dtype in self.dtypes:
+            if dtype not in self.parity:
+                raise ValueError(f"parity has no limits for {dtype}, which dtypes lists")
+        for dtype in self.engines:
+            if dtype not in self.dtypes:
+                raise ValueError(f"engines lists {dtype}, which dtypes does not")
+        return self
 
 
 class ExportParams(Section):
@@ -502,6 +515,21 @@ class ExportParams(Section):
     run: Name
     predict: PredictSettings
     settings: ExportSettings
+    cpu_threads: PositiveInt
+
+
+class BenchmarkSettings(Section):
+    images: PositiveInt
+    batches: Annotated[list[PositiveInt], Field(min_length=1)]
+    seconds: PositiveFloat
+    repeats: Annotated[int, Field(ge=6)]  # fewer have no 95 % interval of their median
+
+
+class BenchmarkParams(Section):
+    """What `monolayer benchmark` is given: how one run finds cells, and how long it is timed."""
+
+    predict: PredictSettings
+    settings: BenchmarkSettings
     cpu_threads: PositiveInt
 
 
@@ -563,6 +591,7 @@ class Params(Section):
     runs: dict[Name, Run]
     evaluate: EvaluateParams
     export: ExportSettings
+    benchmark: BenchmarkSettings
     measure: MeasureParams
     report: ReportSettings
 
@@ -622,6 +651,10 @@ class Params(Section):
     def export_params(self, run: str) -> ExportParams:
         predict = self.predict_params(run)
         return ExportParams(run=run, predict=predict.settings, settings=self.export, cpu_threads=predict.cpu_threads)
+
+    def benchmark_params(self, run: str) -> BenchmarkParams:
+        predict = self.predict_params(run)
+        return BenchmarkParams(predict=predict.settings, settings=self.benchmark, cpu_threads=predict.cpu_threads)
 
     @property
     def report_params(self) -> ReportParams:

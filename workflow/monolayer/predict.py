@@ -12,7 +12,7 @@ from monolayer import predictor
 from monolayer.coco import InputError, Result, read_truth, whole_file, write_results
 from monolayer.dataset import Sample, read_image, samples
 from monolayer.models import Instances
-from monolayer.params import Percentiles, PredictParams
+from monolayer.params import Dtype, Percentiles, PredictParams
 from monolayer.predictor import Frame, Predictor, ahead
 from monolayer.progress import track
 from monolayer.sources import pixels
@@ -47,10 +47,12 @@ def frames(todo: list[Sample]) -> Iterator[Frame]:
 
 
 class Choice(NamedTuple):
-    """Cells from which score up are written, and where to, as label images besides."""
+    """Cells from which score up are written, and where to, as label images besides; what runs an exported run."""
 
     score_min: float
     labels: Path | None
+    backend: str = "onnxruntime"
+    dtype: Dtype = "fp32"
 
 
 def predict_folder(model: Path, images: Path, output: Path, choice: Choice, threads: int) -> None:
@@ -67,7 +69,7 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
     run = (
         predictor.from_weights(model, None, threads)
         if model.suffix == ".pt"
-        else predictor.load(model, threads=threads)
+        else predictor.load(model, choice.backend, choice.dtype, threads)
     )
     every = track(run.stream(_files(images, names)), len(names), f"predict {images.name}")
     found = (instances.at_least(choice.score_min) for instances in every)

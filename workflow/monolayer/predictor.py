@@ -147,24 +147,28 @@ def from_weights(weights: Path, settings: PredictSettings | None, threads: int) 
     )
 
 
-def load(path: Path, backend: str = "onnxruntime", dtype: Dtype = "fp32", threads: int = 2) -> Predictor:
-    """An exported run, from its folder or model.json; needs no torch."""
+def load(
+    path: Path,
+    backend: str = "onnxruntime",
+    dtype: Dtype = "fp32",
+    threads: int = 2,
+    settings: PredictSettings | None = None,
+) -> Predictor:
+    """An exported run, from its folder or model.json; needs no torch. Other settings than its own may be given."""
     folder, contract = read_contract(path)
+    settings = settings or contract.settings
     if dtype not in contract.dtypes:
         raise InputError(f"{folder} has no {dtype}; it has {', '.join(contract.dtypes)}; export the run with it")
-    opened = {
-        "onnxruntime": _onnxruntime,
-    }
-    if backend not in opened:
-        raise InputError(f"backend {backend} is unknown; exported runs have {', '.join(opened)}")
+    if backend not in EXPORTED:
+        raise InputError(f"backend {backend} is unknown; an exported run has {', '.join(EXPORTED)}")
     networks = {
         name: Network(
-            finder(contract.family, contract.settings, network.constants),
-            opened[backend](folder, contract, (name, dtype), threads),
+            finder(contract.family, settings, network.constants),
+            EXPORTED[backend](folder, contract, (name, dtype), threads),
         )
         for name, network in contract.networks.items()
     }
-    return Predictor(networks, contract.settings.batch)
+    return Predictor(networks, settings.batch)
 
 
 def _onnxruntime(folder: Path, contract: Contract, which: tuple[str, str], threads: int) -> Backend:
@@ -174,4 +178,19 @@ def _onnxruntime(folder: Path, contract: Contract, which: tuple[str, str], threa
     network, dtype = which
     graphs = contract.networks[network].graphs
     files = {graph: folder / onnx_name(network, graph, dtype) for graph in graphs}
-    return OnnxRuntime(files, {graph: identity(contract, network, graph, dtype) for graph in graphs}, threads)
+    expected = {graph: identity(contract.run, contract.family, (network, graph, dtype)) for graph in graphs}
+    return OnnxRuntime(files, expected, threads)
+
+
+def _tensorrt(folder: Path, contract: Contract, which: tuple[str, str], threads: int) -> Backend:
+    from monolayer.backends.trt import TensorRT
+
+    engines = [engine for engine in contract.engines if (engine.network, engine.dtype) == which]
+    if not engines:
+        raise InputError(
+            f"{folder} has no {which[1]} engine; name the dtype in export.engines and export the run again"
+        )
+    return TensorRT(folder, engines)
+
+
+EXPORTED = {"onnxruntime": _onnxruntime, "tensorrt": _tensorrt}

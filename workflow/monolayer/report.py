@@ -23,6 +23,7 @@ from monolayer.coco import whole_file
 from monolayer.definitions import SHOWN
 from monolayer.params import ReportParams
 from monolayer.pictures import Album, Picture, compared_layers, truth_layers
+from monolayer.speed import speed
 from monolayer.study import SPLITS, Study
 
 PAGE = Path(__file__).with_name("page")
@@ -285,6 +286,7 @@ SECTIONS = (
     Section("biology", "Biology", biology),
     Section("data", "Data", data),
     Section("extensions", "Extensions", extensions),
+    Section("speed", "Speed", speed),
     Section("training", "Training", training),
     Section("overlays", "Best, median, worst", overlays),
     Section("audit", "Audit", audit),

@@ -13,5 +13,8 @@ class Backend(Protocol):
     def run(self, graph: str, *given: Any) -> tuple[Any, ...]:
         """The outputs of a graph, in order, of arrays or of what another graph gave."""
 
+    def seconds(self, graph: str, *given: Any) -> float:
+        """How long the device works on a graph; what it is given is there before."""
+
     def host(self, value: Any) -> NDArray[Any]:
         """An output as an array in the computer's memory; halves become float32."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,26 @@ class Eager:
 
     @torch.inference_mode()
     def run(self, graph: str, *given: Any) -> tuple[Tensor, ...]:
-        tensors = [torch.as_tensor(value).to(self.device, non_blocking=True) for value in given]
+        return self._call(graph, self._there(given))
+
+    @torch.inference_mode()
+    def seconds(self, graph: str, *given: Any) -> float:
+        tensors = self._there(given)
+        if self.device.type != "cuda":
+            started = time.perf_counter()
+            self._call(graph, tensors)
+            return time.perf_counter() - started
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()
+        self._call(graph, tensors)
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1000
+
+    def _there(self, given: tuple[Any, ...]) -> list[Tensor]:
+        return [torch.as_tensor(value).to(self.device, non_blocking=True) for value in given]
+
+    def _call(self, graph: str, tensors: list[Tensor]) -> tuple[Tensor, ...]:
         with torch.autocast(self.device.type, torch.float16, enabled=self.half):
             outputs: tuple[Tensor, ...] = self.graphs[graph](*tensors)
             return outputs

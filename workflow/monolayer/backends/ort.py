@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,11 @@ class OnnxRuntime:
     def run(self, graph: str, *given: Any) -> tuple[NDArray[Any], ...]:
         feed = dict(zip(self.inputs[graph], given, strict=True))
         return tuple(self.sessions[graph].run(None, feed))
+
+    def seconds(self, graph: str, *given: Any) -> float:
+        started = time.perf_counter()
+        self.run(graph, *given)
+        return time.perf_counter() - started
 
     def host(self, value: NDArray[Any]) -> NDArray[Any]:
         return value.astype(np.float32) if value.dtype == np.float16 else value

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.backends import Backend
+from monolayer.exported import Range
 from monolayer.models import Instances
 from monolayer.params import PredictSettings
 
@@ -26,6 +27,10 @@ class Finder(Protocol):
     @property
     def stride(self) -> int:
         """An image with a shorter side, in px, is refused."""
+
+    @property
+    def axes(self) -> dict[str, Range]:
+        """Least, usual and largest length of each axis that varies in the graphs: an engine is built for these."""
 
     def prepare(self, image: NDArray[np.uint8]) -> Any:
         """What the network is given of a uint8 (H, W) image."""

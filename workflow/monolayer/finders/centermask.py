@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 
 from monolayer.backends import Backend
 from monolayer.coco import Mask
+from monolayer.exported import Range
 from monolayer.finders.kernels import suppress
 from monolayer.models import Instances
 from monolayer.params import CenterMaskPredict, DetectionLimits
@@ -24,7 +25,7 @@ Float = NDArray[np.float32]
 STRIDES = (8, 16, 32, 64, 128)  # of the pyramid's levels P3 to P7
 DIVISOR = 32  # images are padded to a multiple of it, the stride of the backbone's last stage
 MASK = 28  # bins across a region's mask
-CHUNK = 256  # regions at a time: what the heads hold of thousands would fill the memory
+CHUNK = 64  # regions at a time: what the heads hold of thousands would fill the memory
 
 
 class Given(NamedTuple):
@@ -71,6 +72,16 @@ class Finder:
     def of(cls, settings: CenterMaskPredict, constants: Mapping[str, Any]) -> Finder:
         mean, std = (np.asarray(constants[name], np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
         return cls(settings, mean, std)
+
+    @property
+    def axes(self) -> dict[str, Range]:
+        most = -(-self.settings.max_side // DIVISOR)
+        steps = (1, -(-most // 2), most)
+        found: dict[str, Range] = {"batch": (1, 1, 1), "regions": (1, CHUNK, CHUNK)}
+        for name, step in (("", DIVISOR), ("3", 4), ("4", 2), ("5", 1)):  # of the input, and of P3, P4, P5
+            least, usual, largest = (count * step for count in steps)
+            found |= {f"height{name}": (least, usual, largest), f"width{name}": (least, usual, largest)}
+        return found
 
     def prepare(self, image: NDArray[np.uint8]) -> Given:
         zoomed = zoom(image, min(self.settings.zoom, self.settings.max_side / max(image.shape)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.backends import Backend
+from monolayer.exported import Range
 from monolayer.models import Instances
 from monolayer.params import UnetPredict
 from monolayer.patches import standardise
@@ -30,6 +31,11 @@ class Finder:
     def of(cls, settings: UnetPredict, constants: Mapping[str, Any]) -> Finder:
         thresholds = Thresholds(*constants["thresholds"])
         return cls(settings, thresholds, constants["contrast"], constants["stride"])
+
+    @property
+    def axes(self) -> dict[str, Range]:
+        side = (self.stride, self.settings.tile, self.settings.tile)
+        return {"batch": (1, self.settings.batch, self.settings.batch), "height": side, "width": side}
 
     def prepare(self, image: NDArray[np.uint8]) -> Float:
         return standardise(image, self.contrast)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.backends import Backend
+from monolayer.exported import Range
 from monolayer.finders.kernels import fill, suppress
 from monolayer.models import Instances
 from monolayer.params import YoloPredict
@@ -45,6 +46,11 @@ class Finder:
     @classmethod
     def of(cls, settings: YoloPredict, constants: Mapping[str, Any]) -> Finder:
         return cls(settings)
+
+    @property
+    def axes(self) -> dict[str, Range]:
+        side = (STRIDE, self.settings.imgsz, self.settings.imgsz)
+        return {"batch": (1, self.settings.batch, self.settings.batch), "height": side, "width": side}
 
     def prepare(self, image: Pixels) -> Pixels:
         height, width = image.shape

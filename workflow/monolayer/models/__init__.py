@@ -90,6 +90,7 @@ class Graph:
     example: tuple[Any, ...]  # of each input
     axes: dict[str, dict[int, str]]  # of each input, by its name: the axes whose lengths vary, and their names
     outputs: tuple[str, ...]
+    multiple: int = 1  # of which height and width must be multiples
 
 
 class Family(Protocol):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from monolayer.backends.eager import eager
 from monolayer.coco import InputError
-from monolayer.dataset import Sample, lines_in_turn, read_image
+from monolayer.dataset import Sample, evenly, lines_in_turn, read_image
 from monolayer.finders import find
 from monolayer.finders.centermask import DIVISOR, Finder
 from monolayer.models import Graph, Instances, Trained, load_state
@@ -39,7 +39,7 @@ def train(
     rate = settings.fit.learning_rate * settings.fit.batch * settings.fit.accumulate / settings.nominal_batch
     fitted = fit(
         network,
-        CenterMaskTask(train, spread(val, settings.val_images), settings),
+        CenterMaskTask(train, evenly(val, settings.val_images), settings),
         settings.fit.model_copy(update={"learning_rate": rate}),
         seed,
         workdir / f"last-{hashlib.sha256(initial.encode()).hexdigest()[:16]}.pt",  # the file may have changed
@@ -72,21 +72,23 @@ def build(settings: CenterMaskTrain, state: dict[str, Any], device: str) -> Cent
 
 def graphs(network: CenterMask) -> dict[str, Graph]:
     channels = network.pyramid.layer_blocks[0][0].out_channels
-    image = torch.zeros(2, 3, 2 * DIVISOR, 3 * DIVISOR)
-    levels = tuple(torch.zeros(1, channels, 64 // stride, 96 // stride) for stride in (8, 16, 32))
+    height, width = 9 * DIVISOR, 12 * DIVISOR  # P7 has more than one row and column: a single one would be fixed
+    image = torch.zeros(2, 3, height, width)
+    levels = tuple(torch.zeros(1, channels, height // stride, width // stride) for stride in (8, 16, 32))
     boxes = torch.tensor([[0.0, 0.0, 40.0, 30.0], [4.0, 8.0, 20.0, 24.0]])
-    axes = {f"p{i}": {2: f"height{i}", 3: f"width{i}"} for i in (3, 4, 5)}
+    sides = {f"p{i}": {2: f"height{i}", 3: f"width{i}"} for i in (3, 4, 5)}
     return {
         "dense": Graph(
             Dense(network),
             (image,),
             {"images": {0: "batch", 2: "height", 3: "width"}},
             ("p3", "p4", "p5", "seen", "centreness", "ltrb"),
+            DIVISOR,
         ),
         "masks": Graph(
             Masks(network),
-            (*levels, boxes, torch.tensor([64.0, 96.0])),
-            {**axes, "boxes": {0: "regions"}, "size": {}},
+            (*levels, boxes, torch.tensor([float(height), float(width)])),
+            {**sides, "boxes": {0: "regions"}, "size": {}},
             ("masks", "ious"),
         ),
     }
@@ -141,9 +143,3 @@ class CenterMaskTask:
         settings = self.settings.val_predict
         scores = validation_scores(self.val, lambda images: predict(cast(CenterMask, network), images, settings), 1)
         return scores | {"score": scores["val_mask_ap"]}
-
-
-def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """At most `count` of them, evenly over their order (and so over cell lines)."""
-    every = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-    return [samples[i] for i in every]

@@ -65,16 +65,38 @@ def pool_regions(levels: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Seque
 def pool_each(levels: Sequence[Tensor], boxes: Tensor, image_area: Tensor) -> Tensor:
     """As pool_regions for one image, without sorting: cut from all three levels, of which each box keeps its own.
 
-    Cutting is a hundredth of what the heads take, and an exported graph has no shapes that hang on the values.
+    Cutting is little beside what the heads do, and an exported graph has no shapes that hang on the values.
     """
-    level = region_level(boxes, image_area)
-    rows = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1)
-    parts = [
-        roi_align(features.float(), rows, REGION, 1 / stride, sampling_ratio=0, aligned=True)
-        for features, stride in zip(levels, STRIDES[:LEVELS], strict=True)
-    ]
-    at = level[:, None, None, None]
-    return torch.where(at == 0, parts[0], torch.where(at == 1, parts[1], parts[2]))
+    level = region_level(boxes, image_area)[:, None, None, None]
+    # TensorRT's RoIAlign is a plug-in, which asks for a GPU already when an engine is built
+    cut = cut_by_products if torch.compiler.is_exporting() else _cut
+    parts = [cut(features.float(), boxes, stride) for features, stride in zip(levels, STRIDES[:LEVELS], strict=True)]
+    return torch.where(level == 0, parts[0], torch.where(level == 1, parts[1], parts[2]))
+
+
+def _cut(features: Tensor, boxes: Tensor, stride: int) -> Tensor:
+    cut: Tensor = roi_align(features, [boxes], REGION, 1 / stride, sampling_ratio=0, aligned=True)
+    return cut
+
+
+def cut_by_products(features: Tensor, boxes: Tensor, stride: int) -> Tensor:
+    """RoIAlign (R, C, 14, 14) as two products: a mean over samples on a grid is one along rows, then along columns."""
+    rows = _shares(boxes[:, 1] / stride, boxes[:, 3] / stride, features.shape[2])
+    columns = _shares(boxes[:, 0] / stride, boxes[:, 2] / stride, features.shape[3])
+    return rows[:, None] @ features @ columns[:, None].mT
+
+
+def _shares(low: Tensor, high: Tensor, length: int) -> Tensor:
+    """The share (R, 14, length) that each px of a feature map's axis has in each bin from `low` to `high` (R,)."""
+    width = (high - low)[:, None, None] / REGION  # (R, 1, 1) px, of a bin
+    count = width.ceil().clamp(min=1)  # samples in a bin
+    sample = torch.arange((length + REGION - 1) // REGION, device=low.device)
+    bins = torch.arange(REGION, device=low.device)[:, None]
+    at = low[:, None, None] - 0.5 + width * (bins + (sample + 0.5) / count)  # (R, 14, samples)
+    counted = (sample < count) & (at >= -1) & (at <= length)
+    pixels = torch.arange(length, device=low.device)
+    near = (1 - (at.clamp(0, length - 1)[..., None] - pixels).abs()).clamp(min=0)  # (R, 14, samples, length)
+    return (near * counted[..., None]).sum(2) / count
 
 
 # ---- heads ---------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from monolayer.backends.eager import eager
 from monolayer.coco import label_image
-from monolayer.dataset import Sample, TrueCells, read_image
+from monolayer.dataset import Sample, TrueCells, evenly, read_image
 from monolayer.finders import find
 from monolayer.finders.unet import Finder
 from monolayer.matching import IOUS
@@ -111,7 +111,8 @@ class Maps(nn.Module):
 
 def graphs(network: UNet) -> dict[str, Graph]:
     example = torch.zeros(2, 1, 2 * network.stride, 3 * network.stride)
-    return {"maps": Graph(Maps(network), (example,), {"tiles": {0: "batch", 2: "height", 3: "width"}}, ("maps",))}
+    axes = {"tiles": {0: "batch", 2: "height", 3: "width"}}
+    return {"maps": Graph(Maps(network), (example,), axes, ("maps",), network.stride)}
 
 
 def constants(network: UNet) -> dict[str, Any]:
@@ -201,11 +202,6 @@ class CellTask:
             "threshold_core": self.candidates[best].core,
             "score": float(scores[best]),
         }
-
-
-def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """At most so many of them, from the first to the last."""
-    return [samples[i] for i in np.linspace(0, len(samples) - 1, min(len(samples), count)).round().astype(int)]
 
 
 def _count(true: Labels, pred: Labels) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

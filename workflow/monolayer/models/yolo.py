@@ -71,7 +71,7 @@ class Cells(nn.Module):
 def graphs(network: nn.Module) -> dict[str, Graph]:
     example = torch.zeros(2, 2 * STRIDE, 3 * STRIDE, dtype=torch.uint8)
     axes = {"images": {0: "batch", 1: "height", 2: "width"}}
-    return {"cells": Graph(Cells(network), (example,), axes, ("boxes", "scores", "coefficients", "protos"))}
+    return {"cells": Graph(Cells(network), (example,), axes, ("boxes", "scores", "coefficients", "protos"), STRIDE)}
 
 
 def constants(network: nn.Module) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+# Runs as files that need no training code, held against torch, and how fast they are here.
+
+
+rule export:
+    input:
+        weights=rules.train.output.weights,
+        images=rules.download.output.images,
+        splits=rules.split.output,
+        results="results/{dataset}/predictions/{run}/test.json.gz",
+    output:
+        folder=directory("results/{dataset}/export/{run}"),
+        parity="results/{dataset}/export/{run}.parity.json",
+    log:
+        "results/{dataset}/logs/export/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=lambda w: P.export_params(w.run).model_dump_json(),
+        splits=subpath(input.splits[0], parent=True),
+    shell:
+        "monolayer export --weights {input.weights} --images {input.images} --splits {params.splits}"
+        " --results {input.results} --params {params.settings:q}"
+        " --output {output.folder} --parity {output.parity} --log {log}"
+
+
+rule benchmark:
+    input:
+        weights=rules.train.output.weights,
+        exported=rules.export.output.folder,
+        images=rules.download.output.images,
+        truth="results/{dataset}/splits/test.json",
+    output:
+        "results/{dataset}/benchmark/{run}.json",
+    log:
+        "results/{dataset}/logs/benchmark/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: workflow.cores or P.cpu_threads  # alone, for what else runs would be measured too
+    params:
+        settings=lambda w: P.benchmark_params(w.run).model_dump_json(),
+    shell:
+        "monolayer benchmark --weights {input.weights} --exported {input.exported} --images {input.images}"
+        " --truth {input.truth} --params {params.settings:q} --output {output} --log {log}"
