@@ -20,7 +20,9 @@ def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(f"{name} is not installed; pip install -r envs/tensorrt.txt") from error
+        raise InputError(
+            f"{name} is not installed; pip install -r envs/tensorrt.txt, or leave export.engines empty"
+        ) from error
 
 
 def libraries(targets: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ rule export:
         "../../envs/environment.yaml"
     params:
         settings=lambda w: P.export_params(w.run).model_dump_json(),
-        splits=subpath(input.splits[0], parent=True),
+        splits=lambda w: f"results/{w.dataset}/splits",
     shell:
         "monolayer export --weights {input.weights} --images {input.images} --splits {params.splits}"
         " --results {input.results} --params {params.settings:q}"
