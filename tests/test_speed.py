@@ -27,15 +27,8 @@ def row(backend: str, dtype: str, batch: int, ms: float) -> dict[str, Any]:
 
 
 def record(run: str, device: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    about = {"device": device, "driver": None, "load": 0.5, "measured": "2026-11-21", "threads": 2, "images": 8}
-        "driver": None,
-        "load": 0.5,
-        "measured": "2026-11-21",
-        "threads": 2,
-        "images": 8,
-        "versions": {},
-    }
-    return {"run": run, **about, "rows": rows}
+    about = {"driver": None, "load": 0.5, "measured": "2026-11-21", "threads": 2, "images": 8}
+    return {"run": run, "device": device, **about, "rows": rows}
 
 
 class FakeStudy:
