@@ -326,6 +326,8 @@ def tiny_params(culture: Culture, runs: int) -> dict[str, Any]:
     params["dataset"] = "own"
     params["datasets"]["own"] |= {"images": str(culture.images), "annotations": str(culture.annotations)}
     params["evaluate"]["draws"] = 20
+    params["export"] |= {"dtypes": ["fp32"], "engines": [], "calibration": 1}
+    params["benchmark"] |= {"images": 1, "batches": [1], "seconds": 0.01}
     train = params["models"]["unet"]["quick"]["train"]
     train |= {"width": 4, "levels": 2, "patch": 32, "patches": 128, "val_images": 2}
     train["fit"] |= {"epochs": 6, "warmup_steps": 2}
@@ -341,7 +343,7 @@ def stages_of(runs: list[str]) -> dict[str, Any]:
     stages = found["stages"]
     for name in ("extend", "shift", "train_extended"):
         del stages[name]
-    for name in ("train", "predict", "evaluate", "measure"):
+    for name in ("train", "predict", "evaluate", "measure", "export", "benchmark"):
         stages[name]["foreach"] = {run: f"${{runs.{run}}}" for run in runs}
     stages["report"]["deps"].remove("results/${dataset}/extensions")
     found["artifacts"] = {}

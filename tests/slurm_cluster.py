@@ -46,7 +46,7 @@ SlurmdParameters=config_overrides
 SchedulerParameters=sched_min_interval=100000,bf_interval=2
 MpiDefault=none
 ReturnToService=2
-MinJobAge=600
+MinJobAge=86400
 KillWait=2
 GresTypes=gpu
 AccountingStorageType=accounting_storage/none

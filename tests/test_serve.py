@@ -38,7 +38,9 @@ def exported(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path
     params = TrainParams(family="unet", settings=SETTINGS, lines="all", seed=0, cpu_threads=1)
     train(culture.images, culture.splits, params, folder / "models/unet")
     limits = ParityLimits(mask_iou=0.9, lost=0.1, ap=0.1)
-    settings = ExportSettings(dtypes=["fp32"], calibration=1, engines=[], targets=["SM86"], parity={"fp32": limits})
+    settings = ExportSettings(
+        dtypes=["fp32"], calibration=1, engines=[], targets=["SM86"], parity={"fp32": limits}, exclude={}
+    )
     how = ExportParams(run="unet", predict=SETTINGS.val_predict, settings=settings, cpu_threads=1)
     weights = folder / "models/unet/weights.pt"
     export.export(weights, culture.images, culture.splits, how, folder / "export/unet")

@@ -177,7 +177,7 @@ def started(folder: Path) -> subprocess.Popen[bytes]:
 
 def test_killed_again_and_again_it_does_every_file_once(tmp_path: Path) -> None:
     watching(tmp_path)
-    names = {f"t{number:02d}.png": 5 + number for number in range(40)}
+    names = {f"t{number:02d}.png": 5 + number for number in range(24)}
     for name, count in names.items():
         write(tmp_path, name, png(field(count, light=250)))
     journal, kills = tmp_path / "out/done.jsonl", 0
@@ -185,7 +185,7 @@ def test_killed_again_and_again_it_does_every_file_once(tmp_path: Path) -> None:
         done = len(journal.read_bytes().splitlines()) if journal.exists() else 0
         process = started(tmp_path)
         for _ in range(3000):
-            if journal.exists() and len(journal.read_bytes().splitlines()) > min(done + 12, len(names) - 1):
+            if journal.exists() and len(journal.read_bytes().splitlines()) > min(done + 7, len(names) - 1):
                 break
             time.sleep(0.02)
         time.sleep(0.013 * kills)  # at another moment each time

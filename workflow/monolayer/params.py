@@ -497,6 +497,7 @@ class ExportSettings(Section):
     engines: list[Dtype]
     targets: Annotated[list[Literal["SM75", "SM80", "SM86", "SM89", "SM120", "SM121"]], Field(min_length=1)]
     parity: dict[Dtype, ParityLimits]
+    exclude: dict[Name, list[Dtype]]
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> ExportSettings:
@@ -650,7 +651,10 @@ class Params(Section):
 
     def export_params(self, run: str) -> ExportParams:
         predict = self.predict_params(run)
-        return ExportParams(run=run, predict=predict.settings, settings=self.export, cpu_threads=predict.cpu_threads)
+        excluded = self.export.exclude.get(run, [])
+        kept = {name: [d for d in getattr(self.export, name) if d not in excluded] for name in ("dtypes", "engines")}
+        settings = self.export.model_copy(update={**kept, "exclude": {}})
+        return ExportParams(run=run, predict=predict.settings, settings=settings, cpu_threads=predict.cpu_threads)
 
     def benchmark_params(self, run: str) -> BenchmarkParams:
         predict = self.predict_params(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any
 from monolayer.coco import InputError
 
 logger = logging.getLogger(__name__)
-TIMED = ("run.json", "report.html")  # they tell dates, durations and the commit
+TIMED = re.compile(r"/(run\.json|report\.html|benchmark/[^/]*)$")  # they tell dates, durations and the commit
 
 
 def reproduce(folder: Path | None, cores: str) -> None:
@@ -49,7 +50,7 @@ def compare(clone: Path) -> dict[str, str]:
 def _verdict(out: Any) -> str:
     if not out.exists:
         return "missing"
-    if out.def_path.endswith(TIMED):
+    if TIMED.search(out.def_path):
         return "timed"
     return "differs" if out.changed_checksum() else "identical"
 

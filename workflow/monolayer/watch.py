@@ -65,11 +65,15 @@ def watch(what: Watching, stop: Callable[[], bool], every_s: float) -> None:
         write_dictionary(what.output / "dictionary.csv")
         seen: dict[str, tuple[int, int]] = {}
         faulty: dict[str, tuple[int, int]] = {}
+        drawn = -1
         while not stop():
             for path in settled(what, tables, seen, faulty):
                 if stop():
                     break
                 _take(what, tables, path, faulty)
+            if len(tables.rows) != drawn:
+                draw_growth(tables, what.output)
+                drawn = len(tables.rows)
             time.sleep(every_s)
 
 
@@ -120,7 +124,6 @@ def _take(what: Watching, tables: Tables, path: Path, faulty: dict[str, tuple[in
         return
     tables.append(file, columns, rows)
     logger.info("%s: %s cells", name, ", ".join(str(row["cells"]) for row in rows))
-    draw_growth(tables, what.output)
 
 
 # ---- one file --------------------------------------------------------------------------------------
