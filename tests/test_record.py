@@ -335,9 +335,8 @@ def test_a_result_that_no_stage_makes_is_refused(recorded: Checkout, tmp_path: P
     (checkout.folder / "results/own/benchmark/unet1.another-machine.json").write_text("{}")
     text = refused(checkout, "record")
     assert "results/own/metrics/removed.json belongs to no stage" in text
-    assert "results/own/benchmark/unet1.another-machine.json belongs to no stage" in text
+    assert "unet1.another-machine.json" not in text  # timings of other machines are git's
     (checkout.folder / "results/own/metrics/removed.json").unlink()
-    checkout.run("git", "add", "results/own/benchmark/unet1.another-machine.json")
     assert "belongs to no stage" not in checkout.run("monolayer", "record", check=False).stderr
 
 
