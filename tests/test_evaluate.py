@@ -125,7 +125,8 @@ def test_same_bytes_whatever_the_threads(tmp_path: Path) -> None:
         evaluate.evaluate(files, files, PARAMS, tmp_path / str(threads) / "run.json", threads)
     names = sorted(path.name for path in (tmp_path / "1").iterdir())
     assert names == [
-        f"run.{end}" for end in ("bootstrap.npz", "curves.csv", "errors.csv", "images.csv", "json", "strata.csv")
+        f"run.{end}"
+        for end in ("bootstrap.npz", "curves.csv", "errors.csv", "headline.json", "images.csv", "json", "strata.csv")
     ]
     for name in names:
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes(), name

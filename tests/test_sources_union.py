@@ -21,6 +21,7 @@ def union(*cultures: Culture, train_only: tuple[str, ...] = ()) -> UnionSource:
             "annotations": str(culture.annotations),
             "cell_line": "category",
             "well": None,
+            "time": None,
             "percentiles": {"low": 0.5, "high": 99.8},
             "max_images": None,
         }
