@@ -38,6 +38,7 @@ PARAMS = ExportParams.model_validate(
             "engines": ["fp16"],
             "targets": ["SM86", "SM89"],
             "parity": {"fp32": {"mask_iou": 0.99, "lost": 0.01, "ap": 0.001}, "fp16": LIMITS, "int8": LIMITS},
+            "exclude": {},
         },
         "cpu_threads": 1,
     }

@@ -332,7 +332,13 @@ def test_a_result_that_no_stage_makes_is_refused(recorded: Checkout, tmp_path: P
     """A removed run's files would enter the checksum of their folder, which no clone could have."""
     checkout = copy_of(recorded, tmp_path)
     (checkout.folder / "results/own/metrics/removed.json").write_text("{}")
-    assert "results/own/metrics/removed.json belongs to no stage" in refused(checkout, "record")
+    (checkout.folder / "results/own/benchmark/unet1.another-machine.json").write_text("{}")
+    text = refused(checkout, "record")
+    assert "results/own/metrics/removed.json belongs to no stage" in text
+    assert "results/own/benchmark/unet1.another-machine.json belongs to no stage" in text
+    (checkout.folder / "results/own/metrics/removed.json").unlink()
+    checkout.run("git", "add", "results/own/benchmark/unet1.another-machine.json")
+    assert "belongs to no stage" not in checkout.run("monolayer", "record", check=False).stderr
 
 
 def test_a_row_that_was_not_made_is_refused(recorded: Checkout, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_watch_segments_what_comes_and_stops_when_told(exported: Path, culture: 
             shutil.copyfile(path, tmp_path / "in" / path.name)
             os.utime(tmp_path / "in" / path.name, (time.time() - 5, time.time() - 5))
         journal = tmp_path / "out/done.jsonl"
-        for _ in range(600):
+        for _ in range(2400):
             if journal.exists() and len(journal.read_text().splitlines()) == 3:
                 break
             time.sleep(0.1)

@@ -89,13 +89,18 @@ def unknown_outs(repo: Repo, made: Iterable[dict[str, str]]) -> Iterator[str]:
 
 
 def strays(repo: Repo) -> Iterator[str]:
-    """Files that lie in a folder on which a stage depends, and that no stage makes: a removed run's, say."""
+    """Files in a folder on which a stage depends that neither a stage makes nor git has: a removed run's, say.
+
+    They would enter the folder's checksum, which no clone could have then.
+    """
     outs = {_path(out) for out in repo.index.outs}
+    listed = subprocess.run(["git", "ls-files", "results"], capture_output=True, text=True, check=False).stdout
+    known = {*outs, *listed.splitlines()}
     for folder in sorted({_path(dep) for dep in repo.index.deps if _path(dep).startswith("results/")} - outs):
         for file in sorted(Path(folder).rglob("*")):
             parents = {str(file), *map(str, file.parents)}
-            if file.is_file() and not parents & outs and not repo.dvcignore.is_ignored_file(str(file.absolute())):
-                yield f"{file} belongs to no stage of dvc.yaml; remove it"
+            if file.is_file() and not parents & known and not repo.dvcignore.is_ignored_file(str(file.absolute())):
+                yield f"{file} belongs to no stage of dvc.yaml and is not in git; remove it or add it"
 
 
 def _path(item: Any) -> str:

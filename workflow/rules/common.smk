@@ -26,3 +26,18 @@ def modules(*names):
 def by_run(pattern):
     """The paths of all runs of the results table."""
     return expand(pattern, run=P.selected_runs, allow_missing=True)
+
+
+def extension_of(wildcards):
+    """The synthetic images and their truth that a run trains on besides, if any."""
+    name = P.runs[wildcards.run].extension
+    return (
+        expand(rules.extend.output, dataset=wildcards.dataset, extension=name)
+        if name
+        else []
+    )
+
+
+def by_extension(pattern):
+    """The paths of all extensions that a run of the results table trains on."""
+    return expand(pattern, extension=P.selected_extensions, allow_missing=True)

@@ -52,18 +52,3 @@ rule shift:
     shell:
         "monolayer shift --images {input.images} --truth {input.truth} --extension {params.output}"
         " --workers {threads} --params {params.settings:q} --output {params.output} --log {log}"
-
-
-def extension_of(wildcards):
-    """The synthetic images and their truth that a run trains on besides, if any."""
-    name = P.runs[wildcards.run].extension
-    return (
-        expand(rules.extend.output, dataset=wildcards.dataset, extension=name)
-        if name
-        else []
-    )
-
-
-def by_extension(pattern):
-    """The paths of all extensions that a run of the results table trains on."""
-    return expand(pattern, extension=P.selected_extensions, allow_missing=True)
