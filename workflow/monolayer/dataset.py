@@ -6,13 +6,15 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from monolayer.coco import Annotation, Image, InputError, Truth, label_image
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def of_lines(every: Sequence[Sample], lines: Sequence[str]) -> list[Sample]:
     return [sample for sample in every if sample.image["cell_line"] in lines]
 
 
-def evenly(every: Sequence[Sample], count: int) -> list[Sample]:
+def evenly(every: Sequence[Item], count: int) -> list[Item]:
     """At most so many of them, from the first to the last (and so over cell lines)."""
     return [every[i] for i in np.linspace(0, len(every) - 1, min(len(every), count)).round().astype(int)]
 

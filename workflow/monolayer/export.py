@@ -151,8 +151,8 @@ class Recorder:
 
 
 def record(of: Finder, backend: Backend, shown: Sequence[Sample]) -> dict[str, list[onnx_graph.Feed]]:
-    """What the graphs are given while the cells of these images are found, one image after the other."""
+    """What each graph is given while the cells of these images are found: as many calls as there are images."""
     recorder = Recorder(backend, defaultdict(list))
     for sample in shown:
         of.forward(recorder, [of.prepare(read_image(sample.path))])
-    return recorder.feeds
+    return {graph: evenly(feeds, len(shown)) for graph, feeds in recorder.feeds.items()}
