@@ -35,7 +35,7 @@ rule benchmark:
         "results/{dataset}/logs/benchmark/{run}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: workflow.cores or P.cpu_threads  # alone, for what else runs would be measured too
+    threads: P.cpu_threads
     params:
         settings=lambda w: P.benchmark_params(w.run).model_dump_json(),
     shell:
