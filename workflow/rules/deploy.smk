@@ -35,7 +35,7 @@ rule benchmark:
         "results/{dataset}/logs/benchmark/{run}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: P.cpu_threads
+    threads: 2
     params:
         settings=lambda w: P.benchmark_params(w.run).model_dump_json(),
     shell:
