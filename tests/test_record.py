@@ -204,12 +204,14 @@ def test_no_two_models_share_a_mapping() -> None:
 # ---- both ways on the culture ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_recorded_results_are_clean_for_both(recorded: Checkout) -> None:
     assert recorded.nothing_to_do()
     assert recorded.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
     assert recorded.run("git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.slow
 def test_repro_ends_where_snakemake_ends(origin: Checkout, recorded: Checkout, tmp_path: Path) -> None:
     checkout = origin.clone(tmp_path / "checkout")
     checkout.run("dvc", "repro")
@@ -218,6 +220,7 @@ def test_repro_ends_where_snakemake_ends(origin: Checkout, recorded: Checkout, t
     assert "didn't change" in checkout.run("dvc", "repro").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", ["copy", "hardlink"])
 def test_pull_and_restore_leave_nothing_to_do(recorded: Checkout, tmp_path: Path, link: str) -> None:
     checkout = recorded.clone(tmp_path / "checkout")
@@ -230,6 +233,7 @@ def test_pull_and_restore_leave_nothing_to_do(recorded: Checkout, tmp_path: Path
     assert contents(checkout) == contents(recorded)
 
 
+@pytest.mark.slow
 def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path) -> None:
     checkout = copy_of(recorded, tmp_path)
     before = contents(checkout)
@@ -251,6 +255,7 @@ def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path)
     assert any("Mask AP" in name for name in shown)
 
 
+@pytest.mark.slow
 def test_plots_need_no_network(recorded: Checkout, tmp_path: Path) -> None:
     checkout = copy_of(recorded, tmp_path)
     checkout.run("python", "workflow/report/offline_plots.py")
@@ -295,6 +300,7 @@ def edit(checkout: Checkout, section: str, key: str, value: object) -> None:
     checkout.set_params(params)
 
 
+@pytest.mark.slow
 def test_h1_an_edit_that_snakemake_cannot_see(recorded: Checkout, tmp_path: Path) -> None:
     """No provenance after a pull: the edit of a parameter goes unseen, and `snakemake` has nothing to do."""
     checkout = pulled(recorded, tmp_path)
@@ -304,6 +310,7 @@ def test_h1_an_edit_that_snakemake_cannot_see(recorded: Checkout, tmp_path: Path
     assert "stage evaluate@unet1 is not what dvc.lock says" in refused(checkout, "restore")
 
 
+@pytest.mark.slow
 def test_h2_a_stage_that_would_do_nothing(recorded: Checkout, tmp_path: Path) -> None:
     """In that state DVC alone decides: its stages force their rule, and their outs are removed first."""
     checkout = pulled(recorded, tmp_path)
@@ -315,6 +322,7 @@ def test_h2_a_stage_that_would_do_nothing(recorded: Checkout, tmp_path: Path) ->
     assert not any(out.persist for stage in Repo(str(ROOT)).index.stages for out in stage.outs)
 
 
+@pytest.mark.slow
 def test_h3_a_part_of_the_run(recorded: Checkout, tmp_path: Path) -> None:
     """Two edits, one of them made: a forced commit would record the other as made too."""
     checkout = copy_of(recorded, tmp_path)
@@ -328,6 +336,7 @@ def test_h3_a_part_of_the_run(recorded: Checkout, tmp_path: Path) -> None:
     assert "draws: 21" in (checkout.folder / "dvc.lock").read_text()
 
 
+@pytest.mark.slow
 def test_a_result_that_no_stage_makes_is_refused(recorded: Checkout, tmp_path: Path) -> None:
     """A removed run's files would enter the checksum of their folder, which no clone could have."""
     checkout = copy_of(recorded, tmp_path)
@@ -340,6 +349,7 @@ def test_a_result_that_no_stage_makes_is_refused(recorded: Checkout, tmp_path: P
     assert "belongs to no stage" not in checkout.run("monolayer", "record", check=False).stderr
 
 
+@pytest.mark.slow
 def test_a_row_that_was_not_made_is_refused(recorded: Checkout, tmp_path: Path) -> None:
     checkout = copy_of(recorded, tmp_path)
     params = checkout.params()
@@ -399,6 +409,7 @@ def server(port: int, *words: str) -> Iterator[None]:
         running.wait()
 
 
+@pytest.mark.slow
 def test_ssh_remote(recorded: Checkout, tmp_path: Path) -> None:
     """A real sshd on this machine."""
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -425,6 +436,7 @@ Subsystem sftp internal-sftp
         there_and_back(recorded, tmp_path, url, ("keyfile", str(key)))
 
 
+@pytest.mark.slow
 def test_s3_remote(recorded: Checkout, tmp_path: Path) -> None:
     """moto's server stands in for S3: the protocol is real, the storage is not."""
     port = free_port()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from conftest import Checkout
 from monolayer import reproduce
 
 
+@pytest.mark.slow
 def test_a_commit_makes_its_results_again(recorded: Checkout, tmp_path: Path) -> None:
     again = tmp_path / "again"
     done = recorded.run("monolayer", "reproduce", "--folder", str(again), "--cores", "2")
@@ -27,6 +29,7 @@ def test_a_commit_makes_its_results_again(recorded: Checkout, tmp_path: Path) ->
     assert changed == {f"{own}/metrics.csv": "differs", f"{own}/pairs.csv": "missing"}
 
 
+@pytest.mark.slow
 def test_a_commit_without_a_record(origin: Checkout) -> None:
     done = origin.run("monolayer", "reproduce", check=False)
     assert done.returncode == 1
