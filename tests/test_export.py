@@ -39,6 +39,7 @@ PARAMS = ExportParams.model_validate(
             "targets": ["SM86", "SM89"],
             "parity": {"fp32": {"mask_iou": 0.99, "lost": 0.01, "ap": 0.001}, "fp16": LIMITS, "int8": LIMITS},
             "exclude": {},
+            "runs": "all",
         },
         "cpu_threads": 1,
     }

@@ -6,17 +6,19 @@ import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
 import tifffile
 from conftest import Culture
 from monolayer import models, predict, predictor
-from monolayer.coco import InputError
+from monolayer.coco import Image, InputError
+from monolayer.dataset import Sample
 from monolayer.models import Instances
 from monolayer.params import PredictParams, YoloPredict
 from monolayer.predictor import Network, Predictor
+from monolayer.train import networks
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
@@ -68,13 +70,17 @@ def run(culture: Culture, output: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_each_image_goes_to_its_lines_network(culture: Culture, tmp_path: Path, fake: dict[str, Any]) -> None:
-    fake |= {"round": 5, "long": 9}
+@pytest.mark.parametrize("sizes", [{"round": 5, "long": 9}, {"all": 7, "long": 9}])
+def test_each_image_goes_to_its_lines_network_or_that_of_all(
+    sizes: dict[str, int], culture: Culture, tmp_path: Path, fake: dict[str, Any]
+) -> None:
+    fake |= sizes
     lines = {image["id"]: image["cell_line"] for image in culture.truth["images"]}
     found = run(culture, tmp_path / "r.json.gz")
     assert len(found) == 8  # one an image of train: an empty mask is no cell
     for result in found:
-        size = fake[lines[result["image_id"]]]
+        line = lines[result["image_id"]]
+        size = sizes[line] if line in sizes else sizes["all"]
         assert result["bbox"] == [3.0, 4.0, size, size]
         assert result["segmentation"]["size"] == [96, 128]
 
@@ -84,6 +90,18 @@ def test_a_line_without_a_network_is_an_error(culture: Culture, tmp_path: Path, 
     with pytest.raises(InputError, match="cell line long, for which this run has no network"):
         run(culture, tmp_path / "r.json.gz")
     assert not list(tmp_path.iterdir())
+
+
+def sample(line: str) -> Sample:
+    image = cast("Image", {"cell_line": line})
+    return Sample(image, Path(line), [])
+
+
+def test_each_line_of_train_and_val_gets_a_network_and_the_others_one_of_all() -> None:
+    one, two = [sample("round")], [sample("round"), sample("long")]
+    assert networks("each", two, two) == {"round": (one, one), "long": (two[1:], two[1:])}
+    assert networks("each", two, one) == {"all": (two, one), "round": (one, one)}
+    assert networks("each", one, two) == {"all": (one, two), "round": (one, one)}
 
 
 def test_weights_of_something_else_are_refused(culture: Culture, tmp_path: Path) -> None:

@@ -492,6 +492,7 @@ class ParityLimits(Section):
 
 
 class ExportSettings(Section):
+    runs: Literal["all"] | list[Name]
     dtypes: Annotated[list[Dtype], Field(min_length=1)]
     calibration: PositiveInt
     engines: list[Dtype]
@@ -613,6 +614,8 @@ class Params(Section):
                 check(f"runs.{name}.extension", run.extension, self.extensions)
         for name in self.selected_runs:
             check("selected", name, self.runs)
+        for name in () if self.export.runs == "all" else self.export.runs:
+            check("export.runs", name, self.runs)
         if "truth" in self.runs:
             raise ValueError(
                 "runs.truth: the name is taken, cells/truth holds the measured truth; call the run otherwise"
@@ -622,6 +625,11 @@ class Params(Section):
     @property
     def selected_runs(self) -> list[str]:
         return list(self.runs) if self.selected == "all" else list(self.selected)
+
+    @property
+    def exported_runs(self) -> list[str]:
+        """The selected runs that are exported and timed."""
+        return [run for run in self.selected_runs if self.export.runs == "all" or run in self.export.runs]
 
     @property
     def selected_extensions(self) -> list[str]:
@@ -653,7 +661,7 @@ class Params(Section):
         predict = self.predict_params(run)
         excluded = self.export.exclude.get(run, [])
         kept = {name: [d for d in getattr(self.export, name) if d not in excluded] for name in ("dtypes", "engines")}
-        settings = self.export.model_copy(update={**kept, "exclude": {}})
+        settings = self.export.model_copy(update={**kept, "runs": [run], "exclude": {}})
         return ExportParams(run=run, predict=predict.settings, settings=settings, cpu_threads=predict.cpu_threads)
 
     def benchmark_params(self, run: str) -> BenchmarkParams:

@@ -48,7 +48,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictor:
-    """The networks of a run by name: `all`, or one for each cell line."""
+    """The networks of a run by name: a cell line's own, and `all` for the lines without one."""
 
     networks: Mapping[str, Network]
     batch: int
@@ -72,8 +72,8 @@ class Predictor:
 
     def network(self, cell_line: str | None, name: str = "this image") -> Network:
         """The network for images of a cell line."""
-        key = "all" if "all" in self.networks else cell_line
-        if key is None or key not in self.networks:
+        key = cell_line if cell_line is not None and cell_line in self.networks else "all"
+        if key not in self.networks:
             raise InputError(
                 f"{name} is of cell line {cell_line or 'unknown'}, for which this run has no network "
                 f"(it has {', '.join(self.networks)}); train it on that line or use a run of all lines"

@@ -167,8 +167,9 @@ def training(study: Study, album: Album) -> dict[str, Any]:
             for index, run in enumerate(study.runs)
         },
         "networks": tables.grid(
-            {"run": run, "network": name, **facts}
+            {"run": run, "network": name, "steps": int(steps[name]), "device": record["device"], **facts}
             for run, record in study.records.items()
+            for steps in [study.history(run).groupby("network")["step"].max()]
             for name, facts in record["networks"].items()
         ),
     }

@@ -34,7 +34,7 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     truth = {split: splits / f"{split}.json" for split in ("train", "val")}
     synthetic = [extension / "annotations.json"] if extension else []
     workdir = output / "checkpoint" / _fingerprint(params, [*truth.values(), *synthetic])
-    networks = _networks(
+    chosen = networks(
         params.lines,
         [
             *samples(read_truth(truth["train"]), images),
@@ -44,14 +44,14 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     )
     trained = {
         name: models.family(params.family).train(*parts, params.settings, params.seed, workdir / name)
-        for name, parts in networks.items()
+        for name, parts in chosen.items()
     }
     models.save_weights(output / "weights.pt", params, {name: one.state for name, one in trained.items()})
     _write_history(output / "history.csv", {name: one.history for name, one in trained.items()})
     record: dict[str, Any] = {
         "params": params.model_dump(),
         "networks": {
-            name: {"initial": one.initial, **_size(*networks[name]), **one.facts} for name, one in trained.items()
+            name: {"initial": one.initial, **_size(*chosen[name]), **one.facts} for name, one in trained.items()
         },
         "device": _device(),
         "duration_s": round(time.monotonic() - started, 1),
@@ -61,20 +61,20 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     shutil.rmtree(output / "checkpoint")
 
 
-def _networks(
+def networks(
     lines: str | list[str], train: list[Sample], val: list[Sample]
-) -> dict[str, tuple[Sequence[Sample], Sequence[Sample]]]:
-    """What each network of the run trains and chooses on, by its name: `all`, or a cell line's."""
+) -> dict[str, tuple[list[Sample], list[Sample]]]:
+    """What each network of the run trains and chooses on, by its name: a cell line's, or `all` of those left."""
     if not train or not val:
         raise InputError(
             f"{len(train)} images to train on and {len(val)} to choose on; both need one, change the split"
         )
     if lines == "all":
         return {"all": (train, val)}
+    trained, seen = ({sample.image["cell_line"] for sample in part} for part in (train, val))  # a line may lack in one
     if lines == "each":
-        every = sorted({sample.image["cell_line"] for sample in train})
-        return {line: (of_lines(train, [line]), of_lines(val, [line])) for line in every}
-    seen = {sample.image["cell_line"] for sample in val}  # a line may be in train only
+        rest = {} if trained == seen else {"all": (train, val)}
+        return rest | {line: (of_lines(train, [line]), of_lines(val, [line])) for line in sorted(trained & seen)}
     return {"all": (of_lines(train, lines), of_lines(val, [line for line in lines if line in seen] or lines))}
 
 

@@ -28,6 +28,11 @@ def by_run(pattern):
     return expand(pattern, run=P.selected_runs, allow_missing=True)
 
 
+def by_exported_run(pattern):
+    """The paths of those runs of the results table that are exported and timed."""
+    return expand(pattern, run=P.exported_runs, allow_missing=True)
+
+
 def extension_of(wildcards):
     """The synthetic images and their truth that a run trains on besides, if any."""
     name = P.runs[wildcards.run].extension

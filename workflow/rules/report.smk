@@ -19,8 +19,8 @@ rule report:
             source=[*P.selected_runs, "truth"],
             allow_missing=True,
         ),
-        parity=by_run(rules.export.output.parity),
-        timings=by_run(rules.benchmark.output),
+        parity=by_exported_run(rules.export.output.parity),
+        timings=by_exported_run(rules.benchmark.output),
         table=rules.compare.output.table,
         pairs=rules.compare.output.pairs,
         code=modules(
