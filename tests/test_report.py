@@ -70,8 +70,10 @@ class Page(HTMLParser):
         return (attributes for name, attributes in self.elements if name == tag)
 
 
-def params(samples: int = 2, overlays: int = 3) -> ReportParams:
-    settings = ReportSettings(title="monolayer", samples_per_line=samples, overlays_per_line=overlays)
+def params(samples: int = 2, overlays: int = 3, micrographs: bool = True) -> ReportParams:
+    settings = ReportSettings(
+        title="monolayer", micrographs=micrographs, samples_per_line=samples, overlays_per_line=overlays
+    )
     rows = {run: {"model": "unet", "lines": "all", "extension": None} for run in RUNS}
     rows[RUNS[-1]] |= {"extension": "matched"}
     used = {
@@ -125,7 +127,13 @@ def write_run(folder: Path, run: str, find: Callable[[coco.Truth], list[coco.Res
     }
     coco.write_json(folder / "models" / run / "run.json", record)
     history = pd.DataFrame(
-        {"network": "all", "epoch": [1, 2, 3], "train_loss": [3, 2, 1.5], "val_mask_ap": [0.1, 0.2, 0.4]}
+        {
+            "network": "all",
+            "epoch": [1, 2, 3],
+            "step": [5, 10, 15],
+            "train_loss": [3, 2, 1.5],
+            "val_mask_ap": [0.1, 0.2, 0.4],
+        }
     )
     history.to_csv(folder / "models" / run / "history.csv", index=False)
 
@@ -254,10 +262,21 @@ def test_only_the_images_shown_are_read(folder: Path, monkeypatch: pytest.Monkey
         return dataset.read_image(path)
 
     monkeypatch.setattr(pictures, "read_image", counted)
-    study, album = Study(folder, RUNS, params(samples=1, overlays=1)), Album(folder / "data" / "images")
+    study, album = Study(folder, RUNS, params(samples=1, overlays=1)), Album(folder / "data" / "images", True)
     for section in (overview, data, overlays):
         section(study, album)
     assert len(read) == len(set(read)) <= 2 * (1 + len(RUNS))  # a sample and a test image of each run, of two lines
+
+
+def test_without_micrographs_no_pixel_of_an_image_is_passed_on(folder: Path, tmp_path: Path) -> None:
+    report(folder, RUNS, params(micrographs=False), tmp_path / "bare.html")
+    text = (tmp_path / "bare.html").read_text() + (tmp_path / "overview.svg").read_text()
+    embedded = re.findall(r"data:image/(?:webp|png);base64,([^\"]+)", text)
+    assert embedded
+    for one in embedded:
+        with PillowImage.open(io.BytesIO(base64.b64decode(one))) as picture:
+            assert picture.convert("L").getextrema() == (pictures.GROUND, pictures.GROUND)
+    assert list(Page(text).all("path"))
 
 
 def test_a_large_image_is_embedded_smaller_in_its_shape(tmp_path: Path) -> None:
@@ -265,7 +284,7 @@ def test_a_large_image_is_embedded_smaller_in_its_shape(tmp_path: Path) -> None:
     frame = coco.Image(
         id=1, file_name="wide.png", width=3000, height=40, cell_line="a", well="", timestamp=None, split=None
     )
-    album = Album(tmp_path)
+    album = Album(tmp_path, True)
     album.picture(frame, "", [], {})
     _, uri = album.images[1]
     with PillowImage.open(io.BytesIO(base64.b64decode(uri[uri.index(",") :]))) as embedded:
@@ -294,7 +313,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 
 def test_a_run_that_found_nothing_has_its_pictures(tmp_path: Path, culture: Culture) -> None:
     folder = write_study(tmp_path / "study", culture, ["yolo"], lambda truth, rng: [])
-    found = overlays(Study(folder, ["yolo"], params()), Album(folder / "data" / "images"))["pictures"]["yolo"]
+    found = overlays(Study(folder, ["yolo"], params()), Album(folder / "data" / "images", True))["pictures"]["yolo"]
     for shown in found.values():
         assert len(shown) == 3
         assert all([layer.count > 0 for layer in one.layers] == [False, True, False, False] for one in shown)

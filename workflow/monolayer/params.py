@@ -564,6 +564,7 @@ class MeasureParams(Section):
 
 class ReportSettings(Section):
     title: str
+    micrographs: bool
     samples_per_line: PositiveInt
     overlays_per_line: PositiveInt
 

@@ -22,6 +22,7 @@ from monolayer.kernels import compiled
 
 IOU = 0.5  # of a prediction that counts as the same cell
 LONGEST = 1024  # px of an embedded picture; a larger image is shown smaller, its outlines in its own coordinates
+GROUND = 56  # grey of the ground without micrographs
 QUALITY = 82  # of WebP; at 90 the files are twice as large, and outlines hide the difference
 
 
@@ -47,15 +48,24 @@ class Picture:
 
 @dataclass
 class Album:
-    """The images of a page; each is embedded once, however many pictures show it."""
+    """The images of a page; each is embedded once, however many pictures show it.
+
+    Without `micrographs` a plain ground takes their place: outlines alone, of images that may not be passed on.
+    """
 
     folder: Path
+    micrographs: bool
     images: dict[int, tuple[Image, str]] = field(default_factory=dict)  # image and data URI
 
     def picture(self, image: Image, title: str, layers: list[Layer], numbers: dict[str, Any]) -> Picture:
         if image["id"] not in self.images:
-            self.images[image["id"]] = image, data_uri(read_image(self.folder / image["file_name"]))
+            self.images[image["id"]] = image, data_uri(self.ground(image))
         return Picture(image, title, layers, numbers)
+
+    def ground(self, image: Image) -> NDArray[np.uint8]:
+        if self.micrographs:
+            return read_image(self.folder / image["file_name"])
+        return np.full((image["height"], image["width"]), GROUND, np.uint8)
 
 
 def data_uri(pixels: NDArray[np.uint8]) -> str:

@@ -32,7 +32,7 @@ CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the ta
 
 def report(results: Path, runs: list[str], params: ReportParams, output: Path) -> None:
     """Write the page of these runs and, beside it, its first picture; the same files give the same bytes."""
-    study, album = Study(results, runs, params), Album(results / "data" / "images")
+    study, album = Study(results, runs, params), Album(results / "data" / "images", params.settings.micrographs)
     made = {section.name: section.content(study, album) for section in SECTIONS}
     contents = {name: content for name, content in made.items() if content is not None}
     picture = render("overview.svg", album=album, picture=contents["overview"]["median"])
@@ -147,7 +147,9 @@ def extensions(study: Study, album: Album) -> dict[str, Any] | None:
             "shift": study.shift(name).to_dict("records"),
             "gains": tables.gains(study, name, metrics),
             "figure": embedded(study.folder / "extensions" / name / "shift.svg", "image/svg+xml"),
-            "samples": embedded(study.folder / "extensions" / name / "samples.png", "image/png"),
+            "samples": embedded(study.folder / "extensions" / name / "samples.png", "image/png")
+            if album.micrographs
+            else None,
         }
         for name, settings in study.extensions.items()
     }
@@ -169,7 +171,7 @@ def training(study: Study, album: Album) -> dict[str, Any]:
         "networks": tables.grid(
             {"run": run, "network": name, "steps": int(steps[name]), "device": record["device"], **facts}
             for run, record in study.records.items()
-            for steps in [study.history(run).groupby("network")["step"].max()]
+            for steps in [study.history(run).astype({"network": str}).groupby("network")["step"].max()]
             for name, facts in record["networks"].items()
         ),
     }

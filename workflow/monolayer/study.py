@@ -99,8 +99,8 @@ class Study:
         return read_table(self.folder / "extensions" / extension / "shift.csv", columns)
 
     def history(self, run: str) -> pd.DataFrame:
-        """history.csv: a row per network and epoch."""
-        return read_table(self.folder / "models" / run / "history.csv", ["network", "epoch"])
+        """history.csv: a row per network and epoch, the steps so far among its columns."""
+        return read_table(self.folder / "models" / run / "history.csv", ["network", "epoch", "step"])
 
     def by_image(self, run: str) -> pd.DataFrame:
         """metrics/{run}.images.csv: a row per test image."""
