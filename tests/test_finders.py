@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from monolayer.coco import InputError, rle_from_crop
 from monolayer.finders.centermask import Locations, decode, paste, shapes, zoom
 from monolayer.finders.kernels import suppress
-from monolayer.models import fcos
+from monolayer.models import Instances, fcos
 from monolayer.models.views import seen, whole
 from monolayer.params import DetectionLimits
 from torch.nn import functional
@@ -46,6 +47,33 @@ def test_thousands_of_cells_are_kept() -> None:
     ys, xs = np.mgrid[:60, :60].reshape(2, -1) * np.float32(10)
     boxes = np.stack([xs, ys, xs + 8, ys + 8], 1).astype(np.float32)
     assert suppress(boxes, np.linspace(0.9, 0.1, 3600, dtype=np.float32), 0.7).tolist() == list(range(3600))
+
+
+# ---- run lengths ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 30), (7, 200), (1, 9)])
+def test_run_lengths_of_all_cells_are_those_of_each(height: int, width: int) -> None:
+    rng = np.random.default_rng(0)
+    masks, corners = [], []
+    for share in rng.uniform(0, 1, 300):
+        h, w = int(rng.integers(1, height + 1)), int(rng.integers(1, width + 1))
+        corners.append((int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))))
+        masks.append(rng.random((h, w)) < (1.0 if share > 0.9 else 0.0 if share < 0.1 else share))
+    boxes = np.zeros((300, 4), np.float32)
+    found = Instances(height, width, masks, np.array(corners, np.int32), boxes, boxes[:, 0])
+    whole = [
+        rle_from_crop(mask, x, y, height, width) for mask, (x, y) in zip(masks, corners, strict=True) if mask.any()
+    ]
+    assert 200 < len(whole) < 300
+    assert [result["segmentation"] for result in found.results(1)] == whole
+
+
+def test_a_mask_that_leaves_its_image_is_an_error() -> None:
+    boxes = np.zeros((1, 4), np.float32)
+    found = Instances(10, 10, [np.ones((4, 4), np.bool_)], np.array([[7, 0]], np.int32), boxes, boxes[:, 0])
+    with pytest.raises(InputError, match="a mask leaves its image of 10x10 px"):
+        list(found.results(1))
 
 
 # ---- CenterMask ----------------------------------------------------------------------------------

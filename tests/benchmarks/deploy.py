@@ -21,6 +21,7 @@ import yaml
 from monolayer import benchmark, coco, models, params, parity, predict, predictor
 from monolayer.backends import cuda
 from monolayer.dataset import Sample, evenly, read_image, samples
+from monolayer.exported import read_contract
 from monolayer.params import BenchmarkSettings, PredictParams, YoloPredict
 from monolayer.predict import frames
 from monolayer.predictor import Predictor
@@ -161,10 +162,11 @@ def beside_torch(results: Path, threads: int) -> None:
     for path in sorted((results / "export").glob("*/model.json")):
         name = path.parent.name
         asked = PredictParams(settings=config.predict_params(name).settings, cpu_threads=threads)
+        dtypes = [dtype for dtype in read_contract(path)[1].dtypes if dtype != "fp16"]  # no CPU computes in it
         one = asked.settings.model_copy(update={"batch": 1})
         runs: dict[str, Predictor] = {
             "torch": predictor.from_weights(results / "models" / name / "weights.pt", one, threads),
-            **{d: predictor.load(path, dtype=d, threads=threads, settings=one) for d in ("fp32", "int8")},
+            **{d: predictor.load(path, dtype=d, threads=threads, settings=one) for d in dtypes},
         }
         if cuda.capability():
             runs["engine"] = predictor.load(path, "tensorrt", "fp16", threads, one)

@@ -232,3 +232,50 @@ def count_pixels(pred: Masks, true: Masks, crowd: Flags, kept: Flags, images: In
             counts[image, 1] += plane[at] == 4
             counts[image, 2] += plane[at] & 5 == 1
     return counts
+
+
+@compiled
+def encode_crops(
+    pixels: Flags, boxes: NDArray[np.int32], height: int, width: int
+) -> tuple[NDArray[np.uint8], Ints, Flags]:
+    """COCO's compressed counts of masks of which only a box is at hand: their text, where each ends, which are empty.
+
+    pixels holds the boxes' rows, one box after the other; boxes (N, 4) are x y width height within the image.
+    """
+    most = 0
+    for cell in range(len(boxes)):
+        most += 2 + 2 * boxes[cell, 2] * ((boxes[cell, 3] + 1) // 2)  # counts at most: every second pixel of a column
+    text, ends, empty = np.empty(7 * most, np.uint8), np.zeros(len(boxes), np.int64), np.ones(len(boxes), np.bool_)
+    begin, at = 0, 0
+    for cell in range(len(boxes)):
+        x, y, w, h = boxes[cell]
+        edge, inside, number, before, last = 0, False, 0, 0, 0
+        for column in range(w):
+            top = (x + column) * height + y
+            goes_on = h == height and column < w - 1  # a run may, over the foot of a column
+            for row in range(h + 1):
+                seen = pixels[begin + row * w + column] if row < h else inside and goes_on
+                if seen != inside:
+                    count = top + row - edge
+                    at = _write_count(text, at, count - before if number > 2 else count)
+                    edge, inside, number, before, last = top + row, seen, number + 1, last, count
+        empty[cell] = number == 0
+        if edge < height * width:
+            count = height * width - edge
+            at = _write_count(text, at, count - before if number > 2 else count)
+        begin += w * h
+        ends[cell] = at
+    return text[:at], ends, empty
+
+
+@compiled
+def _write_count(text: NDArray[np.uint8], at: int, value: int) -> int:
+    """Put a number into the text, 5 bits a byte, the sixth says that more follow; return where the next one goes."""
+    more = True
+    while more:
+        bits = value & 31
+        value >>= 5
+        more = value != (-1 if bits & 16 else 0)
+        text[at] = bits + (32 if more else 0) + 48
+        at += 1
+    return at

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import InputError, Mask, Result, rle_from_crop, whole_file
+from monolayer.coco import InputError, Mask, Result, Rle, whole_file
 from monolayer.dataset import Sample
 from monolayer.params import TrainParams
 
@@ -55,21 +55,36 @@ class Instances:
 
     def results(self, image_id: int) -> Iterator[Result]:
         """COCO results at native image size; a cell without a pixel is not a cell."""
-        for index, mask in enumerate(self.masks):
-            if not mask.any():
+        for index, counts in enumerate(self._counts()):
+            if counts is None:
                 continue
-            x, y = (int(v) for v in self.offsets_xy[index])
             x0, y0, x1, y1 = (round(float(v), 2) for v in self.boxes_xyxy[index])
             result = Result(
                 image_id=image_id,
                 category_id=1,
-                segmentation=rle_from_crop(mask, x, y, self.height, self.width),
+                segmentation=Rle(size=[self.height, self.width], counts=counts),
                 bbox=[x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
                 score=round(float(self.scores[index]), 5),
             )
             if self.mask_scores is not None:
                 result["mask_score"] = round(float(self.mask_scores[index]), 5)
             yield result
+
+    def _counts(self) -> list[str | None]:
+        """COCO's compressed counts of each mask, all in one go; None for one without a pixel."""
+        from monolayer.kernels import encode_crops
+
+        if not self.masks:
+            return []
+        sizes = np.array([mask.shape[::-1] for mask in self.masks], np.int32)
+        boxes = np.concatenate([self.offsets_xy, sizes], axis=1)
+        if (boxes[:, :2] < 0).any() or (boxes[:, :2] + sizes > [self.width, self.height]).any():
+            raise InputError(f"a mask leaves its image of {self.width}x{self.height} px")
+        pixels = np.concatenate([mask.ravel() for mask in self.masks])
+        text, ends, empty = encode_crops(pixels, boxes, self.height, self.width)
+        every, bounds = text.tobytes().decode(), [0, *ends.tolist()]
+        pairs = zip(bounds, bounds[1:], empty.tolist(), strict=False)
+        return [None if nothing else every[start:end] for start, end, nothing in pairs]
 
 
 @dataclass(frozen=True)
