@@ -40,6 +40,7 @@ PARAMS = ExportParams.model_validate(
             "parity": {"fp32": {"mask_iou": 0.99, "lost": 0.01, "ap": 0.001}, "fp16": LIMITS, "int8": LIMITS},
             "exclude": {},
             "runs": "all",
+            "notes": {},
         },
         "cpu_threads": 1,
     }

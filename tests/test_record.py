@@ -28,7 +28,7 @@ from ruamel.yaml import YAML
 # ---- dvc.yaml against the rules -------------------------------------------------------------------------
 
 # Parameters that rules look names up by; they decide which values are passed and are not passed themselves.
-LOOKED_UP = {"dataset", "selected", "scale", "model", "extension"}
+LOOKED_UP = {"dataset", "selected", "scale", "model", "extension", "runs"}  # and the leaf export.runs
 # Runs snakemake with a params.yaml whose values are their own names, so that a job's command tells what it was given.
 NAMED = f"""
 import sys

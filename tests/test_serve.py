@@ -39,7 +39,14 @@ def exported(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path
     train(culture.images, culture.splits, params, folder / "models/unet")
     limits = ParityLimits(mask_iou=0.9, lost=0.1, ap=0.1)
     settings = ExportSettings(
-        runs="all", dtypes=["fp32"], calibration=1, engines=[], targets=["SM86"], parity={"fp32": limits}, exclude={}
+        runs="all",
+        dtypes=["fp32"],
+        calibration=1,
+        engines=[],
+        targets=["SM86"],
+        parity={"fp32": limits},
+        exclude={},
+        notes={},
     )
     how = ExportParams(run="unet", predict=SETTINGS.val_predict, settings=settings, cpu_threads=1)
     weights = folder / "models/unet/weights.pt"

@@ -18,6 +18,7 @@ CURES = {  # of what the disk refuses
     errno.EROFS: "mount it writable",
     errno.EACCES: "give yourself the right",
 }
+READY_HELP = "(default: the ready model, for phase contrast)"
 PARAMS_HELP = "the verb's own section of params.yaml as JSON (see the command lines that snakemake -p prints)"
 
 
@@ -69,14 +70,16 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from monolayer import predict
+    from monolayer import exported, predict
     from monolayer.params import PredictParams
 
     if (args.truth is None) != (args.params is None):
         raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
         choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype)
-        predict.predict_folder(args.weights, args.images, args.output, choice, args.threads)
+        predict.predict_folder(args.weights or exported.ready(), args.images, args.output, choice, args.threads)
+    elif args.weights is None:
+        raise SystemExit("monolayer predict: a split needs the --weights of a run")
     else:
         params = PredictParams.model_validate_json(args.params)
         predict.predict(args.weights, args.images, args.truth, params, args.output)
@@ -91,6 +94,17 @@ def _export(args: argparse.Namespace) -> None:
     export.export(args.weights, args.images, args.splits, params, args.output)
     found = export.check(args.output, args.images, args.splits, args.results, params)
     write_json(args.parity, found, indent=1)
+
+
+def _card(args: argparse.Namespace) -> None:
+    from monolayer import card
+    from monolayer.coco import whole_file
+    from monolayer.params import CardParams
+
+    params = CardParams.model_validate_json(args.params)
+    text = card.card(args.exported, args.model, args.scores, args.splits, params)
+    with whole_file(args.output) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _benchmark(args: argparse.Namespace) -> None:
@@ -143,12 +157,13 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _serve(args: argparse.Namespace) -> None:
+    from monolayer import exported
     from monolayer.service import serve
     from monolayer.service.state import Settings
     from monolayer.service.uploads import Limits
 
     limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
-    models = [serve.load(path, args.dtype, args.threads, args.score_min) for path in args.model]
+    models = [serve.load(path, args.dtype, args.threads, args.score_min) for path in args.model or [exported.ready()]]
     key = os.environ.get("MONOLAYER_API_KEY") or None
     serve.serve(models, Settings(limits, key, args.keep, args.sample), args.host, args.port)
 
@@ -157,10 +172,10 @@ def _watch(args: argparse.Namespace) -> None:
     import signal
     import threading
 
-    from monolayer import watch
+    from monolayer import exported, watch
     from monolayer.service import serve
 
-    model = serve.load(args.model, args.dtype, args.threads, args.score_min)
+    model = serve.load(args.model or exported.ready(), args.dtype, args.threads, args.score_min)
     what = watch.Watching(
         args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds
     )
@@ -328,6 +343,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     with_params(
         verb(
+            "card",
+            _card,
+            "Write the model card of an exported run: training images, settings, scores per line, files.",
+            exported="folder of the exported run; its .parity.json is beside it",
+            model="folder with the run's run.json and history.csv",
+            scores="the run's scores on test, JSON",
+            splits="folder with train.json, val.json and test.json",
+            output="Markdown to write",
+        )
+    )
+    with_params(
+        verb(
             "benchmark",
             _benchmark,
             "Measure how fast a run finds cells here, with torch and each exported backend and dtype.",
@@ -385,7 +412,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     serve = verb("serve", _serve, "Answer HTTP requests: images in, cells out; with a web page. Needs no torch.")
-    serve.add_argument("--model", type=Path, nargs="+", required=True, metavar="PATH", help="folders of exported runs")
+    serve.add_argument("--model", type=Path, nargs="+", metavar="PATH", help=f"folders of exported runs {READY_HELP}")
     serve.add_argument("--host", default="127.0.0.1", metavar="NAME", help="0.0.0.0: reachable (default: %(default)s)")
     serve.add_argument("--port", type=int, default=8000, metavar="N", help="default: %(default)s")
     serve.add_argument("--keep", type=Path, metavar="PATH", help="folder for images that a request asks to store")
@@ -407,7 +434,7 @@ def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         folder="folder that the microscope writes to, with its subfolders",
         output="folder to write cells.csv, images.csv, growth.csv and growth.svg to",
     )
-    watch.add_argument("--model", type=Path, required=True, metavar="PATH", help="folder of an exported run")
+    watch.add_argument("--model", type=Path, metavar="PATH", help=f"folder of an exported run {READY_HELP}")
     watch.add_argument(
         "--pattern", type=re.compile, metavar="REGEX", help="over paths, with any of the groups line, well, time"
     )
@@ -433,9 +460,8 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--weights",
         type=Path,
-        required=True,
         metavar="PATH",
-        help="weights.pt of a run, or the folder of an exported one",
+        help="weights.pt of a run, or the folder of an exported one (default: the ready model, for phase contrast)",
     )
     sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
     sub.add_argument("--score-min", type=float, default=0.0, metavar="S", help="of a folder: leave out lower scores")

@@ -11,6 +11,7 @@ from monolayer.coco import InputError
 from monolayer.params import Dtype, PredictSettings, Section
 
 CONTRACT = "model.json"
+READY = Path(__file__).parents[2] / "results/phase_contrast/export/unet_distance"  # in git: the study's best small run
 Range = tuple[int, int, int]  # least, usual and largest length of an axis
 
 
@@ -58,6 +59,16 @@ class Contract(Section):
     dtypes: list[Dtype]
     engines: list[EngineFile]
     versions: dict[str, str]
+
+
+def ready() -> Path:
+    """The folder of the model that comes with the repository."""
+    if not (READY / CONTRACT).exists():
+        raise InputError(
+            f"the ready model is not in {READY}, where a clone of the repository has it; name another with --weights "
+            "(predict) or --model (serve, watch)"
+        )
+    return READY
 
 
 def read_contract(path: Path) -> tuple[Path, Contract]:

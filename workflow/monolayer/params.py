@@ -499,6 +499,7 @@ class ExportSettings(Section):
     targets: Annotated[list[Literal["SM75", "SM80", "SM86", "SM89", "SM120", "SM121"]], Field(min_length=1)]
     parity: dict[Dtype, ParityLimits]
     exclude: dict[Name, list[Dtype]]
+    notes: dict[str, str]
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> ExportSettings:
@@ -518,6 +519,13 @@ class ExportParams(Section):
     predict: PredictSettings
     settings: ExportSettings
     cpu_threads: PositiveInt
+
+
+class CardParams(Section):
+    """What `monolayer card` is given besides the run's files: its data set, and what else the card says."""
+
+    dataset: Name
+    notes: dict[str, str]
 
 
 class BenchmarkSettings(Section):
@@ -662,8 +670,12 @@ class Params(Section):
         predict = self.predict_params(run)
         excluded = self.export.exclude.get(run, [])
         kept = {name: [d for d in getattr(self.export, name) if d not in excluded] for name in ("dtypes", "engines")}
-        settings = self.export.model_copy(update={**kept, "runs": [run], "exclude": {}})
+        settings = self.export.model_copy(update={**kept, "runs": [run], "exclude": {}, "notes": {}})
         return ExportParams(run=run, predict=predict.settings, settings=settings, cpu_threads=predict.cpu_threads)
+
+    @property
+    def card_params(self) -> CardParams:
+        return CardParams(dataset=self.dataset, notes=self.export.notes)
 
     def benchmark_params(self, run: str) -> BenchmarkParams:
         predict = self.predict_params(run)

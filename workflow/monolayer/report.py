@@ -171,7 +171,7 @@ def training(study: Study, album: Album) -> dict[str, Any]:
         "networks": tables.grid(
             {"run": run, "network": name, "steps": int(steps[name]), "device": record["device"], **facts}
             for run, record in study.records.items()
-            for steps in [study.history(run).astype({"network": str}).groupby("network")["step"].max()]
+            for steps in [study.history(run).groupby("network")["step"].max()]
             for name, facts in record["networks"].items()
         ),
     }

@@ -23,6 +23,29 @@ rule export:
         " --output {output.folder} --parity {output.parity} --log {log}"
 
 
+rule card:
+    input:
+        exported=rules.export.output,
+        run=rules.train.output.run,
+        history=rules.train.output.history,
+        scores=rules.evaluate.output.scores,
+        splits=rules.split.output,
+        code=modules("card", "tables", "definitions"),
+    output:
+        "results/{dataset}/export/{run}.card.md",
+    log:
+        "results/{dataset}/logs/card/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=P.card_params.model_dump_json(),
+        splits=lambda w: f"results/{w.dataset}/splits",
+        model=subpath(input.run, parent=True),
+    shell:
+        "monolayer card --exported {input.exported[0]} --model {params.model} --scores {input.scores}"
+        " --splits {params.splits} --params {params.settings:q} --output {output} --log {log}"
+
+
 rule benchmark:
     input:
         weights=rules.train.output.weights,

@@ -20,6 +20,7 @@ rule report:
             allow_missing=True,
         ),
         parity=by_exported_run(rules.export.output.parity),
+        cards=by_exported_run(rules.card.output),
         timings=by_exported_run(rules.benchmark.output),
         table=rules.compare.output.table,
         pairs=rules.compare.output.pairs,
