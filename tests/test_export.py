@@ -18,7 +18,7 @@ from conftest import Culture
 from monolayer import coco, engine, export, models, parity, predict, predictor
 from monolayer.backends import cuda, trt
 from monolayer.coco import InputError
-from monolayer.dataset import samples
+from monolayer.dataset import read_image, samples
 from monolayer.exported import EngineFile, read_contract
 from monolayer.finders import finder
 from monolayer.models import unet
@@ -171,6 +171,20 @@ def test_a_fault_in_the_middle_comes_out_of_the_stream(exported: Path) -> None:
     frames = [Frame(f"{i}.png", "round", partial(blank, 40, 1 if i == 5 else 40)) for i in range(9)]
     with pytest.raises(InputError, match=r"5.png is 1x40 px; this network needs 4 px a side"):
         list(run.stream(frames))
+
+
+def test_views_are_chosen_when_it_runs(exported: Path, culture: Culture) -> None:
+    path = sorted(culture.images.iterdir())[0]
+    image = read_image(path)
+    settings = read_contract(exported)[1].settings
+    once, turned, mirror = (
+        predictor.load(exported, settings=predictor.turned(settings, views)).segment([seen], "round")[0]
+        for views, seen in ((None, image), (8, image), (8, image[:, ::-1].copy()))
+    )
+    assert once.height == turned.height == 96
+    # the mean over all eight views is blind to how the image lies
+    assert np.allclose(np.sort(turned.scores), np.sort(mirror.scores), atol=1e-4)
+    assert not np.allclose(np.sort(once.scores), np.sort(turned.scores), atol=1e-4)
 
 
 # ---- what is refused -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import Culture
-from monolayer import models, predict, predictor
+from monolayer import exported, models, predict, predictor
 from monolayer.coco import Image, InputError
 from monolayer.dataset import Sample
 from monolayer.models import Instances
@@ -169,3 +169,17 @@ def test_a_folder_without_images_a_broken_one_and_taken_names_are_refused(
     with pytest.raises(InputError, match=r"c\.png"):
         folder_results(folder, tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
+
+
+def test_views_are_of_exported_u_nets(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--views is of exported runs, and weights.pt is none"):
+        folder_results(folder, tmp_path / "out.json", ALL._replace(views=8))
+    with pytest.raises(InputError, match="views are of the U-Nets"):
+        predictor.turned(PARAMS.settings, 8)
+    assert predictor.turned(PARAMS.settings, None) == PARAMS.settings
+
+
+def test_the_ready_model_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exported, "READY", tmp_path)
+    with pytest.raises(InputError, match="the ready model is not in"):
+        exported.ready()

@@ -76,7 +76,7 @@ def _predict(args: argparse.Namespace) -> None:
     if (args.truth is None) != (args.params is None):
         raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
-        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype)
+        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype, args.views)
         predict.predict_folder(args.weights or exported.ready(), args.images, args.output, choice, args.threads)
     elif args.weights is None:
         raise SystemExit("monolayer predict: a split needs the --weights of a run")
@@ -163,7 +163,10 @@ def _serve(args: argparse.Namespace) -> None:
     from monolayer.service.uploads import Limits
 
     limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
-    models = [serve.load(path, args.dtype, args.threads, args.score_min) for path in args.model or [exported.ready()]]
+    models = [
+        serve.load(path, args.dtype, args.threads, args.score_min, args.views)
+        for path in args.model or [exported.ready()]
+    ]
     key = os.environ.get("MONOLAYER_API_KEY") or None
     serve.serve(models, Settings(limits, key, args.keep, args.sample), args.host, args.port)
 
@@ -175,7 +178,7 @@ def _watch(args: argparse.Namespace) -> None:
     from monolayer import exported, watch
     from monolayer.service import serve
 
-    model = serve.load(args.model or exported.ready(), args.dtype, args.threads, args.score_min)
+    model = serve.load(args.model or exported.ready(), args.dtype, args.threads, args.score_min, args.views)
     what = watch.Watching(
         args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds
     )
@@ -446,6 +449,12 @@ def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         sub.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="default: %(default)s")
         sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of the network")
         sub.add_argument("--score-min", type=float, metavar="S", help="score from which cells count; else val's choice")
+        _add_views(sub)
+
+
+def _add_views(sub: argparse.ArgumentParser) -> None:
+    about = "of an exported U-Net: turned views whose mean it takes; 1 is fastest, 8 best (default: the run's own)"
+    sub.add_argument("--views", type=int, choices=[1, 2, 4, 8], help=about)
 
 
 def _add_predict_options(sub: argparse.ArgumentParser) -> None:
@@ -471,6 +480,7 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
         "--backend", choices=backends, default=backends[0], help="of an exported run (default: %(default)s)"
     )
     sub.add_argument("--dtype", choices=dtypes, default=dtypes[0], help="of an exported run (default: %(default)s)")
+    _add_views(sub)
     sub.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images: a split")
     sub.add_argument("--params", metavar="JSON", help=f"for a split: {PARAMS_HELP}")
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from monolayer import predictor
 from monolayer.coco import InputError, Result, read_truth, whole_file, write_results
 from monolayer.dataset import Sample, read_image, samples
+from monolayer.exported import read_contract
 from monolayer.models import Instances
 from monolayer.params import Dtype, Percentiles, PredictParams
 from monolayer.predictor import Frame, Predictor, ahead
@@ -53,6 +54,7 @@ class Choice(NamedTuple):
     labels: Path | None
     backend: str = "onnxruntime"
     dtype: Dtype = "fp32"
+    views: int | None = None
 
 
 def predict_folder(model: Path, images: Path, output: Path, choice: Choice, threads: int) -> None:
@@ -66,15 +68,20 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
         raise InputError(f"{images} holds no image ({', '.join(SUFFIXES)}); give the folder that they are in")
     if choice.labels is not None:
         _refuse_to_overwrite([_label_path(choice.labels, name) for name in names])
-    run = (
-        predictor.from_weights(model, None, threads)
-        if model.suffix == ".pt"
-        else predictor.load(model, choice.backend, choice.dtype, threads)
-    )
+    run = _load(model, choice, threads)
     every = track(run.stream(_files(images, names)), len(names), f"predict {images.name}")
     found = (instances.at_least(choice.score_min) for instances in every)
     count = write_results(output, _named_results(names, found, choice.labels))
     logger.info("%d cells in %d images: %s", count, len(names), output)
+
+
+def _load(model: Path, choice: Choice, threads: int) -> Predictor:
+    if model.suffix != ".pt":
+        settings = predictor.turned(read_contract(model)[1].settings, choice.views)
+        return predictor.load(model, choice.backend, choice.dtype, threads, settings)
+    if choice.views is not None:
+        raise InputError(f"--views is of exported runs, and {model} is none; export it or leave the option out")
+    return predictor.from_weights(model, None, threads)
 
 
 def _files(folder: Path, names: list[str]) -> Iterator[Frame]:

@@ -19,7 +19,7 @@ from monolayer.coco import InputError
 from monolayer.exported import Contract, identity, onnx_name, read_contract
 from monolayer.finders import Finder, find, finder
 from monolayer.models import Instances
-from monolayer.params import Dtype, PredictSettings
+from monolayer.params import Dtype, PredictSettings, UnetPredict
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
@@ -145,6 +145,15 @@ def from_weights(weights: Path, settings: PredictSettings | None, threads: int) 
         },
         settings.batch,
     )
+
+
+def turned(settings: PredictSettings, views: int | None) -> PredictSettings:
+    """The same settings with another number of views; None leaves them."""
+    if views is None:
+        return settings
+    if not isinstance(settings, UnetPredict):
+        raise InputError("views are of the U-Nets; leave the number out for this run")
+    return UnetPredict.model_validate(settings.model_dump() | {"views": views})
 
 
 def load(

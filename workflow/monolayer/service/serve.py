@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 GRACE_S = 30  # for what is under way at shut-down
 
 
-def load(path: Path, dtype: Dtype, threads: int, score_min: float | None) -> Model:
+def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, views: int | None = None) -> Model:
     """An exported run as a model of the service; without `score_min` its threshold of val is taken."""
     from monolayer import predictor
     from monolayer.exported import read_contract
 
     folder, contract = read_contract(path)
-    run = predictor.load(folder, "onnxruntime", dtype, threads)
+    run = predictor.load(folder, "onnxruntime", dtype, threads, predictor.turned(contract.settings, views))
     lines = [] if "all" in run.networks else sorted(run.networks)
 
     def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
