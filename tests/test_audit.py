@@ -16,7 +16,7 @@ from monolayer import coco
 from monolayer.audit import audit
 from monolayer.coco import InputError, Truth
 from monolayer.findings import REPAIRED, STOPS, WARNINGS, Findings
-from monolayer.params import AuditParams
+from monolayer.params.data import AuditParams
 from PIL import Image as PillowImage
 
 PARAMS = AuditParams(min_annotations=1, duplicate_iou=0.5)

@@ -14,7 +14,7 @@ import pytest
 from monolayer import benchmark
 from monolayer.benchmark import Memory, keep, one, passes, summary, until
 from monolayer.models import Instances
-from monolayer.params import BenchmarkSettings
+from monolayer.params.steps import BenchmarkSettings
 from monolayer.predictor import Frame, Network, Predictor
 from numpy.typing import NDArray
 

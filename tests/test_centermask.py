@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from conftest import Culture
-from monolayer import finders, models, params, sources
+from monolayer import finders, models, sources
 from monolayer.backends.eager import eager
 from monolayer.coco import Annotation, InputError, Rle, area, box_xywh, read_truth, rle_from_crop
 from monolayer.dataset import evenly, samples
@@ -22,7 +22,9 @@ from monolayer.models import centermask
 from monolayer.models.centermask import CenterMaskTask, build, predict, train
 from monolayer.models.centermask_net import CenterMask
 from monolayer.models.views import Cells, cells_seen, whole
-from monolayer.params import CenterMaskPredict, CenterMaskTrain, DetectionLimits
+from monolayer.params.data import LivecellFile, LivecellSource
+from monolayer.params.families import CenterMaskPredict, CenterMaskTrain, DetectionLimits
+from monolayer.params.steps import TrainParams
 from monolayer.validation import validation_scores
 from numpy.typing import NDArray
 from torch import Tensor
@@ -254,7 +256,7 @@ def test_weights_of_another_network_are_refused_by_name() -> None:
 
 def test_imported_weights_start_the_training(tmp_path: Path) -> None:
     network = network_of()
-    run = params.TrainParams(family="centermask", settings=TINY, lines="all", seed=0, cpu_threads=1)
+    run = TrainParams(family="centermask", settings=TINY, lines="all", seed=0, cpu_threads=1)
     models.save_weights(tmp_path / "weights.pt", run, {"all": network.state_dict()})
     torch.manual_seed(1)
     other = CenterMask(TINY.network)
@@ -285,9 +287,9 @@ def test_validation_images_are_spread_over_the_split() -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not SHARED.exists(), reason=f"no real images at {SHARED}")
 def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
-    pins = {name: {"size": None, "sha256": None} for name in get_args(params.LivecellFile)}
+    pins = {name: {"size": None, "sha256": None} for name in get_args(LivecellFile)}
     mirror = {"source": "livecell", "url": "http://127.0.0.1:9", "mirror": str(SHARED / "livecell_sample")}
-    pack = params.LivecellSource.model_validate(mirror | {"dedup": "keep", "max_images": None, "pins": pins})
+    pack = LivecellSource.model_validate(mirror | {"dedup": "keep", "max_images": None, "pins": pins})
     sources.download(pack, tmp_path / "images", tmp_path / "truth.json")
     names = ("A172_Phase_A7_1_00d00h00m_1.png", "Huh7_Phase_A10_1_02d12h00m_3.png")
     every = samples(read_truth(tmp_path / "truth.json"), tmp_path / "images")

@@ -19,7 +19,7 @@ from monolayer.__main__ import main
 from monolayer.cells import read_results, read_truth
 from monolayer.coco import InputError
 from monolayer.definitions import definition
-from monolayer.params import EvaluateParams
+from monolayer.params.steps import EvaluateParams
 from PIL import Image as PillowImage
 
 HEIGHT, WIDTH = 40, 60

@@ -22,7 +22,7 @@ from monolayer.dataset import read_image, samples
 from monolayer.exported import EngineFile, read_contract
 from monolayer.finders import finder
 from monolayer.models import unet
-from monolayer.params import ExportParams, ParityLimits, PredictParams, TrainParams
+from monolayer.params.steps import ExportParams, ParityLimits, PredictParams, TrainParams
 from monolayer.predictor import Frame
 from numpy.typing import NDArray
 from unet_settings import SETTINGS

@@ -16,7 +16,7 @@ from monolayer import coco
 from monolayer.__main__ import main
 from monolayer.dataset import read_image
 from monolayer.extend import extend
-from monolayer.params import ExtendParams
+from monolayer.params.extensions import ExtendParams
 from scipy import ndimage
 
 SYNTHESIS: dict[str, Any] = {

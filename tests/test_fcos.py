@@ -19,7 +19,7 @@ from monolayer.models.fcos import (
     locations,
     losses,
 )
-from monolayer.params import DetectionLimits
+from monolayer.params.families import DetectionLimits
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import generalized_box_iou_loss

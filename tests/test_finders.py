@@ -13,7 +13,7 @@ from monolayer.finders.centermask import Locations, decode, paste, shapes, zoom
 from monolayer.finders.kernels import suppress
 from monolayer.models import Instances, fcos
 from monolayer.models.views import seen, whole
-from monolayer.params import DetectionLimits
+from monolayer.params.families import DetectionLimits
 from torch.nn import functional
 from torchvision.ops import nms
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from monolayer.coco import InputError
 from monolayer.models.fit import Fitted, fit, loader, rate_factor
-from monolayer.params import FitParams
+from monolayer.params.families import FitParams
 from torch import Tensor, nn
 
 SETTINGS = FitParams(

@@ -17,7 +17,7 @@ from monolayer.coco import InputError
 from monolayer.import_weights import import_weights, read_checkpoint
 from monolayer.models.centermask import start_from
 from monolayer.models.centermask_net import CenterMask
-from monolayer.params import TrainParams
+from monolayer.params.steps import TrainParams
 
 ROOT = Path(__file__).parents[1]
 LITE = {"backbone": "V-19-slim-dw", "channels": 128, "convs": 2}

@@ -17,7 +17,7 @@ from monolayer.__main__ import main
 from monolayer.coco import InputError
 from monolayer.measure import Cells, instances, measure, score_threshold, trimmed
 from monolayer.models import Instances
-from monolayer.params import MeasureParams, NeighbourParams
+from monolayer.params.steps import MeasureParams, NeighbourParams
 
 PARAMS = MeasureParams(
     pixel_size_um={"round": 0.5},

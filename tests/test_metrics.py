@@ -18,7 +18,7 @@ from monolayer import breakdown, coco, evaluate, matching, metrics
 from monolayer.cells import Images, read_results, read_truth
 from monolayer.matching import Protocol
 from monolayer.metrics import Evidence
-from monolayer.params import EvaluateParams
+from monolayer.params.steps import EvaluateParams
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from monolayer.params import Params, ParamsError, TrainParams, load
+from monolayer.params import Params, load
+from monolayer.params.section import ParamsError
+from monolayer.params.steps import TrainParams
 
 ROOT = Path(__file__).parents[1]
 Config = dict[str, Any]

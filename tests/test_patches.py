@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import Culture
 from monolayer import coco, dataset, patches
-from monolayer.params import AugmentParams, UnetTrain
+from monolayer.params.families import AugmentParams, UnetTrain
 from unet_settings import SETTINGS
 
 STILL = AugmentParams(gamma=0, contrast=0, brightness=0, blur=0, noise=0)

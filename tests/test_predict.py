@@ -16,7 +16,8 @@ from monolayer import exported, models, predict, predictor
 from monolayer.coco import Image, InputError
 from monolayer.dataset import Sample
 from monolayer.models import Instances
-from monolayer.params import PredictParams, YoloPredict
+from monolayer.params.families import YoloPredict
+from monolayer.params.steps import PredictParams
 from monolayer.predictor import Network, Predictor
 from monolayer.train import networks
 from numpy.typing import NDArray

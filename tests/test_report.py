@@ -21,7 +21,7 @@ import pytest
 from conftest import Culture, make_culture
 from monolayer import coco, dataset, evaluate, pictures, tables
 from monolayer.measure import Cells, measure
-from monolayer.params import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
+from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.pictures import Album
 from monolayer.report import SECTIONS, data, overlays, overview, ranked, report, spread
 from monolayer.study import Study

@@ -23,7 +23,7 @@ from conftest import Culture
 from monolayer import export, predictor
 from monolayer.coco import InputError, write_json
 from monolayer.dataset import read_image
-from monolayer.params import ExportParams, ExportSettings, ParityLimits, TrainParams
+from monolayer.params.steps import ExportParams, ExportSettings, ParityLimits, TrainParams
 from monolayer.service.serve import load
 from monolayer.train import train
 from unet_settings import SETTINGS

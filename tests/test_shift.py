@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import Culture
 from monolayer import coco, extend, shift
-from monolayer.params import ShiftParams
+from monolayer.params.extensions import ShiftParams
 from monolayer.synthesis.features import FEATURES, features, moments, outlines
 from PIL import Image as PillowImage
 from scipy import stats

@@ -14,7 +14,7 @@ import tifffile
 from conftest import Culture, make_culture
 from monolayer import coco, sources
 from monolayer.coco import InputError
-from monolayer.params import CocoSource
+from monolayer.params.data import CocoSource
 from PIL import Image as PillowImage
 
 SARTORIUS = Path(__file__).parents[1].parent / "shared" / "data" / "sartorius"

@@ -16,7 +16,7 @@ import tifffile
 import yaml
 from monolayer import coco, params, sources
 from monolayer.coco import InputError
-from monolayer.params import DemoSeries, DemoSource
+from monolayer.params.data import DemoSeries, DemoSource
 from monolayer.sources import demo
 from numpy.typing import NDArray
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import Web
 from monolayer.coco import InputError
-from monolayer.params import Pin
+from monolayer.params.data import Pin
 from monolayer.sources import fetch as module
 from monolayer.sources.fetch import Remote, fetch, open_zip, read_member
 

@@ -16,7 +16,7 @@ import tifffile
 from conftest import Web
 from monolayer import coco, sources
 from monolayer.coco import InputError
-from monolayer.params import LivecellSource
+from monolayer.params.data import LivecellSource
 from monolayer.sources import fetch
 from PIL import Image as PillowImage
 

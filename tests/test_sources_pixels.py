@@ -12,7 +12,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from monolayer.coco import InputError
-from monolayer.params import Percentiles
+from monolayer.params.data import Percentiles
 from monolayer.sources.pixels import grey, scale
 from PIL import Image as PillowImage
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import Web
 from monolayer import coco, sources
 from monolayer.coco import InputError
-from monolayer.params import RoboflowSource
+from monolayer.params.data import RoboflowSource
 from monolayer.sources import fetch, roboflow
 from PIL import Image as PillowImage
 

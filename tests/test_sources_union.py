@@ -9,7 +9,7 @@ import pytest
 from conftest import Culture, make_culture
 from monolayer import coco, sources
 from monolayer.coco import InputError
-from monolayer.params import SplitParams, UnionSource
+from monolayer.params.data import SplitParams, UnionSource
 from monolayer.split import assign
 
 

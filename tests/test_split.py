@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monolayer import coco
 from monolayer.coco import Annotation, Image, InputError, Truth
-from monolayer.params import SplitParams
+from monolayer.params.data import SplitParams
 from monolayer.split import SPLITS, assign, deal, group, split
 
 PARAMS = SplitParams(seed=0, val=0.2, test=0.2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from monolayer import coco
-from monolayer.params import GrowthLaw, MatchedLaw, PosterLaw, SynthesisParams
+from monolayer.params.extensions import GrowthLaw, MatchedLaw, PosterLaw, SynthesisParams
 from monolayer.synthesis import laws
 from monolayer.synthesis.collage import Collage, Plan, compose, outline, turned
 from monolayer.synthesis.cutouts import FAR, Cutouts, cut_out, joined, pose_of

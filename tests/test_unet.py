@@ -11,7 +11,7 @@ from conftest import Culture
 from monolayer import coco, dataset
 from monolayer.dataset import Sample, read_image
 from monolayer.models import Trained, unet
-from monolayer.params import UnetPredict, UnetTrain
+from monolayer.params.families import UnetPredict, UnetTrain
 from monolayer.separate import matches
 from torch import nn
 from unet_settings import SETTINGS

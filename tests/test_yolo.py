@@ -13,7 +13,7 @@ from monolayer.coco import InputError, read_truth
 from monolayer.dataset import TrueCells, samples
 from monolayer.finders.yolo import Masks, instances
 from monolayer.models import yolo
-from monolayer.params import FitParams, YoloPredict, YoloTrain
+from monolayer.params.families import FitParams, YoloPredict, YoloTrain
 from numpy.typing import NDArray
 
 PREDICT = YoloPredict(imgsz=128, batch=4, score_min=0.001, nms_iou=0.7, max_det=3000)

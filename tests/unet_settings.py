@@ -1,6 +1,6 @@
 """The smallest U-Net that learns something of the culture in seconds."""
 
-from monolayer.params import UnetTrain
+from monolayer.params.families import UnetTrain
 
 SETTINGS = UnetTrain.model_validate(
     {

@@ -22,7 +22,8 @@ from monolayer import benchmark, coco, models, params, parity, predict, predicto
 from monolayer.backends import cuda
 from monolayer.dataset import Sample, evenly, read_image, samples
 from monolayer.exported import read_contract
-from monolayer.params import BenchmarkSettings, PredictParams, YoloPredict
+from monolayer.params.families import YoloPredict
+from monolayer.params.steps import BenchmarkSettings, PredictParams
 from monolayer.predict import frames
 from monolayer.predictor import Predictor
 from PIL import Image as PillowImage

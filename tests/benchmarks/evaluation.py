@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from monolayer import cells, coco, evaluate, matching, metrics
-from monolayer.params import EvaluateParams
+from monolayer.params.steps import EvaluateParams
 
 HEIGHT, WIDTH = 520, 704
 PROTOCOL = matching.PROTOCOLS["livecell"]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from monolayer import cell_files, coco
 from monolayer.measure import cell_columns, instances
-from monolayer.params import NeighbourParams
+from monolayer.params.steps import NeighbourParams
 from numpy.typing import NDArray
 from skimage.measure import regionprops_table
 

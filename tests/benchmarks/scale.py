@@ -27,6 +27,7 @@ from monolayer.backends import Backend
 from monolayer.dataset import samples
 from monolayer.finders import Finder
 from monolayer.models import Instances
+from monolayer.params.data import SplitParams
 from monolayer.predictor import Network, Predictor
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
@@ -120,7 +121,7 @@ def run_audit(folder: Path) -> None:
 
 def run_split(folder: Path) -> None:
     """With nine tenths in test, so that the stages behind it see about the whole plate."""
-    chosen = params.SplitParams(seed=0, val=0.05, test=0.9)
+    chosen = SplitParams(seed=0, val=0.05, test=0.9)
     split.split(folder / "annotations.json", chosen, folder / "splits")
 
 

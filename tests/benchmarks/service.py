@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 from monolayer import predictor
-from monolayer.params import Percentiles
+from monolayer.params.data import Percentiles
 from monolayer.sources.pixels import grey
 
 

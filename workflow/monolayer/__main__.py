@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from monolayer import verbs
+
 CURES = {  # of what the disk refuses
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
@@ -22,198 +24,6 @@ READY_HELP = "(default: the ready model, for phase contrast)"
 PARAMS_HELP = "the verb's own section of params.yaml as JSON (see the command lines that snakemake -p prints)"
 
 
-def _download(args: argparse.Namespace) -> None:
-    from pydantic import TypeAdapter
-
-    from monolayer import sources
-    from monolayer.params import Dataset
-
-    sources.download(TypeAdapter(Dataset).validate_json(args.params), args.images, args.annotations)
-
-
-def _audit(args: argparse.Namespace) -> None:
-    from monolayer import audit
-    from monolayer.params import AuditParams
-
-    audit.audit(args.images, args.annotations, AuditParams.model_validate_json(args.params), args.output)
-
-
-def _split(args: argparse.Namespace) -> None:
-    from monolayer import split
-    from monolayer.params import SplitParams
-
-    split.split(args.annotations, SplitParams.model_validate_json(args.params), args.output)
-
-
-def _extend(args: argparse.Namespace) -> None:
-    from monolayer import extend
-    from monolayer.params import ExtendParams
-
-    params = ExtendParams.model_validate_json(args.params)
-    extend.extend(args.images, args.truth, params, args.output, workers=args.workers)
-
-
-def _shift(args: argparse.Namespace) -> None:
-    from monolayer import shift
-    from monolayer.params import ShiftParams
-
-    params = ShiftParams.model_validate_json(args.params)
-    shift.shift(args.images, args.truth, args.extension, params, args.output, workers=args.workers)
-
-
-def _train(args: argparse.Namespace) -> None:
-    from monolayer import train
-    from monolayer.params import TrainParams
-
-    params = TrainParams.model_validate_json(args.params)
-    train.train(args.images, args.splits, params, args.output, args.extension)
-
-
-def _predict(args: argparse.Namespace) -> None:
-    from monolayer import exported, predict
-    from monolayer.params import PredictParams
-
-    if (args.truth is None) != (args.params is None):
-        raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
-    if args.truth is None:
-        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype, args.views)
-        predict.predict_folder(args.weights or exported.ready(), args.images, args.output, choice, args.threads)
-    elif args.weights is None:
-        raise SystemExit("monolayer predict: a split needs the --weights of a run")
-    else:
-        params = PredictParams.model_validate_json(args.params)
-        predict.predict(args.weights, args.images, args.truth, params, args.output)
-
-
-def _export(args: argparse.Namespace) -> None:
-    from monolayer import export
-    from monolayer.coco import write_json
-    from monolayer.params import ExportParams
-
-    params = ExportParams.model_validate_json(args.params)
-    export.export(args.weights, args.images, args.splits, params, args.output)
-    found = export.check(args.output, args.images, args.splits, args.results, params)
-    write_json(args.parity, found, indent=1)
-
-
-def _card(args: argparse.Namespace) -> None:
-    from monolayer import card
-    from monolayer.coco import whole_file
-    from monolayer.params import CardParams
-
-    params = CardParams.model_validate_json(args.params)
-    text = card.card(args.exported, args.model, args.scores, args.splits, params)
-    with whole_file(args.output) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def _benchmark(args: argparse.Namespace) -> None:
-    from monolayer import benchmark
-    from monolayer.params import BenchmarkParams
-
-    params = BenchmarkParams.model_validate_json(args.params)
-    benchmark.keep(benchmark.benchmark(args.weights, args.exported, args.images, args.truth, params), args.output)
-
-
-def _evaluate(args: argparse.Namespace) -> None:
-    from monolayer import evaluate
-    from monolayer.params import EvaluateParams
-
-    if (args.val_truth is None) != (args.val_results is None):
-        raise SystemExit("monolayer evaluate: --val-truth and --val-results go together")
-    val = (args.val_truth, args.val_results) if args.val_truth else None
-    by_hand = {"protocol": args.protocol, "draws": args.draws, "seed": args.seed, "resample": args.resample}
-    params = EvaluateParams.model_validate_json(args.params) if args.params else EvaluateParams.model_validate(by_hand)
-    scores = evaluate.evaluate((args.truth, args.results), val, params, args.output, args.threads)
-    if args.protocol:
-        from monolayer import definitions, matching
-
-        definitions.show(scores, str(matching.PROTOCOLS[args.protocol]))
-
-
-def _compare(args: argparse.Namespace) -> None:
-    from monolayer import evaluate
-
-    evaluate.compare(args.metrics, args.output)
-
-
-def _measure(args: argparse.Namespace) -> None:
-    from monolayer import measure
-    from monolayer.params import MeasureParams
-
-    if args.scores and not args.results:
-        raise SystemExit("monolayer measure: --scores says from which score up --results count; give both")
-    score_min = measure.score_threshold(args.scores) if args.scores else args.score_min
-    params = MeasureParams.model_validate_json(args.params)
-    cells = measure.Cells(args.results, score_min)
-    measure.measure(args.images, args.truth, cells, params, args.output, workers=args.workers)
-
-
-def _report(args: argparse.Namespace) -> None:
-    from monolayer import report
-    from monolayer.params import ReportParams
-
-    report.report(args.results, args.runs, ReportParams.model_validate_json(args.params), args.output)
-
-
-def _serve(args: argparse.Namespace) -> None:
-    from monolayer import exported
-    from monolayer.service import serve
-    from monolayer.service.state import Settings
-    from monolayer.service.uploads import Limits
-
-    limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
-    models = [
-        serve.load(path, args.dtype, args.threads, args.score_min, args.views)
-        for path in args.model or [exported.ready()]
-    ]
-    key = os.environ.get("MONOLAYER_API_KEY") or None
-    serve.serve(models, Settings(limits, key, args.keep, args.sample), args.host, args.port)
-
-
-def _watch(args: argparse.Namespace) -> None:
-    import signal
-    import threading
-
-    from monolayer import exported, watch
-    from monolayer.service import serve
-
-    model = serve.load(args.model or exported.ready(), args.dtype, args.threads, args.score_min, args.views)
-    what = watch.Watching(
-        args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds
-    )
-    stop = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stop.set())
-    watch.watch(what, stop.is_set, args.every_seconds)
-
-
-def _record(args: argparse.Namespace) -> None:
-    from monolayer import record
-
-    record.record()
-
-
-def _restore(args: argparse.Namespace) -> None:
-    from monolayer import record
-
-    record.restore()
-
-
-def _reproduce(args: argparse.Namespace) -> None:
-    from monolayer import reproduce
-
-    reproduce.reproduce(args.folder, args.cores)
-
-
-def _import_weights(args: argparse.Namespace) -> None:
-    from monolayer import import_weights
-    from monolayer.params import TrainParams
-
-    params = TrainParams.model_validate_json(args.params)
-    import_weights.import_weights(args.checkpoint, params, args.output, args.category, args.drop)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="monolayer",
@@ -221,10 +31,10 @@ def _parser() -> argparse.ArgumentParser:
         "each works alone as well.",
         epilog="monolayer VERB --help explains a verb; params.yaml explains every parameter.",
     )
-    verbs = parser.add_subparsers(title="verbs, in the order in which data flows", metavar="VERB", required=True)
+    every = parser.add_subparsers(title="verbs, in the order in which data flows", metavar="VERB", required=True)
 
     def verb(name: str, run: Callable[[argparse.Namespace], None], help_: str, **paths: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=help_, description=help_)
+        sub = every.add_parser(name, help=help_, description=help_)
         for option, text in paths.items():
             sub.add_argument(f"--{option}", type=Path, required=True, metavar="PATH", help=text)
         sub.add_argument("--log", type=Path, metavar="PATH", help="write what is shown on the terminal there too")
@@ -237,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     with_params(
         verb(
             "download",
-            _download,
+            verbs.download,
             "Fetch a dataset and normalise it: 8-bit grey images and COCO truth with cell line, well and time.",
             images="folder to write the images to",
             annotations="COCO truth to write",
@@ -246,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     with_params(
         verb(
             "audit",
-            _audit,
+            verbs.audit,
             "Check images and truth; what makes results meaningless is an error, the rest is reported.",
             images="folder of images",
             annotations="COCO truth",
@@ -256,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     with_params(
         verb(
             "split",
-            _split,
+            verbs.split,
             "Split by seed, stratified by cell line, with no well in two splits.",
             annotations="COCO truth",
             output="folder to write train.json, val.json and test.json to",
@@ -264,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     extend = verb(
         "extend",
-        _extend,
+        verbs.extend,
         "Make synthetic images of train's cells, with their truth, as an extension of train.",
         images="folder of images",
         truth="COCO truth to extend: train.json",
@@ -272,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     shift = verb(
         "shift",
-        _shift,
+        verbs.shift,
         "Tell how far an extension lies from the images that it was made from.",
         images="folder of images",
         truth="COCO truth that was extended: train.json",
@@ -284,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte")
     train = verb(
         "train",
-        _train,
+        verbs.train,
         "Train one run; killed and called again, it goes on from its last checkpoint.",
         images="folder of images",
         splits="folder with train.json and val.json",
@@ -294,14 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     with_params(train)
     predict = verb(
         "predict",
-        _predict,
+        verbs.predict,
         "Find the cells of every image of a folder, or of a split; writes COCO results with RLE masks at native size.",
         images="folder of images: PNG, JPEG or TIFF, 8 or 16 bit",
     )
     _add_predict_options(predict)
     evaluate = verb(
         "evaluate",
-        _evaluate,
+        verbs.evaluate,
         "Compare results of any tool with truth, per cell line and over all, with their uncertainty.",
         truth="COCO truth",
         results="COCO results (.json, .json.gz), or a folder with a label image (TIFF, PNG) for each image",
@@ -310,14 +120,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate_options(evaluate)
     compare = verb(
         "compare",
-        _compare,
+        verbs.compare,
         "Put the scores of several runs into one table, and say which differences between them are real.",
         output="table to write, CSV; pairs.csv is written beside it",
     )
     compare.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
     measure = verb(
         "measure",
-        _measure,
+        verbs.measure,
         "Measure cells: a row for each cell and image, growth of each well, and files for Fiji, napari and QuPath.",
         images="folder of images",
         truth="COCO file that lists the images; without --results its own cells are measured",
@@ -334,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     with_params(
         verb(
             "export",
-            _export,
+            verbs.export,
             "Write a run as ONNX files and TensorRT engines, which need no torch, and hold them against it.",
             weights="weights.pt of the run",
             images="folder of images",
@@ -347,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     with_params(
         verb(
             "card",
-            _card,
+            verbs.card,
             "Write the model card of an exported run: training images, settings, scores per line, files.",
             exported="folder of the exported run; its .parity.json is beside it",
             model="folder with the run's run.json and history.csv",
@@ -359,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     with_params(
         verb(
             "benchmark",
-            _benchmark,
+            verbs.benchmark,
             "Measure how fast a run finds cells here, with torch and each exported backend and dtype.",
             weights="weights.pt of the run",
             exported="folder of the exported run",
@@ -370,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     report = verb(
         "report",
-        _report,
+        verbs.report,
         "Write one self-contained HTML page: what was run, the data, the tables, the pictures.",
         results="results folder of the dataset",
         output="page to write, HTML",
@@ -379,13 +189,17 @@ def _parser() -> argparse.ArgumentParser:
     with_params(report)
     verb(
         "record",
-        _record,
+        verbs.record,
         "Write dvc.lock from a finished run of Snakemake; refused if anything in it is not up to date.",
     )
-    verb("restore", _restore, "After `dvc pull`: tell Snakemake that all is up to date; refused if DVC says otherwise.")
+    verb(
+        "restore",
+        verbs.restore,
+        "After `dvc pull`: tell Snakemake that all is up to date; refused if DVC differs.",
+    )
     reproducer = verb(
         "reproduce",
-        _reproduce,
+        verbs.reproduce,
         "Clone the current commit, run it anew, and compare every file with what dvc.lock records.",
     )
     reproducer.add_argument(
@@ -394,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     reproducer.add_argument("--cores", default="all", metavar="N", help="for snakemake (default: %(default)s)")
     importer = verb(
         "import-weights",
-        _import_weights,
+        verbs.import_weights,
         "Convert a checkpoint of the official CenterMask2 (detectron2 .pth or .pkl: an ImageNet backbone, COCO or "
         "LIVECell model) to weights.pt, for `weights:` in params.yaml or for predict.",
         checkpoint="file to convert; read as data, never run",
@@ -414,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    serve = verb("serve", _serve, "Answer HTTP requests: images in, cells out; with a web page. Needs no torch.")
+    serve = verb("serve", verbs.serve, "Answer HTTP requests: images in, cells out; with a web page. Needs no torch.")
     serve.add_argument("--model", type=Path, nargs="+", metavar="PATH", help=f"folders of exported runs {READY_HELP}")
     serve.add_argument("--host", default="127.0.0.1", metavar="NAME", help="0.0.0.0: reachable (default: %(default)s)")
     serve.add_argument("--port", type=int, default=8000, metavar="N", help="default: %(default)s")
@@ -432,7 +246,7 @@ def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         serve.add_argument(f"--max-{name}", type=int, default=value, metavar="N", help=f"{text} (default: %(default)s)")
     watch = verb(
         "watch",
-        _watch,
+        verbs.watch,
         "Segment images as a microscope writes them; goes on where it was when it is started again.",
         folder="folder that the microscope writes to, with its subfolders",
         output="folder to write cells.csv, images.csv, growth.csv and growth.svg to",

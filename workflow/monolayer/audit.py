@@ -15,7 +15,7 @@ from monolayer.coco import Annotation, Finding, Image, InputError, Truth, read_t
 from monolayer.dataset import read_image
 from monolayer.findings import Findings
 from monolayer.overlap import confluence, overlapping_pairs
-from monolayer.params import AuditParams
+from monolayer.params.data import AuditParams
 from monolayer.progress import track
 from monolayer.sources.pixels import fingerprint
 

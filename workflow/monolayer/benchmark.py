@@ -24,7 +24,7 @@ from monolayer.coco import InputError, read_truth, write_json
 from monolayer.dataset import evenly, samples
 from monolayer.exported import read_contract
 from monolayer.models import Instances
-from monolayer.params import BenchmarkParams, BenchmarkSettings
+from monolayer.params.steps import BenchmarkParams, BenchmarkSettings
 from monolayer.parity import ways
 from monolayer.predict import frames
 from monolayer.predictor import Frame, Predictor, ahead

@@ -18,7 +18,7 @@ from monolayer.coco import Image, Rle, area
 from monolayer.figures import INK, MARKERS, SERIES
 from monolayer.measure import instances
 from monolayer.neighbours import touching
-from monolayer.params import MeasureParams
+from monolayer.params.steps import MeasureParams
 from monolayer.pictures import Album, Layer, Picture, layer
 from monolayer.study import Study
 

@@ -15,7 +15,7 @@ from monolayer import tables
 from monolayer.coco import read_truth
 from monolayer.definitions import DEFINITIONS
 from monolayer.exported import read_contract
-from monolayer.params import CardParams
+from monolayer.params.steps import CardParams
 from monolayer.study import read_json, read_table
 
 ENDS = ("", "_low", "_high")

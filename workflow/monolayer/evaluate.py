@@ -21,7 +21,7 @@ from monolayer.coco import InputError, whole_file, write_json
 from monolayer.kernels import Floats, Ints, Pairs
 from monolayer.matching import PROTOCOLS, Matches, Setting
 from monolayer.metrics import Evidence
-from monolayer.params import EvaluateParams
+from monolayer.params.steps import EvaluateParams
 
 Row = dict[str, Any]
 Files = tuple[Path, Path]  # truth, results

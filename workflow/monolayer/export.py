@@ -32,7 +32,7 @@ from monolayer.exported import (
 )
 from monolayer.finders import Finder, finder
 from monolayer.onnx_half import halved
-from monolayer.params import ExportParams
+from monolayer.params.steps import ExportParams
 
 logger = logging.getLogger(__name__)
 VERSIONS = ("monolayer", "torch", "onnx", "onnxscript", "onnxruntime")

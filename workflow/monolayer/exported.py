@@ -8,7 +8,9 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from monolayer.coco import InputError
-from monolayer.params import Dtype, PredictSettings, Section
+from monolayer.params.families import PredictSettings
+from monolayer.params.section import Section
+from monolayer.params.steps import Dtype
 
 CONTRACT = "model.json"
 READY = Path(__file__).parents[2] / "results/phase_contrast/export/unet_distance"  # in git: the study's best small run

@@ -17,7 +17,7 @@ import numpy as np
 from monolayer.coco import CELL, InputError, read_truth, whole_file
 from monolayer.dataset import Sample, of_lines, samples
 from monolayer.parallel import each
-from monolayer.params import ExtendParams
+from monolayer.params.extensions import ExtendParams
 from monolayer.progress import track
 from monolayer.synthesis.block import Block, Made, generator, is_whole, make
 

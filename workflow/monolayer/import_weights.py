@@ -19,7 +19,8 @@ from torch import Tensor
 from monolayer import models
 from monolayer.coco import InputError
 from monolayer.models.centermask_net import CenterMask
-from monolayer.params import CenterMaskTrain, TrainParams
+from monolayer.params.families import CenterMaskTrain
+from monolayer.params.steps import TrainParams
 
 logger = logging.getLogger(__name__)
 

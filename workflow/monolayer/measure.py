@@ -26,7 +26,7 @@ from monolayer.models import Instances
 from monolayer.morphology import Columns
 from monolayer.neighbours import neighbours
 from monolayer.parallel import each
-from monolayer.params import MeasureParams, NeighbourParams
+from monolayer.params.steps import MeasureParams, NeighbourParams
 from monolayer.progress import track
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from monolayer.kernels import compiled
 from monolayer.morphology import Columns, Floats, Ints
-from monolayer.params import NeighbourParams
+from monolayer.params.steps import NeighbourParams
 
 CHORDS = 64  # strips that a disk is cut into; its area within an image is then off by less than 0.5 %
 

@@ -20,7 +20,7 @@ from monolayer.dataset import Sample, samples
 from monolayer.exported import Contract, EngineFile, read_contract
 from monolayer.matching import PROTOCOLS
 from monolayer.metrics import precision
-from monolayer.params import Dtype, ParityLimits
+from monolayer.params.steps import Dtype, ParityLimits
 
 logger = logging.getLogger(__name__)
 SAME = 0.5  # IoU above which two masks can be one cell; two of an image's cells never both have it with a third

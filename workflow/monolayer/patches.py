@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.dataset import Sample, TrueCells
-from monolayer.params import AugmentParams, UnetTrain
+from monolayer.params.families import AugmentParams, UnetTrain
 from monolayer.tiling import turn
 
 Float = NDArray[np.float32]

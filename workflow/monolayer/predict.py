@@ -13,7 +13,8 @@ from monolayer.coco import InputError, Result, read_truth, whole_file, write_res
 from monolayer.dataset import Sample, read_image, samples
 from monolayer.exported import read_contract
 from monolayer.models import Instances
-from monolayer.params import Dtype, Percentiles, PredictParams
+from monolayer.params.data import Percentiles
+from monolayer.params.steps import Dtype, PredictParams
 from monolayer.predictor import Frame, Predictor, ahead
 from monolayer.progress import track
 from monolayer.sources import pixels

@@ -19,7 +19,8 @@ from monolayer.coco import InputError
 from monolayer.exported import Contract, identity, onnx_name, read_contract
 from monolayer.finders import Finder, find, finder
 from monolayer.models import Instances
-from monolayer.params import Dtype, PredictSettings, UnetPredict
+from monolayer.params.families import PredictSettings, UnetPredict
+from monolayer.params.steps import Dtype
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")

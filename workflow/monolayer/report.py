@@ -21,7 +21,7 @@ from monolayer.biology import biology
 from monolayer.breakdown import KINDS
 from monolayer.coco import whole_file
 from monolayer.definitions import SHOWN
-from monolayer.params import ReportParams
+from monolayer.params.steps import ReportParams
 from monolayer.pictures import Album, Picture, compared_layers, truth_layers
 from monolayer.speed import speed
 from monolayer.study import SPLITS, Study

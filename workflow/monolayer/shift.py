@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from monolayer.coco import label_image, read_truth, whole_file
 from monolayer.dataset import Sample, read_image, samples
 from monolayer.parallel import each
-from monolayer.params import ShiftParams
+from monolayer.params.extensions import ShiftParams
 from monolayer.progress import track
 from monolayer.synthesis.features import FEATURES, features
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from monolayer.coco import Image, InputError, Truth, read_truth, write_json
-from monolayer.params import SplitParams
+from monolayer.params.data import SplitParams
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

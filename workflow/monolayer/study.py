@@ -14,7 +14,7 @@ from typing import Any, cast
 import pandas as pd
 
 from monolayer.coco import Image, InputError, Rle, read_truth, stream
-from monolayer.params import ReportParams
+from monolayer.params.steps import ReportParams
 
 SPLITS = ("train", "val", "test")
 # columns of text in any table

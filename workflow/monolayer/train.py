@@ -16,7 +16,7 @@ from typing import Any
 from monolayer import models
 from monolayer.coco import InputError, read_truth, whole_file, write_json
 from monolayer.dataset import Sample, of_lines, samples
-from monolayer.params import TrainParams
+from monolayer.params.steps import TrainParams
 
 
 def train(images: Path, splits: Path, params: TrainParams, output: Path, extension: Path | None = None) -> None:

@@ -28,7 +28,8 @@ from monolayer import cell_files, dictionary
 from monolayer.coco import Image, InputError, whole_file
 from monolayer.growth import growth
 from monolayer.measure import cell_columns, described, image_row, with_um, write_dictionary
-from monolayer.params import NeighbourParams, Percentiles
+from monolayer.params.data import Percentiles
+from monolayer.params.steps import NeighbourParams
 from monolayer.service.answers import from_score
 from monolayer.service.state import Model
 from monolayer.service.uploads import Limits, frames

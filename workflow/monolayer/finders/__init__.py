@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from monolayer.backends import Backend
 from monolayer.exported import Range
 from monolayer.models import Instances
-from monolayer.params import PredictSettings
+from monolayer.params.families import PredictSettings
 
 FINDERS = {
     "yolo": "monolayer.finders.yolo",

@@ -18,7 +18,7 @@ from monolayer.coco import Mask
 from monolayer.exported import Range
 from monolayer.finders.kernels import suppress
 from monolayer.models import Instances
-from monolayer.params import CenterMaskPredict, DetectionLimits
+from monolayer.params.families import CenterMaskPredict, DetectionLimits
 
 Float = NDArray[np.float32]
 

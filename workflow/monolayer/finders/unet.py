@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from monolayer.backends import Backend
 from monolayer.exported import Range
 from monolayer.models import Instances
-from monolayer.params import UnetPredict
+from monolayer.params.families import UnetPredict
 from monolayer.patches import standardise
 from monolayer.separate import Thresholds, instances, separate
 from monolayer.tiling import Float, Tiles, blend_views

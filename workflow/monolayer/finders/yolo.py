@@ -18,7 +18,7 @@ from monolayer.backends import Backend
 from monolayer.exported import Range
 from monolayer.finders.kernels import fill, suppress
 from monolayer.models import Instances
-from monolayer.params import YoloPredict
+from monolayer.params.families import YoloPredict
 
 Float = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

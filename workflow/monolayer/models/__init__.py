@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from monolayer.coco import InputError, Mask, Result, Rle, whole_file
 from monolayer.dataset import Sample
-from monolayer.params import TrainParams
+from monolayer.params.steps import TrainParams
 
 MODELS = {
     "yolo": "monolayer.models.yolo",

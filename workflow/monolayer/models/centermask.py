@@ -23,7 +23,7 @@ from monolayer.models import Graph, Instances, Trained, load_state
 from monolayer.models.centermask_net import CenterMask, Dense, Masks
 from monolayer.models.fit import fit
 from monolayer.models.views import Cells, View, cells_seen, seen
-from monolayer.params import CenterMaskPredict, CenterMaskTrain
+from monolayer.params.families import CenterMaskPredict, CenterMaskTrain
 from monolayer.validation import validation_scores
 
 

@@ -13,7 +13,7 @@ from monolayer.finders.centermask import DIVISOR, MASK
 from monolayer.models import fcos, mask_heads
 from monolayer.models.views import Cells, covered, part_inside
 from monolayer.models.vovnet import VoVNet
-from monolayer.params import CenterMaskNetwork, DetectionLimits
+from monolayer.params.families import CenterMaskNetwork, DetectionLimits
 
 
 class CenterMask(nn.Module):

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import nms, sigmoid_focal_loss
 
 from monolayer.finders.centermask import STRIDES
-from monolayer.params import DetectionLimits
+from monolayer.params.families import DetectionLimits
 
 SIZES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, float("inf")))  # px a level answers for
 RADIUS = 1.5  # of the centre region, in strides

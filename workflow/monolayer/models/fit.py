@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from monolayer.coco import InputError, whole_file
-from monolayer.params import FitParams
+from monolayer.params.families import FitParams
 from monolayer.progress import track
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from monolayer.finders.unet import Finder
 from monolayer.matching import IOUS
 from monolayer.models import Graph, Instances, Trained
 from monolayer.models.fit import fit
-from monolayer.params import UnetPredict, UnetTrain
+from monolayer.params.families import UnetPredict, UnetTrain
 from monolayer.patches import Patches, contrast
 from monolayer.separate import Labels, Thresholds, matches, separate
 from monolayer.tiling import Float

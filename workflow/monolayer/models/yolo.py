@@ -28,7 +28,7 @@ from monolayer.finders import find
 from monolayer.finders.yolo import STRIDE, Finder
 from monolayer.models import Graph, Instances, Trained
 from monolayer.models.fit import fit
-from monolayer.params import YoloPredict, YoloTrain
+from monolayer.params.families import YoloPredict, YoloTrain
 from monolayer.validation import validation_scores
 
 # before the first import of ultralytics: settings of this process alone, no installs, no look-ups on the network

@@ -21,7 +21,7 @@ from monolayer.measure import cell_columns, described, image_row, trimmed, with_
 from monolayer.models import Instances
 from monolayer.morphology import Columns
 from monolayer.outlines import rings
-from monolayer.params import NeighbourParams
+from monolayer.params.steps import NeighbourParams
 
 OUTLINE = (255, 157, 28)  # of an overlay; the page's colour of predicted cells
 DIGITS = 4  # decimals of JSON's numbers

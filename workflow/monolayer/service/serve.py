@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from monolayer.coco import InputError
 from monolayer.models import Instances
-from monolayer.params import Dtype
+from monolayer.params.steps import Dtype
 from monolayer.service.app import create
 from monolayer.service.state import Model, Settings
 

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monolayer.params import NeighbourParams, Percentiles
+from monolayer.params.data import Percentiles
+from monolayer.params.steps import NeighbourParams
 from monolayer.service.batcher import Batcher, Segment
 from monolayer.service.edge import Gauges
 from monolayer.service.uploads import Limits

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco import Image, InputError, Truth, write_json
-from monolayer.params import Dataset
+from monolayer.params.data import Dataset
 from monolayer.progress import track
 
 Read = Callable[[Image], NDArray[np.uint8]]  # the pixels (H, W) of an image of the truth; called from several threads

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from monolayer.coco import Image, InputError, Truth
 from monolayer.findings import Findings
-from monolayer.params import CocoSource
+from monolayer.params.data import CocoSource
 from monolayer.sources import Read, pixels
 from monolayer.sources.masks import cells
 from monolayer.sources.records import Records, read

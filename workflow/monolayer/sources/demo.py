@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from monolayer import coco
 from monolayer.coco import CELL, Annotation, Image, InputError, Rle, Truth
-from monolayer.params import DemoSeries, DemoSource
+from monolayer.params.data import DemoSeries, DemoSource
 from monolayer.sources import Read, pixels
 from monolayer.sources.fetch import open_zip, read_member
 

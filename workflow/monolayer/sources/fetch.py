@@ -24,7 +24,7 @@ import requests
 import urllib3
 
 from monolayer.coco import InputError, write_json
-from monolayer.params import Pin
+from monolayer.params.data import Pin
 from monolayer.progress import track
 from monolayer.sources import check_disk
 

@@ -17,7 +17,7 @@ from typing import cast
 from monolayer.coco import Annotation, Image, InputError, Truth
 from monolayer.findings import Findings
 from monolayer.overlap import overlapping_pairs
-from monolayer.params import LivecellFile, LivecellSource
+from monolayer.params.data import LivecellFile, LivecellSource
 from monolayer.sources import Read, pixels
 from monolayer.sources.fetch import Remote, fetch, open_zip, read_member, verify
 from monolayer.sources.masks import cells

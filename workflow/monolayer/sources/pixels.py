@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from monolayer.coco import InputError
-from monolayer.params import Percentiles
+from monolayer.params.data import Percentiles
 
 Pixels = NDArray[np.uint8]  # (H, W)
 

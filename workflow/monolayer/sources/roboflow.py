@@ -19,7 +19,7 @@ import requests
 
 from monolayer.coco import Image, InputError, Truth
 from monolayer.findings import Findings
-from monolayer.params import Pin, RoboflowSource
+from monolayer.params.data import Pin, RoboflowSource
 from monolayer.sources import Read, pixels
 from monolayer.sources.fetch import TIMEOUT, Remote, fetch, open_zip, read_member, verify
 from monolayer.sources.masks import cells

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from monolayer.coco import Image, InputError, Truth
 from monolayer.findings import Findings
-from monolayer.params import UnionSource
+from monolayer.params.data import UnionSource
 from monolayer.sources import Read, pixels, source_of
 from monolayer.sources.truth import Part, join
 

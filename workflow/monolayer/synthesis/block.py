@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from monolayer.coco import CELL, Annotation, Image, InputError, rles_from_labels, whole_file
 from monolayer.dataset import Sample, read_image
 from monolayer.kernels import decode_runs, measure_runs
-from monolayer.params import ExtendParams
+from monolayer.params.extensions import ExtendParams
 from monolayer.synthesis import laws
 from monolayer.synthesis.collage import Collage, Plan, compose
 from monolayer.synthesis.cutouts import Cutouts, cut_out, joined

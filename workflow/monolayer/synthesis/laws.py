@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.params import Extension, GrowthLaw, MatchedLaw, PosterLaw, SynthesisParams
+from monolayer.params.extensions import Extension, GrowthLaw, MatchedLaw, PosterLaw, SynthesisParams
 from monolayer.synthesis.collage import PER_POSE, Plan, turned
 from monolayer.synthesis.cutouts import Cutouts, pose_of
 from monolayer.synthesis.scene import Placed

@@ -1,0 +1,44 @@
+"""What every section of params.yaml is: frozen, typed, and strict about its keys."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # becomes part of a path
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^?#]+$")]
+Scale = Literal["quick", "full"]
+
+
+class ParamsError(ValueError):
+    """params.yaml, or what --configfile and --config made of it, can't be used."""
+
+
+class Section(BaseModel):
+    """A frozen part of params.yaml; a key that it does not know is an error that lists those it knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in cls.model_fields:
+                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                    raise PydanticCustomError(
+                        "unknown_key",
+                        "{hint}allowed here: {allowed}",
+                        {
+                            "key": str(key),
+                            "hint": f"unknown key, did you mean '{near[0]}'? " if near else "unknown key, ",
+                            "allowed": ", ".join(cls.model_fields),
+                        },
+                    )
+        return data
