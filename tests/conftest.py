@@ -343,7 +343,7 @@ def stages_of(runs: list[str]) -> dict[str, Any]:
     stages = found["stages"]
     for name in ("extend", "shift", "train_extended"):
         del stages[name]
-    for name in ("train", "predict", "evaluate", "measure", "export", "benchmark"):
+    for name in ("train", "predict", "evaluate", "measure", "export", "card", "benchmark"):
         stages[name]["foreach"] = {run: f"${{runs.{run}}}" for run in runs}
     stages["report"]["deps"].remove("results/${dataset}/extensions")
     found["artifacts"] = {}

@@ -113,7 +113,7 @@ def test_a_changed_parameter_reruns_its_model_and_the_tables(finished: Path) -> 
         jobs = planned(finished)
     finally:
         (finished / "my.yaml").write_text(text)
-    assert jobs.pop("export") == jobs.pop("benchmark") == 1
+    assert jobs.pop("export") == jobs.pop("card") == jobs.pop("benchmark") == 1
     assert jobs == {"train": 1, "predict": 2, "evaluate": 1, "compare": 1, "measure": 1, "report": 1, "all": 1}
 
 
