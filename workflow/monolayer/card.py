@@ -82,6 +82,7 @@ def networks(record: dict[str, Any], history: pd.DataFrame) -> list[dict[str, st
             "cells": str(facts["train_cells"]),
             "steps": str(int(steps[name])),
             "best epoch": str(facts["best_epoch"]),
+            "time": tables.duration(facts["seconds"]) if "seconds" in facts else "not recorded",
         }
         for name, facts in record["networks"].items()
     ]
@@ -92,7 +93,7 @@ def how(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     commit = f", commit {record['commit'][:10]}" if record["commit"] else ""
     changed = " with uncommitted changes" if record["uncommitted_changes"] else ""
-    return f"{record['device']}, {tables.duration(record['duration_s'])}{commit}{changed}; {versions}."
+    return f"{record['device']}{commit}{changed}; {versions}."
 
 
 def by_line(scores: dict[str, Any]) -> list[dict[str, str]]:

@@ -44,7 +44,11 @@ def train(
         seed,
         workdir / f"last-{hashlib.sha256(initial.encode()).hexdigest()[:16]}.pt",  # the file may have changed
     )
-    facts = {"parameters": sum(p.numel() for p in network.parameters()), "best_epoch": fitted.best_epoch}
+    facts = {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "best_epoch": fitted.best_epoch,
+        "seconds": fitted.seconds,
+    }
     return Trained(fitted.state, fitted.history, initial, facts)
 
 

@@ -51,11 +51,15 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Fitted:
-    """The weights of the best epoch, on the CPU, and a row for each epoch (`best` is 1 for that one, else 0)."""
+    """The weights of the best epoch, on the CPU, and a row for each epoch (`best` is 1 for that one, else 0).
+
+    `seconds` are those of all epochs that count, also where training went on from a checkpoint.
+    """
 
     state: dict[str, Tensor]
     history: list[dict[str, float]]
     best_epoch: int
+    seconds: float
 
 
 def training_device() -> torch.device:
@@ -74,17 +78,18 @@ def fit(network: nn.Module, task: Task, settings: FitParams, seed: int, checkpoi
         training.load(checkpoint)
         logger.info("going on after epoch %d of %d", training.epoch, settings.epochs)
     batches = loader(task, settings.batch, seed, _workers(training.device))
-    started, first = time.monotonic(), training.epoch
     while training.epoch < settings.epochs and not training.is_stale():
+        started = time.monotonic()
         row = training.run_epoch(task, batches, seed)
         training.end_epoch(row | task.validate(training.averaged.eval()))
+        training.seconds += time.monotonic() - started
         training.save(checkpoint)
-        _log_epoch(training, len(batches), (time.monotonic() - started) / (training.epoch - first))
-    return Fitted(training.best, training.marked_history(), training.best_epoch)
+        _log_epoch(training, len(batches))
+    return Fitted(training.best, training.marked_history(), training.best_epoch, round(training.seconds, 1))
 
 
-def _log_epoch(training: Training, steps: int, seconds: float) -> None:
-    row, epochs = training.history[-1], training.settings.epochs
+def _log_epoch(training: Training, steps: int) -> None:
+    row, epochs, seconds = training.history[-1], training.settings.epochs, training.seconds / training.epoch
     left = timedelta(seconds=round(seconds * (epochs - training.epoch)))
     best = ", the best" if training.best_epoch == training.epoch else ""
     values = f"loss {row['loss']:.4f}, score {row['score']:.4f}{best}"
@@ -220,6 +225,7 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch = 0  # counts from 1, as the history does
+        self.seconds = 0.0
 
     def run_epoch(self, task: Task, batches: DataLoader[Any], seed: int) -> dict[str, float]:
         """One pass; returns its row of the history: rate at its end and mean losses."""
@@ -280,7 +286,7 @@ class Training:
 
     def save(self, path: Path) -> None:
         kept = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimizer", "scaler")}
-        counts = {name: getattr(self, name) for name in ("epoch", "step", "history", "best", "best_epoch")}
+        counts = {name: getattr(self, name) for name in ("epoch", "step", "history", "best", "best_epoch", "seconds")}
         with whole_file(path) as partial:
             torch.save({"kept": kept, "counts": counts}, partial)
 

@@ -87,7 +87,10 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, s
     chosen = Thresholds(best["threshold_foreground"], best["threshold_core"], task.area)
     state = fitted.state | {"thresholds": torch.tensor(chosen)}
     return Trained(
-        state, fitted.history, "from scratch", {"best_epoch": fitted.best_epoch, "thresholds": chosen._asdict()}
+        state,
+        fitted.history,
+        "from scratch",
+        {"best_epoch": fitted.best_epoch, "seconds": fitted.seconds, "thresholds": chosen._asdict()},
     )
 
 
