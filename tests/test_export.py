@@ -31,7 +31,7 @@ LIMITS = {"mask_iou": 0.9, "lost": 0.2, "ap": 0.05}
 PARAMS = ExportParams.model_validate(
     {
         "run": "tiny",
-        "predict": {"batch": 2, "tile": 64, "overlap": 16, "views": 1},
+        "predict": {"batch": 2, "tile": 64, "overlap": 16, "views": 1, "neck": 0.65},
         "settings": {
             "dtypes": ["fp32", "fp16", "int8"],
             "calibration": 2,

@@ -16,7 +16,7 @@ from monolayer.separate import matches
 from torch import nn
 from unet_settings import SETTINGS
 
-PREDICT = UnetPredict(batch=2, tile=128, overlap=32, views=1)
+PREDICT = UnetPredict(batch=2, tile=128, overlap=32, views=1, neck=0.65)
 
 
 def split(culture: Culture, name: str) -> list[Sample]:
@@ -106,8 +106,8 @@ def test_tiling_changes_little_and_nothing_far_from_the_edges(culture: Culture, 
     network = unet.build(SETTINGS, trained.state, "cpu")
     frame = read_image(split(culture, "test")[0].path)
     image = np.tile(frame, (3, 3))
-    [whole] = unet.probabilities(network, [image], UnetPredict(batch=1, tile=512, overlap=0, views=1))
-    [tiled] = unet.probabilities(network, [image], UnetPredict(batch=3, tile=128, overlap=64, views=1))
+    [whole] = unet.probabilities(network, [image], UnetPredict(batch=1, tile=512, overlap=0, views=1, neck=0.65))
+    [tiled] = unet.probabilities(network, [image], UnetPredict(batch=3, tile=128, overlap=64, views=1, neck=0.65))
     assert whole.shape == (2, *image.shape)
     assert np.quantile(np.abs(tiled - whole), 0.99) < 0.01
     assert np.abs(tiled - whole).max() < 0.1

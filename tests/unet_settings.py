@@ -13,7 +13,7 @@ SETTINGS = UnetTrain.model_validate(
         "balance": 0.0,
         "augment": {"gamma": 0.3, "contrast": 0.3, "brightness": 0.2, "blur": 1.0, "noise": 0.2},
         "val_images": 2,
-        "val_predict": {"batch": 2, "tile": 128, "overlap": 32, "views": 1},
+        "val_predict": {"batch": 2, "tile": 128, "overlap": 32, "views": 1, "neck": 0.65},
         "search": {"foreground": [0.3, 0.5, 0.7], "core": [0.3, 0.5, 0.7]},
         "fit": {
             "epochs": 4,

@@ -94,13 +94,13 @@ def scene(cells: int) -> Float:
 def parting() -> None:
     """Milliseconds from maps to instances, and to RLE, of 704x520 images on one core."""
     thresholds = Thresholds(0.5, 0.5, 16)
-    separate(scene(50), thresholds)  # compiles
+    separate(scene(50), thresholds, 0.65)  # compiles
     for cells in (100, 300, 1000, 2000):
         maps = scene(cells)
         runs = []
         for _ in range(5):
             started = time.process_time()
-            found = instances(maps, separate(maps, thresholds))
+            found = instances(maps, separate(maps, thresholds, 0.65))
             parted = time.process_time()
             list(found.results(1))
             runs.append((parted - started, time.process_time() - parted))

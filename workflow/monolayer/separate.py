@@ -27,14 +27,18 @@ class Thresholds(NamedTuple):
     area: float
 
 
-def separate(maps: Float, thresholds: Thresholds) -> Labels:
-    """Label image int32 (H, W) of maps (1, H, W), foreground alone, or (2, H, W), foreground and distance."""
+def separate(maps: Float, thresholds: Thresholds, neck: float) -> Labels:
+    """Label image int32 (H, W) of maps (1, H, W), foreground alone, or (2, H, W), foreground and distance.
+
+    Two cores that touch are two cells where the neck between them is shallower than `neck` times the shallower one.
+    """
     foreground, core, area = maps[0] > thresholds.foreground, thresholds.core, thresholds.area
     if len(maps) == 1:
         return keep_large(ndimage.label(foreground)[0], area)
-    # of a disk, the share (1 - core)² lies deeper than `core`: a smaller core is noise
-    cores = keep_large(ndimage.label(foreground & (maps[1] > core))[0], area * (1 - core) ** 2)
     depth = np.rint(255 * maps[1]).astype(np.uint8)
+    # of a disk, the share (1 - core)² lies deeper than `core`: a smaller core is noise
+    least = area * (1 - core) ** 2
+    cores = keep_large(cores_of(depth, foreground & (maps[1] > core), neck, least), least)
     return keep_large(flood(255 - depth, cores, foreground), area)
 
 
@@ -44,6 +48,63 @@ def keep_large(labels: Labels, area: float) -> Labels:
     large[0] = False
     numbers: Labels = (np.cumsum(large) * large).astype(np.int32)
     return numbers[labels]
+
+
+@compiled
+def cores_of(depth: NDArray[np.uint8], mask: Mask, neck: float, least: float) -> Labels:
+    """Connected parts of the mask, cut at their necks: int32 (H, W), numbered in reading order.
+
+    Pixels join from the deepest to the shallowest; where two parts of at least `least` px meet, they stay apart if that
+    place is shallower than `neck` times the shallower one's deepest (persistence, as in Chazal et al., J. ACM 2013).
+    """
+    height, width = depth.shape
+    depths, inside = depth.ravel(), mask.ravel()
+    starts = np.zeros(257, np.int64)
+    for pixel in range(height * width):
+        if inside[pixel]:
+            starts[256 - depths[pixel]] += 1
+    starts = np.cumsum(starts)
+    order = np.empty(starts[256], np.int64)
+    for pixel in range(height * width):
+        if inside[pixel]:
+            level = 255 - depths[pixel]
+            order[starts[level]] = pixel
+            starts[level] += 1
+    above, size = np.full(height * width, -1), np.ones(height * width, np.int64)
+    peak = depths.astype(np.int64)
+    for pixel in order:
+        above[pixel] = pixel
+        y, x = divmod(pixel, width)
+        for step, exists in ((-width, y > 0), (-1, x > 0), (1, x < width - 1), (width, y < height - 1)):
+            if not exists or above[pixel + step] < 0:
+                continue
+            high, low = _root(above, pixel), _root(above, pixel + step)
+            if peak[high] < peak[low]:
+                high, low = low, high
+            meets = high != low
+            apart = min(size[high], size[low]) >= least and depths[pixel] < neck * peak[low]
+            if meets and not apart:
+                above[low] = high
+                size[high] += size[low]
+    labels, number = np.zeros(height * width, np.int32), np.zeros(height * width, np.int32)
+    count = 0
+    for pixel in range(height * width):
+        if above[pixel] >= 0:
+            root = _root(above, pixel)
+            if number[root] == 0:
+                count += 1
+                number[root] = count
+            labels[pixel] = number[root]
+    return labels.reshape(height, width)
+
+
+@compiled
+def _root(above: Queue, pixel: int) -> int:
+    """The pixel that stands for the part that this one is in; the way there is halved for the next time."""
+    while above[pixel] != pixel:
+        above[pixel] = above[above[pixel]]
+        pixel = above[pixel]
+    return pixel
 
 
 @compiled
@@ -89,11 +150,18 @@ def _queue(pixel: int, level: int, first: Queue, last: Queue, following: Queue) 
 
 
 def instances(maps: Float, labels: Labels) -> Instances:
-    """The labelled cells, best first; a cell's score is the mean foreground probability of its pixels."""
+    """The labelled cells, best first.
+
+    A cell's score is the mean foreground probability of its pixels, times the root of its largest distance where that
+    was learnt: a cell that the network sees from edge to middle is more surely one.
+    """
     height, width = labels.shape
     scores = label_means(maps[0], labels)
-    order = np.argsort(-scores, kind="stable")
     boxes = ndimage.find_objects(labels)
+    if len(maps) > 1:
+        deepest = [maps[1][box][labels[box] == i].max() for i, box in enumerate(boxes, start=1)]
+        scores = scores * np.sqrt(np.array(deepest, np.float32))
+    order = np.argsort(-scores, kind="stable")
     boxes = [boxes[i] for i in order]
     corners = np.array([(x.start, y.start, x.stop, y.stop) for y, x in boxes], np.int32).reshape(-1, 4)
     masks = [labels[box] == i + 1 for box, i in zip(boxes, order, strict=True)]

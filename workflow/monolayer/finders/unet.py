@@ -51,4 +51,4 @@ class Finder:
         return blend_views(prepared, maps, tiles, self.settings.batch, self.settings.views)
 
     def finish(self, said: Float, height: int, width: int) -> Instances:
-        return instances(said, separate(said, self.thresholds))
+        return instances(said, separate(said, self.thresholds, self.settings.neck))

@@ -193,7 +193,8 @@ class CellTask:
             image = read_image(sample.path)
             true = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
             [maps] = probabilities(cast(UNet, network), [image], self.settings.val_predict)
-            counts += [_count(true, separate(maps, thresholds)) for thresholds in self.candidates]
+            parted = (separate(maps, thresholds, self.settings.val_predict.neck) for thresholds in self.candidates)
+            counts += [_count(true, labels) for labels in parted]
         tp, fp, fn = np.moveaxis(counts, -1, 0)
         f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
         scores = f1[:, 1 if self.distance else 0]

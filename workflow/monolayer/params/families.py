@@ -75,6 +75,7 @@ class UnetPredict(Section):
     tile: Annotated[int, Field(ge=64, multiple_of=64)]
     overlap: NonNegativeInt
     views: Literal[1, 2, 4, 8]
+    neck: Fraction
 
     @model_validator(mode="after")
     def _advances(self) -> UnetPredict:
