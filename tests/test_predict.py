@@ -166,6 +166,9 @@ def test_a_folder_without_images_a_broken_one_and_taken_names_are_refused(
     with pytest.raises(InputError, match=r"b\.tif exists and would be overwritten"):
         folder_results(folder, tmp_path / "out.json", predict.Choice(0.0, tmp_path / "labels"))
     assert (tmp_path / "labels" / "b.tif").read_bytes() == b"mine"
+    (folder / "b.png").write_bytes((folder / "day 2" / "a.png").read_bytes())
+    with pytest.raises(InputError, match=r"2 images would have the label image .*b\.tif; rename"):
+        folder_results(folder, tmp_path / "out.json", predict.Choice(0.0, tmp_path / "other"))
     (folder / "c.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"c\.png"):
         folder_results(folder, tmp_path / "out.json")

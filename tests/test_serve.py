@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import tifffile
 from conftest import Culture
-from monolayer import export, predictor
+from monolayer import export, predict, predictor
 from monolayer.coco import InputError, write_json
 from monolayer.dataset import read_image
 from monolayer.params.steps import ExportParams, ExportSettings, ParityLimits, TrainParams
@@ -148,3 +148,20 @@ def test_watch_segments_what_comes_and_stops_when_told(exported: Path, culture: 
     table = pd.read_csv(tmp_path / "out/images.csv")
     assert sorted(table["file_name"]) == [path.name for path in images]
     assert (table["cells"] > 2).all()
+
+
+def test_label_images_hold_cells_from_the_runs_threshold_up(exported: Path, culture: Culture, tmp_path: Path) -> None:
+    predict.predict_folder(exported, culture.images, tmp_path / "all.json", predict.Choice(None, None), 1)
+    found = json.loads((tmp_path / "all.json").read_text())
+    least = float(np.median([result["score"] for result in found]))
+    moved = shutil.copytree(exported, tmp_path / "export/unet")
+    write_json(tmp_path / "metrics/unet.json", {"score_threshold": least})
+    choice = predict.Choice(None, tmp_path / "labels")
+    predict.predict_folder(moved, culture.images, tmp_path / "again.json", choice, 1)
+    assert json.loads((tmp_path / "again.json").read_text()) == found
+    counts = dict.fromkeys(sorted({result["file_name"] for result in found}), 0)
+    for result in found:
+        counts[result["file_name"]] += result["score"] >= least
+    assert 0 < sum(counts.values()) < len(found)
+    for name, count in counts.items():
+        assert tifffile.imread((tmp_path / "labels" / name).with_suffix(".tif")).max() == count

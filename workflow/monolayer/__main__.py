@@ -287,7 +287,8 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
         help="weights.pt of a run, or the folder of an exported one (default: the ready model, for phase contrast)",
     )
     sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
-    sub.add_argument("--score-min", type=float, default=0.0, metavar="S", help="of a folder: leave out lower scores")
+    least = "of a folder: leave out lower scores (default: none, in label images those below val's choice)"
+    sub.add_argument("--score-min", type=float, metavar="S", help=least)
     sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of a folder: cores to use")
     backends, dtypes = ["onnxruntime", "tensorrt"], ["fp32", "fp16", "int8"]
     sub.add_argument(

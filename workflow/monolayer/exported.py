@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +81,17 @@ def read_contract(path: Path) -> tuple[Path, Contract]:
         return file.parent, Contract.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
         raise InputError(f"{file} is not the {CONTRACT} of an exported run ({error}); export the run again") from error
+
+
+def threshold(folder: Path, contract: Contract) -> float | None:
+    """The score from which cells count: `evaluate` chose it, metrics/{run}.json beside the folder export tells it."""
+    scores = folder.parent.parent / "metrics" / f"{contract.run}.json"
+    if not scores.exists():
+        return None
+    try:
+        return float(json.loads(scores.read_text())["score_threshold"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{scores} tells no score_threshold ({error}); evaluate the run again") from error
 
 
 def onnx_name(network: str, graph: str, dtype: str) -> str:

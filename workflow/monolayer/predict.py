@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import NamedTuple
 from monolayer import predictor
 from monolayer.coco import InputError, Result, read_truth, whole_file, write_results
 from monolayer.dataset import Sample, read_image, samples
-from monolayer.exported import read_contract
+from monolayer.exported import read_contract, threshold
 from monolayer.models import Instances
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import Dtype, PredictParams
@@ -49,9 +50,13 @@ def frames(todo: list[Sample]) -> Iterator[Frame]:
 
 
 class Choice(NamedTuple):
-    """Cells from which score up are written, and where to, as label images besides; what runs an exported run."""
+    """Cells from which score up are written, and where to, as label images besides; what runs an exported run.
 
-    score_min: float
+    Without score_min results hold every cell, since they tell its score, and label images those from the run's own
+    threshold up, which `evaluate` chose on val.
+    """
+
+    score_min: float | None
     labels: Path | None
     backend: str = "onnxruntime"
     dtype: Dtype = "fp32"
@@ -71,8 +76,9 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
         _refuse_to_overwrite([_label_path(choice.labels, name) for name in names])
     run = _load(model, choice, threads)
     every = track(run.stream(_files(images, names)), len(names), f"predict {images.name}")
-    found = (instances.at_least(choice.score_min) for instances in every)
-    count = write_results(output, _named_results(names, found, choice.labels))
+    found = (instances.at_least(choice.score_min or 0.0) for instances in every)
+    least = 0.0 if choice.labels is None else _label_threshold(model, choice.score_min)
+    count = write_results(output, _named_results(names, found, choice.labels, least))
     logger.info("%d cells in %d images: %s", count, len(names), output)
 
 
@@ -85,6 +91,14 @@ def _load(model: Path, choice: Choice, threads: int) -> Predictor:
     return predictor.from_weights(model, None, threads)
 
 
+def _label_threshold(model: Path, asked: float | None) -> float:
+    if asked is not None:
+        return asked
+    known = None if model.suffix == ".pt" else threshold(*read_contract(model))
+    logger.info("label images hold %s", "every cell" if known is None else f"cells with a score of {known:g} or more")
+    return known or 0.0
+
+
 def _files(folder: Path, names: list[str]) -> Iterator[Frame]:
     for name in names:
         yield Frame(name, None, partial(_grey, folder / name))
@@ -94,13 +108,13 @@ def _grey(path: Path) -> pixels.Pixels:
     return pixels.grey(path.read_bytes(), str(path), DEEP)
 
 
-def _named_results(names: list[str], found: Iterable[Instances], labels: Path | None) -> Iterator[Result]:
+def _named_results(names: list[str], found: Iterable[Instances], labels: Path | None, least: float) -> Iterator[Result]:
     """Results with the file's name, and images numbered from 1 in the order of names; labels are written on the way."""
     for number, (name, instances) in enumerate(zip(names, found, strict=True), start=1):
         for result in instances.results(number):
             yield Result(file_name=name, **result)
         if labels is not None:
-            _write_labels(_label_path(labels, name), instances)
+            _write_labels(_label_path(labels, name), instances.at_least(least))
 
 
 def _label_path(folder: Path, name: str) -> Path:
@@ -108,7 +122,9 @@ def _label_path(folder: Path, name: str) -> Path:
 
 
 def _refuse_to_overwrite(paths: list[Path]) -> None:
-    for path in paths:
+    for path, number in Counter(paths).items():
+        if number > 1:
+            raise InputError(f"{number} images would have the label image {path}; rename all but one of them")
         if path.exists():
             raise InputError(f"{path} exists and would be overwritten; give another folder for the label images")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ GRACE_S = 30  # for what is under way at shut-down
 def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, views: int | None = None) -> Model:
     """An exported run as a model of the service; without `score_min` its threshold of val is taken."""
     from monolayer import predictor
-    from monolayer.exported import read_contract
+    from monolayer.exported import read_contract, threshold
 
     folder, contract = read_contract(path)
     run = predictor.load(folder, "onnxruntime", dtype, threads, predictor.turned(contract.settings, views))
@@ -32,20 +31,13 @@ def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, views:
     def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
         return run.segment(images, cell_line)
 
-    least = _threshold(folder, contract.run) if score_min is None else score_min
-    return Model(contract.run, contract.family, lines, dtype, least, segment, run.batch)
-
-
-def _threshold(folder: Path, run: str) -> float:
-    """The threshold that `evaluate` chose, from metrics/{run}.json beside the folder export."""
-    scores = folder.parent.parent / "metrics" / f"{run}.json"
-    try:
-        return float(json.loads(scores.read_text())["score_threshold"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    least = threshold(folder, contract) if score_min is None else score_min
+    if least is None:
         raise InputError(
-            f"the score from which cells count is in {scores}, which is not readable ({error}); "
-            "copy it there or give --score-min"
-        ) from error
+            f"the score from which {contract.run}'s cells count is in metrics/{contract.run}.json beside the folder "
+            "export, which is missing; copy it there or give --score-min"
+        )
+    return Model(contract.run, contract.family, lines, dtype, least, segment, run.batch)
 
 
 def serve(models: Sequence[Model], settings: Settings, host: str, port: int) -> None:
