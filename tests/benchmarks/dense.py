@@ -1,0 +1,81 @@
+"""What views, necks and the ranking are worth: scores of one exported U-Net with each, on val.
+
+    python tests/benchmarks/dense.py results/phase_contrast unet_distance [--split val] [--threads 2]
+
+Best F1 over score thresholds; the network runs once for each number of views.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from monolayer import predictor
+from monolayer.coco import read_truth, write_results
+from monolayer.dataset import Sample, read_image, samples
+from monolayer.evaluate import evaluate
+from monolayer.exported import read_contract
+from monolayer.finders.unet import Finder
+from monolayer.models import Instances
+from monolayer.params.steps import EvaluateParams
+from monolayer.separate import Float, instances, separate
+from numpy.typing import NDArray
+
+SHOWN = ("mask_ap", "mask_ap50", "f1_50")
+PROTOCOL = EvaluateParams(protocol="livecell", draws=1, seed=0, resample="image")
+
+
+def said(path: Path, views: int, some: Sequence[Sample], threads: int) -> list[NDArray[np.float16]]:
+    """Maps of each image, as float16: hundreds of images fit in memory."""
+    settings = predictor.turned(read_contract(path)[1].settings, views)
+    run = predictor.load(path, threads=threads, settings=settings)
+    maps = []
+    for sample in some:
+        network = run.network(sample.image["cell_line"])
+        [one] = network.finder.forward(network.backend, [network.finder.prepare(read_image(sample.path))])
+        maps.append(one.astype(np.float16))
+    return maps
+
+
+def cells(maps: Float, finder: Finder, neck: float, ranking: bool) -> Instances:
+    """As the finder has them; without `ranking`, by the mean foreground probability alone."""
+    return instances(maps if ranking else maps[:1], separate(maps, finder.thresholds, neck))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("run")
+    parser.add_argument("--split", default="val", choices=["val", "test"])
+    parser.add_argument("--views", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    path, truth = args.results / "export" / args.run, args.results / "splits" / f"{args.split}.json"
+    some = samples(read_truth(truth), args.results / "data" / "images")
+    lines = ["all", *sorted({sample.image["cell_line"] for sample in some})]
+    finder = predictor.load(path, threads=1).networks["all"].finder
+    assert isinstance(finder, Finder)
+    print(f"{'':34}" + "".join(f"{line:>24}" for line in lines))
+    print(f"{'':34}" + "     AP   AP50     F1   " * len(lines))
+    with tempfile.TemporaryDirectory() as folder:
+        for views in args.views:
+            maps = said(path, views, some, args.threads)
+            for neck, ranking in ((0.0, False), (0.0, True), (finder.settings.neck, True)):
+                file = Path(folder) / f"{views}.{neck}.{ranking}.json.gz"
+
+                found = (cells(one.astype(np.float32), finder, neck, ranking) for one in maps)
+                write_results(file, (r for s, one in zip(some, found, strict=True) for r in one.results(s.image["id"])))
+                scores = evaluate((truth, file), None, PROTOCOL, Path(folder) / "scores.json", args.threads)
+                name = f"{views} view{'s'[: views > 1]}, neck {neck:g}, {'depth too' if ranking else 'probability'}"
+                print(f"{name:34}", end="")
+                for line in lines:
+                    prefix = "" if line == "all" else f"{line}/"
+                    print("".join(f"{scores[prefix + metric] or 0:7.3f}" for metric in SHOWN) + "   ", end="")
+                print(flush=True)
+
+
+if __name__ == "__main__":
+    main()
