@@ -398,4 +398,5 @@ def contents(checkout: Checkout) -> dict[str, bytes]:
     """The bytes of all results that must be the same in every run, by path."""
     results = checkout.folder / "results/own"
     found = {file for pattern in (*TABLES, *BYTES) for file in results.glob(pattern) if file.is_file()}
+    found -= set(results.rglob(".snakemake_timestamp"))  # Snakemake's mark on a folder, which a pull does not bring
     return {str(file.relative_to(results)): file.read_bytes() for file in found}

@@ -205,6 +205,7 @@ def test_no_two_models_share_a_mapping() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_recorded_results_are_clean_for_both(recorded: Checkout) -> None:
     assert recorded.nothing_to_do()
     assert recorded.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
@@ -212,6 +213,7 @@ def test_recorded_results_are_clean_for_both(recorded: Checkout) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_repro_ends_where_snakemake_ends(origin: Checkout, recorded: Checkout, tmp_path: Path) -> None:
     checkout = origin.clone(tmp_path / "checkout")
     checkout.run("dvc", "repro")
@@ -221,6 +223,7 @@ def test_repro_ends_where_snakemake_ends(origin: Checkout, recorded: Checkout, t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("link", ["copy", "hardlink"])
 def test_pull_and_restore_leave_nothing_to_do(recorded: Checkout, tmp_path: Path, link: str) -> None:
     checkout = recorded.clone(tmp_path / "checkout")
@@ -234,6 +237,7 @@ def test_pull_and_restore_leave_nothing_to_do(recorded: Checkout, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path) -> None:
     checkout = copy_of(recorded, tmp_path)
     before = contents(checkout)
@@ -256,6 +260,7 @@ def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_plots_need_no_network(recorded: Checkout, tmp_path: Path) -> None:
     checkout = copy_of(recorded, tmp_path)
     checkout.run("python", "workflow/report/offline_plots.py")
@@ -301,6 +306,7 @@ def edit(checkout: Checkout, section: str, key: str, value: object) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_h1_an_edit_that_snakemake_cannot_see(recorded: Checkout, tmp_path: Path) -> None:
     """No provenance after a pull: the edit of a parameter goes unseen, and `snakemake` has nothing to do."""
     checkout = pulled(recorded, tmp_path)
@@ -311,6 +317,7 @@ def test_h1_an_edit_that_snakemake_cannot_see(recorded: Checkout, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_h2_a_stage_that_would_do_nothing(recorded: Checkout, tmp_path: Path) -> None:
     """In that state DVC alone decides: its stages force their rule, and their outs are removed first."""
     checkout = pulled(recorded, tmp_path)
@@ -323,6 +330,7 @@ def test_h2_a_stage_that_would_do_nothing(recorded: Checkout, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_h3_a_part_of_the_run(recorded: Checkout, tmp_path: Path) -> None:
     """Two edits, one of them made: a forced commit would record the other as made too."""
     checkout = copy_of(recorded, tmp_path)
@@ -337,6 +345,7 @@ def test_h3_a_part_of_the_run(recorded: Checkout, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_result_that_no_stage_makes_is_refused(recorded: Checkout, tmp_path: Path) -> None:
     """A removed run's files would enter the checksum of their folder, which no clone could have."""
     checkout = copy_of(recorded, tmp_path)
@@ -350,6 +359,7 @@ def test_a_result_that_no_stage_makes_is_refused(recorded: Checkout, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_row_that_was_not_made_is_refused(recorded: Checkout, tmp_path: Path) -> None:
     checkout = copy_of(recorded, tmp_path)
     params = checkout.params()
@@ -410,6 +420,7 @@ def server(port: int, *words: str) -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_ssh_remote(recorded: Checkout, tmp_path: Path) -> None:
     """A real sshd on this machine."""
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -437,6 +448,7 @@ Subsystem sftp internal-sftp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_s3_remote(recorded: Checkout, tmp_path: Path) -> None:
     """moto's server stands in for S3: the protocol is real, the storage is not."""
     port = free_port()

@@ -11,6 +11,7 @@ from monolayer import reproduce
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_commit_makes_its_results_again(recorded: Checkout, tmp_path: Path) -> None:
     again = tmp_path / "again"
     done = recorded.run("monolayer", "reproduce", "--folder", str(again), "--cores", "2")
@@ -30,6 +31,7 @@ def test_a_commit_makes_its_results_again(recorded: Checkout, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_commit_without_a_record(origin: Checkout) -> None:
     done = origin.run("monolayer", "reproduce", check=False)
     assert done.returncode == 1
