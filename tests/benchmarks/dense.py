@@ -1,6 +1,6 @@
 """What views, necks and the ranking are worth: scores of one exported U-Net with each, on val.
 
-    python tests/benchmarks/dense.py results/phase_contrast unet_distance [--split val] [--threads 2]
+    python tests/benchmarks/dense.py results/phase_contrast unet_distance [--split val] [--images 16]
 
 Best F1 over score thresholds; the network runs once for each number of views.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from monolayer import predictor
-from monolayer.coco import read_truth, write_results
-from monolayer.dataset import Sample, read_image, samples
+from monolayer.coco import read_truth, write_json, write_results
+from monolayer.dataset import Sample, evenly, read_image, samples
 from monolayer.evaluate import evaluate
 from monolayer.exported import read_contract
 from monolayer.finders.unet import Finder
@@ -50,17 +50,24 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("run")
     parser.add_argument("--split", default="val", choices=["val", "test"])
-    parser.add_argument("--views", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--images", type=int, default=16, help="at most, evenly over the split")
+    parser.add_argument("--views", type=int, nargs="+", default=[1, 2, 8])
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     path, truth = args.results / "export" / args.run, args.results / "splits" / f"{args.split}.json"
-    some = samples(read_truth(truth), args.results / "data" / "images")
+    some = evenly(samples(read_truth(truth), args.results / "data" / "images"), args.images)
     lines = ["all", *sorted({sample.image["cell_line"] for sample in some})]
     finder = predictor.load(path, threads=1).networks["all"].finder
     assert isinstance(finder, Finder)
     print(f"{'':34}" + "".join(f"{line:>24}" for line in lines))
     print(f"{'':34}" + "     AP   AP50     F1   " * len(lines))
     with tempfile.TemporaryDirectory() as folder:
+        shown = {sample.image["id"] for sample in some}
+        part = read_truth(truth)
+        part["images"] = [image for image in part["images"] if image["id"] in shown]
+        part["annotations"] = [one for one in part["annotations"] if one["image_id"] in shown]
+        truth = Path(folder) / "truth.json"
+        write_json(truth, part)
         for views in args.views:
             maps = said(path, views, some, args.threads)
             for neck, ranking in ((0.0, False), (0.0, True), (finder.settings.neck, True)):
