@@ -66,7 +66,7 @@ def images_by_line(splits: Path, lines: str | list[str]) -> str:
     for line, counts in sorted(found.items()):
         used = line in lines if isinstance(lines, list) else True
         cells = {split: "{} images, {} cells".format(*counts[split]) if split in counts else "–" for split in counts}
-        train = cells.get("train", "–") if used else "not used"
+        train = cells.get("train", "–") if used or "train" not in cells else "not used"
         rows.append({"cell line": line, "train": train, "val": cells.get("val", "–"), "test": cells.get("test", "–")})
     return table(rows)
 
