@@ -56,13 +56,27 @@ def between(start: str, end: str) -> str:
     return match[1]
 
 
+def cell(row: dict[str, str], name: str) -> str:
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    return f"{float(row[name]):.3f}" + (f" [{float(low):.3f}, {float(high):.3f}]" if low and high else "")
+
+
+def study() -> str:
+    """Markdown of the study on phase contrast, best run first: over all lines, and of the two with most images."""
+    columns = (("all", "mask_ap"), ("all", "f1_50"), ("shsy5y", "mask_ap"), ("shsy5y", "f1_50"), ("cort", "mask_ap"))
+    rows = {
+        (row["run"], row["cell_line"]): row
+        for row in csv.DictReader((ROOT / "results/phase_contrast/metrics.csv").open())
+    }
+    runs = sorted({run for run, _ in rows}, key=lambda run: -float(rows[run, "all"]["mask_ap"]))
+    lines = ["| run | " + " | ".join(f"{line} {COLUMNS[name]}" for line, name in columns) + " |"]
+    lines.append("|---|" + "---|" * len(columns))
+    lines += [f"| {run} | " + " | ".join(cell(rows[run, line], name) for line, name in columns) + " |" for run in runs]
+    return "\n".join(lines)
+
+
 def table() -> str:
     """Markdown of the rows over all cell lines of the default run."""
-
-    def cell(row: dict[str, str], name: str) -> str:
-        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-        return f"{float(row[name]):.3f}" + (f" [{float(low):.3f}, {float(high):.3f}]" if low and high else "")
-
     rows = [row for row in csv.DictReader((ROOT / "results/demo/metrics.csv").open()) if row["cell_line"] == "all"]
     lines = ["| run | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
     lines += [f"| {row['run']} | " + " | ".join(cell(row, name) for name in COLUMNS) + " |" for row in rows]
@@ -71,6 +85,10 @@ def table() -> str:
 
 def test_the_table_is_that_of_the_default_run() -> None:
     assert between("results", "end of results") == table()
+
+
+def test_the_study_is_that_of_phase_contrast() -> None:
+    assert between("study", "end of study") == study()
 
 
 def test_the_definitions_are_the_evaluators() -> None:
