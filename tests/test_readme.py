@@ -68,7 +68,7 @@ def study() -> str:
         (row["run"], row["cell_line"]): row
         for row in csv.DictReader((ROOT / "results/phase_contrast/metrics.csv").open())
     }
-    runs = sorted({run for run, _ in rows}, key=lambda run: -float(rows[run, "all"]["mask_ap"]))
+    runs = sorted({run for run, _ in rows}, key=lambda run: (-float(rows[run, "all"]["mask_ap"]), run))
     lines = ["| run | " + " | ".join(f"{line} {COLUMNS[name]}" for line, name in columns) + " |"]
     lines.append("|---|" + "---|" * len(columns))
     lines += [f"| {run} | " + " | ".join(cell(rows[run, line], name) for line, name in columns) + " |" for run in runs]
