@@ -40,8 +40,6 @@ def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: 
 
     def opened(backend: str, dtype: Any, batch: int) -> Predictor:
         settings = params.predict.model_copy(update={"batch": batch})
-        if (backend, dtype) == ("onnxruntime", "fp16") and cuda.capability() is None:
-            raise InputError("no CPU computes in fp16: each product would be taken there and back; use fp32 or int8")
         if backend == "torch":
             return predictor.from_weights(weights, settings, params.cpu_threads)
         return predictor.load(folder, backend, dtype, params.cpu_threads, settings)
