@@ -80,6 +80,13 @@ def test_steps_of_a_stream_overlap(run: Predictor) -> None:
     assert rate > 1.6 / (3 * STEP)
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_images_that_come_out_at_once_at_the_end_do_not_count(run: Predictor, count: int) -> None:
+    rates = passes(run, FRAMES[:count], SETTINGS)
+    assert len(rates) >= SETTINGS.repeats
+    assert max(rates) < 1.5 / STEP  # each step takes so long
+
+
 def test_the_network_alone_is_what_the_backend_says_of_its_graphs(run: Predictor) -> None:
     found = benchmark.network_alone(run, FRAMES, SETTINGS)
     assert found == pytest.approx([4.0] * len(found))

@@ -102,10 +102,15 @@ def one(run: Predictor, frame: Frame) -> dict[str, float]:
 
 
 def passes(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> list[float]:
-    """Images a second of each pass over all of them, while they stream; the first one fills the pipeline."""
-    streamed = ahead(lambda found: list(found.results(1)), run.stream(until(every, settings, spare=2)))
+    """Images a second of each pass over all of them, while they stream; the first one fills the pipeline.
+
+    When the last image was read, three batches and three images wait with nothing left to do but to come out, all at
+    once: the passes that they are of don't count.
+    """
+    held = math.ceil(3 * (run.batch + 1) / len(every))
+    streamed = ahead(lambda found: list(found.results(1)), run.stream(until(every, settings, spare=1 + held)))
     at = [time.perf_counter() for _ in streamed][len(every) - 1 :: len(every)]
-    return [len(every) / seconds for seconds in np.diff(at).tolist()]
+    return [len(every) / seconds for seconds in np.diff(at)[:-held].tolist()]
 
 
 def network_alone(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> list[float]:
