@@ -129,7 +129,8 @@ def latency(name: str, device: str, rows: pd.DataFrame) -> str:
         axes[min(len(axes), figures.COLUMNS) - 1].legend(**BESIDE)
 
     alt = f"Latency of a single image on {device} by stage, of each run and backend"
-    return figures.chart(name, alt, draw, len(runs), (2.5, 0.8 + 0.24 * len(ways)))
+    beside = 2.8 / min(len(runs), figures.COLUMNS)  # inches of each panel's share of the ways' names and the legend
+    return figures.chart(name, alt, draw, len(runs), (2.5 + beside, max(1.7, 0.8 + 0.24 * len(ways))))
 
 
 def best_batch(rows: pd.DataFrame) -> pd.DataFrame:
