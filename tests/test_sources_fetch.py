@@ -74,7 +74,8 @@ def begun(target: Path, content: bytes, validator: str | None) -> None:
 def test_a_killed_process_leaves_what_came(web: Web, target: Path) -> None:
     web.stall_after = 3_000_000
     program = (
-        "from pathlib import Path; from monolayer.params import Pin; from monolayer.sources.fetch import Remote, fetch;"
+        "from pathlib import Path; from monolayer.params.data import Pin;"
+        "from monolayer.sources.fetch import Remote, fetch;"
         f"fetch(Remote('{web.url}/big.bin', 'it', Pin(size=None, sha256=None), str), Path('{target}'))"
     )
     process = subprocess.Popen([sys.executable, "-c", program])
