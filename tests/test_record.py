@@ -254,7 +254,7 @@ def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path)
     assert {"mask_ap", "f1_50"} <= set(difference[headline]) <= set(json.loads(after["metrics/unet1.headline.json"]))
     params = json.loads(checkout.run("dvc", "params", "diff", "--json").stdout)["params.yaml"]
     assert list(params) == ["models.unet.quick.train.fit.learning_rate"]
-    shown = json.loads(checkout.run("dvc", "plots", "show", "--json").stdout)
+    shown = json.loads(checkout.run("dvc", "plots", "show", "--json").stdout)["data"]
     assert any("history.csv" in name for name in shown)
     assert any("Mask AP" in name for name in shown)
 

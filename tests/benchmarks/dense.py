@@ -17,7 +17,6 @@ from monolayer import predictor
 from monolayer.coco import read_truth, write_json, write_results
 from monolayer.dataset import Sample, evenly, read_image, samples
 from monolayer.evaluate import evaluate
-from monolayer.exported import read_contract
 from monolayer.finders.unet import Finder
 from monolayer.models import Instances
 from monolayer.params.steps import EvaluateParams
@@ -30,8 +29,7 @@ PROTOCOL = EvaluateParams(protocol="livecell", draws=1, seed=0, resample="image"
 
 def said(path: Path, views: int, some: Sequence[Sample], threads: int) -> list[NDArray[np.float16]]:
     """Maps of each image, as float16: hundreds of images fit in memory."""
-    settings = predictor.turned(read_contract(path)[1].settings, views)
-    run = predictor.load(path, threads=threads, settings=settings)
+    run = predictor.load(path, threads=threads, views=views)
     maps = []
     for sample in some:
         network = run.network(sample.image["cell_line"])
@@ -72,7 +70,6 @@ def main() -> None:
             maps = said(path, views, some, args.threads)
             for neck, ranking in ((0.0, False), (0.0, True), (finder.settings.neck, True)):
                 file = Path(folder) / f"{views}.{neck}.{ranking}.json.gz"
-
                 found = (cells(one.astype(np.float32), finder, neck, ranking) for one in maps)
                 write_results(file, (r for s, one in zip(some, found, strict=True) for r in one.results(s.image["id"])))
                 scores = evaluate((truth, file), None, PROTOCOL, Path(folder) / "scores.json", args.threads)

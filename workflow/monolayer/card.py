@@ -12,11 +12,10 @@ from typing import Any
 import pandas as pd
 
 from monolayer import tables
-from monolayer.coco import read_truth
-from monolayer.definitions import DEFINITIONS
+from monolayer.definitions import DEFINITIONS, prefixes
 from monolayer.exported import read_contract
 from monolayer.params.steps import CardParams
-from monolayer.study import read_json, read_table
+from monolayer.study import SPLITS, read_census, read_history, read_json, steps
 
 ENDS = ("", "_low", "_high")
 SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall", "pixel_f1")
@@ -25,14 +24,13 @@ SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall
 def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardParams) -> str:
     """Markdown on the run that was exported to `exported` from what `model` (its folder in models) holds."""
     record, scored = read_json(model / "run.json"), read_json(scores)
-    history = read_table(model / "history.csv", ["network", "epoch", "step"])
     parity = read_json(exported.with_name(f"{exported.name}.parity.json"))
     folder, contract = read_contract(exported)
     parts = [
         f"# {contract.run}\n\nFinds the cells of 8-bit grey images and gives a mask, a box and a score of each. "
         f"A model of family `{contract.family}`, trained on the dataset `{params.dataset}` by monolayer.",
         f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}",
-        f"## Training\n\n{table(networks(record, history))}\n\n{how(record)}",
+        f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{how(record)}",
         f"## Scores on test images\n\n{table(by_line(scored))}\n\n"
         f"With 95 % intervals of the bootstrap over images; F1, precision and recall at IoU .50, of cells with a score "
         f"of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
@@ -54,25 +52,23 @@ def table(rows: Sequence[dict[str, str]]) -> str:
 
 def images_by_line(splits: Path, lines: str | list[str]) -> str:
     """Images and cells of each line and split; what this run did not train on says so."""
-    found: dict[str, dict[str, list[int]]] = {}
-    for split in ("train", "val", "test"):
-        truth = read_truth(splits / f"{split}.json")
-        line_of = {image["id"]: image["cell_line"] for image in truth["images"]}
-        for line in line_of.values():
-            found.setdefault(line, {}).setdefault(split, [0, 0])[0] += 1
-        for annotation in truth["annotations"]:
-            found[line_of[annotation["image_id"]]][split][1] += not annotation["iscrowd"]
-    rows = []
-    for line, counts in sorted(found.items()):
-        used = line in lines if isinstance(lines, list) else True
-        cells = {split: "{} images, {} cells".format(*counts[split]) if split in counts else "–" for split in counts}
-        train = cells.get("train", "–") if used or "train" not in cells else "not used"
-        rows.append({"cell line": line, "train": train, "val": cells.get("val", "–"), "test": cells.get("test", "–")})
-    return table(rows)
+    found: dict[str, dict[str, str]] = {}
+    for split in SPLITS:
+        for line, rows in read_census(splits / f"{split}.json").images.groupby("cell_line"):
+            found.setdefault(str(line), {})[split] = f"{len(rows)} images, {rows['cells'].sum()} cells"
+    for line, texts in found.items():
+        if "train" in texts and isinstance(lines, list) and line not in lines:
+            texts["train"] = "not used"
+    return table(
+        [
+            {"cell line": line} | {split: texts.get(split, "–") for split in SPLITS}
+            for line, texts in sorted(found.items())
+        ]
+    )
 
 
 def networks(record: dict[str, Any], history: pd.DataFrame) -> list[dict[str, str]]:
-    steps = history.groupby("network")["step"].max()
+    taken = steps(history)
     return [
         {
             "network": name,
@@ -80,7 +76,7 @@ def networks(record: dict[str, Any], history: pd.DataFrame) -> list[dict[str, st
             "images": str(facts["train_images"]),
             "of them synthetic": str(facts["synthetic_images"]),
             "cells": str(facts["train_cells"]),
-            "steps": str(int(steps[name])),
+            "steps": str(taken[name]),
             "best epoch": str(facts["best_epoch"]),
             "time": tables.duration(facts["seconds"]) if "seconds" in facts else "not recorded",
         }
@@ -97,10 +93,8 @@ def how(record: dict[str, Any]) -> str:
 
 
 def by_line(scores: dict[str, Any]) -> list[dict[str, str]]:
-    lines = [key.removesuffix("/images") for key in scores if key.endswith("/images")]
     rows = []
-    for line in ["all", *lines]:
-        prefix = "" if line == "all" else f"{line}/"
+    for line, prefix in prefixes(scores).items():
         row = {"cell line": line, "images": str(scores[f"{prefix}images"]), "cells": str(scores[f"{prefix}cells"])}
         for name in SHOWN:
             row[DEFINITIONS[name].title] = with_interval(*(scores.get(f"{prefix}{name}{end}") for end in ENDS))
@@ -133,13 +127,5 @@ def held(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def settings(title: str, values: dict[str, Any]) -> str:
-    """Parameters as an indented list, nested ones with their path."""
-
-    def flat(given: dict[str, Any], path: str = "") -> Iterable[str]:
-        for key, value in given.items():
-            if isinstance(value, dict):
-                yield from flat(value, f"{path}{key}.")
-            else:
-                yield f"{path}{key}: {value}"
-
-    return f"For {title}: " + "; ".join(f"`{item}`" for item in flat(values)) + "."
+    """Parameters as a sentence, nested ones with their path."""
+    return f"For {title}: " + "; ".join(f"`{name}: {value}`" for name, value in tables.flattened(values, ".")) + "."

@@ -182,8 +182,7 @@ def show(scores: Mapping[str, Any], constants: str) -> None:
     table.add_column("", no_wrap=True)
     for name in ("images", "cells", *SHOWN):
         table.add_column(DEFINITIONS[name].title.replace(" ", "\n", 1), justify="right", no_wrap=True)
-    for line in ("all", *dict.fromkeys(name.rsplit("/", 1)[0] for name in scores if "/" in name)):
-        prefix = "" if line == "all" else f"{line}/"
+    for line, prefix in prefixes(scores).items():
         table.add_row(line, *(_cell(scores, f"{prefix}{name}") for name in ("images", "cells", *SHOWN)))
     console = Console(highlight=False)
     console.width = max(console.width, 150)  # a narrower terminal breaks the lines; a cut number would be worse
@@ -195,6 +194,12 @@ def show(scores: Mapping[str, Any], constants: str) -> None:
     console.print(table)
     for name in SHOWN:
         console.print(f"{DEFINITIONS[name].title}: {DEFINITIONS[name].text}")
+
+
+def prefixes(scores: Mapping[str, Any]) -> dict[str, str]:
+    """What the names of the scores over all images, and of each cell line's, begin with."""
+    lines = dict.fromkeys(name.rsplit("/", 1)[0] for name in scores if "/" in name)
+    return {"all": ""} | {line: f"{line}/" for line in lines}
 
 
 def _cell(scores: Mapping[str, Any], name: str) -> str:

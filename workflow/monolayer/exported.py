@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,13 +84,10 @@ def read_contract(path: Path) -> tuple[Path, Contract]:
 
 def threshold(folder: Path, contract: Contract) -> float | None:
     """The score from which cells count: `evaluate` chose it, metrics/{run}.json beside the folder export tells it."""
+    from monolayer.measure import score_threshold
+
     scores = folder.parent.parent / "metrics" / f"{contract.run}.json"
-    if not scores.exists():
-        return None
-    try:
-        return float(json.loads(scores.read_text())["score_threshold"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{scores} tells no score_threshold ({error}); evaluate the run again") from error
+    return score_threshold(scores) if scores.exists() else None
 
 
 def onnx_name(network: str, graph: str, dtype: str) -> str:

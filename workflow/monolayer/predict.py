@@ -84,8 +84,7 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
 
 def _load(model: Path, choice: Choice, threads: int) -> Predictor:
     if model.suffix != ".pt":
-        settings = predictor.turned(read_contract(model)[1].settings, choice.views)
-        return predictor.load(model, choice.backend, choice.dtype, threads, settings)
+        return predictor.load(model, choice.backend, choice.dtype, threads, views=choice.views)
     if choice.views is not None:
         raise InputError(f"--views is of exported runs, and {model} is none; export it or leave the option out")
     return predictor.from_weights(model, None, threads)

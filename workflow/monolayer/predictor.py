@@ -163,10 +163,15 @@ def load(
     dtype: Dtype = "fp32",
     threads: int = 2,
     settings: PredictSettings | None = None,
+    *,
+    views: int | None = None,
 ) -> Predictor:
-    """An exported run, from its folder or model.json; needs no torch. Other settings than its own may be given."""
+    """An exported run, from its folder or model.json; needs no torch.
+
+    Other settings than its own may be given, or another number of views.
+    """
     folder, contract = read_contract(path)
-    settings = settings or contract.settings
+    settings = turned(settings or contract.settings, views)
     if dtype not in contract.dtypes:
         raise InputError(f"{folder} has no {dtype}; it has {', '.join(contract.dtypes)}; export the run with it")
     if backend not in EXPORTED:

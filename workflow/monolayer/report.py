@@ -24,7 +24,7 @@ from monolayer.definitions import SHOWN
 from monolayer.params.steps import ReportParams
 from monolayer.pictures import Album, Picture, compared_layers, truth_layers
 from monolayer.speed import speed
-from monolayer.study import SPLITS, Study
+from monolayer.study import SPLITS, Study, steps
 
 PAGE = Path(__file__).with_name("page")
 CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the tables
@@ -169,9 +169,9 @@ def training(study: Study, album: Album) -> dict[str, Any]:
             for index, run in enumerate(study.runs)
         },
         "networks": tables.grid(
-            {"run": run, "network": name, "steps": int(steps[name]), "device": record["device"], **facts}
+            {"run": run, "network": name, "steps": taken[name], "device": record["device"], **facts}
             for run, record in study.records.items()
-            for steps in [study.history(run).groupby("network")["step"].max()]
+            for taken in [steps(study.history(run))]
             for name, facts in record["networks"].items()
         ),
     }

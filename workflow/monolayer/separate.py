@@ -158,14 +158,16 @@ def instances(maps: Float, labels: Labels) -> Instances:
     height, width = labels.shape
     scores = label_means(maps[0], labels)
     boxes = ndimage.find_objects(labels)
+    masks = [labels[box] == i for i, box in enumerate(boxes, start=1)]
     if len(maps) > 1:
-        deepest = [maps[1][box][labels[box] == i].max() for i, box in enumerate(boxes, start=1)]
+        deepest = [maps[1][box][mask].max() for box, mask in zip(boxes, masks, strict=True)]
         scores = scores * np.sqrt(np.array(deepest, np.float32))
     order = np.argsort(-scores, kind="stable")
-    boxes = [boxes[i] for i in order]
-    corners = np.array([(x.start, y.start, x.stop, y.stop) for y, x in boxes], np.int32).reshape(-1, 4)
-    masks = [labels[box] == i + 1 for box, i in zip(boxes, order, strict=True)]
-    return Instances(height, width, masks, corners[:, :2], corners.astype(np.float32), scores[order])
+    places = [boxes[i] for i in order]
+    corners = np.array([(x.start, y.start, x.stop, y.stop) for y, x in places], np.int32).reshape(-1, 4)
+    return Instances(
+        height, width, [masks[i] for i in order], corners[:, :2], corners.astype(np.float32), scores[order]
+    )
 
 
 def label_means(values: Float, labels: Labels) -> Float:

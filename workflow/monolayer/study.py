@@ -71,7 +71,7 @@ class Study:
     @cached_property
     def census(self) -> dict[str, Census]:
         """Images and cells of each split."""
-        return {split: _census(self.folder / "splits" / f"{split}.json") for split in SPLITS}
+        return {split: read_census(self.folder / "splits" / f"{split}.json") for split in SPLITS}
 
     @cached_property
     def cell_lines(self) -> list[str]:
@@ -100,7 +100,7 @@ class Study:
 
     def history(self, run: str) -> pd.DataFrame:
         """history.csv: a row per network and epoch, the steps so far among its columns."""
-        return read_table(self.folder / "models" / run / "history.csv", ["network", "epoch", "step"])
+        return read_history(self.folder / "models" / run)
 
     def by_image(self, run: str) -> pd.DataFrame:
         """metrics/{run}.images.csv: a row per test image."""
@@ -148,7 +148,8 @@ class Study:
         return {i: [rle for _, rle in sorted(found[i], key=lambda one: -one[0])] for i in image_ids}
 
 
-def _census(path: Path) -> Census:
+def read_census(path: Path) -> Census:
+    """The images of a split's truth, and numbers of its cells."""
     truth = read_truth(path)
     lines = {image["id"]: image["cell_line"] for image in truth["images"]}
     areas: dict[int, list[float]] = {image_id: [] for image_id in lines}
@@ -177,6 +178,16 @@ def read_json(path: Path) -> dict[str, Any]:
         return cast(dict[str, Any], json.loads(path.read_text()))
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"the report needs {path}, which is not readable ({error}); run snakemake again") from error
+
+
+def read_history(model: Path) -> pd.DataFrame:
+    """history.csv in a run's folder of models: a row per network and epoch."""
+    return read_table(model / "history.csv", ["network", "epoch", "step"])
+
+
+def steps(history: pd.DataFrame) -> dict[str, int]:
+    """The steps of each network's training, all epochs together."""
+    return {str(network): int(step) for network, step in history.groupby("network")["step"].max().items()}
 
 
 def read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:

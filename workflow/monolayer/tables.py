@@ -198,19 +198,25 @@ class Grid:
 
 def grid(records: Iterable[Mapping[str, Any]]) -> Grid:
     """Rows of records; the keys of nested records are joined by blanks, lists written out."""
-    flat = [dict(_flat(record)) for record in records]
+    flat = [
+        {
+            name.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, list) else value
+            for name, value in flattened(record, " ")
+        }
+        for record in records
+    ]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     numeric = {c for c in columns if all(type(row.get(c, 0)) in (int, float) for row in flat)}
     return Grid(columns, [[row.get(column) for column in columns] for row in flat], numeric)
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flattened(record: Mapping[str, Any], joint: str, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a record and of those in it, each with its keys joined."""
     for key, value in record.items():
-        name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{name} ")
+            yield from flattened(value, joint, f"{path}{key}{joint}")
         else:
-            yield name, ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{path}{key}", value
 
 
 # ---- how a number is written ---------------------------------------------------------------------

@@ -30,7 +30,7 @@ rule card:
         history=rules.train.output.history,
         scores=rules.evaluate.output.scores,
         splits=rules.split.output,
-        code=modules("card", "tables", "definitions"),
+        code=modules("card", "study", "tables", "definitions"),
     output:
         "results/{dataset}/export/{run}.card.md",
     log:

@@ -25,7 +25,7 @@ def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, views:
     from monolayer.exported import read_contract, threshold
 
     folder, contract = read_contract(path)
-    run = predictor.load(folder, "onnxruntime", dtype, threads, predictor.turned(contract.settings, views))
+    run = predictor.load(folder, "onnxruntime", dtype, threads, views=views)
     lines = [] if "all" in run.networks else sorted(run.networks)
 
     def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
