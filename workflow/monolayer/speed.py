@@ -11,9 +11,10 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from monolayer import figures
-from monolayer.figures import BESIDE, INK, MARKERS, RULE, colour
+from monolayer.figures import BESIDE, INK, MARKERS, MUTED, colour
 from monolayer.pictures import Album
 from monolayer.study import Study, read_json
 
@@ -156,13 +157,16 @@ def pareto(name: str, device: str, rows: pd.DataFrame) -> str:
     def draw(axes: list[Axes]) -> None:
         [ax] = axes
         best = rows[rows["best"]]
-        ax.plot(best["throughput"], best["mask_ap"], color=RULE, zorder=1)
+        ax.plot(best["throughput"], best["mask_ap"], color=MUTED, linewidth=1, zorder=1)
         for n, run in enumerate(runs):
             for m, way in enumerate(ways):
                 point = rows[(rows["run"] == run) & (rows["way"] == way)]
                 ax.plot(point["throughput"], point["mask_ap"], MARKERS[m % len(MARKERS)], color=colour(n), markersize=6)
         if rows["throughput"].max() > 10 * rows["throughput"].min():
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_ylim(0, 1)
         ax.set_xlabel("images a second, from file to run lengths")
         ax.set_title("Mask AP")
