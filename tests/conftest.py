@@ -281,7 +281,8 @@ class Checkout:
         return self.run("snakemake", "--cores", "2", *words, check=check)
 
     def nothing_to_do(self) -> bool:
-        done = self.snakemake("--dry-run")
+        # by times alone: checksums would excuse a small file that is newer than what was made of it, and no large one
+        done = self.snakemake("--dry-run", "--max-checksum-file-size", "0")
         return "Nothing to be done" in done.stdout + done.stderr
 
     def params(self) -> dict[str, Any]:
@@ -299,7 +300,10 @@ class Checkout:
         return Checkout(folder)
 
 
-TRACKED = ("Snakefile", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "envs", "workflow")
+TRACKED = (
+    *("Snakefile", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"),
+    *("envs", "profiles", "workflow"),
+)
 
 
 def make_checkout(folder: Path, culture: Culture, runs: int = 1) -> Checkout:

@@ -14,7 +14,7 @@ import slurm_cluster
 import yaml
 from conftest import ROOT, Culture, make_checkout
 
-PROFILE = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
+PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 FAST = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
 TABLES = ("metrics.csv", "pairs.csv", "models/unet1/history.csv", "models/unet1/weights.pt", "metrics/unet1.json")
 
@@ -76,7 +76,7 @@ def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture,
     alone = checkout.clone(tmp_path / "alone")
     alone.snakemake("--", "results/own/metrics.csv")
     (tmp_path / "home").mkdir()
-    command = ["snakemake", "--workflow-profile", "workflow/profiles/slurm", *FAST]
+    command = ["snakemake", "--workflow-profile", "profiles/slurm", *FAST]
     environment = checkout.environment(HOME=str(tmp_path / "home"))
     results = checkout.folder / "results/own"
     with (tmp_path / "log").open("wb") as log:

@@ -25,7 +25,7 @@ QUICK = {"epochs": 2, "batch": 4, "warmup_steps": 2}
 def lay_out(folder: Path, culture: Culture) -> None:
     """A checkout of its own that shares the code, and a user's parameter file for the culture and two runs."""
     folder.mkdir(exist_ok=True)
-    for name in ("Snakefile", "workflow", "envs", "params.yaml"):
+    for name in ("Snakefile", "profiles", "workflow", "envs", "params.yaml"):
         (folder / name).symlink_to(ROOT / name)
     yolo = {"quick": {"train": {"imgsz": 128, "fit": QUICK, "val_predict": {"imgsz": 128}}, "predict": {"imgsz": 128}}}
     model = yaml.safe_load((ROOT / "params.yaml").read_text())["models"]["yolo"]
@@ -101,6 +101,7 @@ def test_nothing_is_left_to_do(finished: Path) -> None:
     started = time.monotonic()
     done = snakemake(finished, "--dry-run")
     assert "Nothing to be done" in done.stdout + done.stderr
+    assert "workflow specific profile profiles/default" in done.stderr, "Snakemake takes it by itself"
     assert time.monotonic() - started < 30  # 6 s on a quiet machine
 
 

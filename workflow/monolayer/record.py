@@ -25,6 +25,7 @@ def record() -> None:
         _stop_at("nothing was recorded", [*unfinished(made), *unknown_outs(repo, made), *strays(repo)])
         repo.commit(force=True)
     _stop_at("dvc.lock is written, but files change while they are recorded", changed())
+    touch()  # DVC gave each file that it took into its cache the time of now, the order of which says nothing
     logger.info("recorded in dvc.lock; commit it with the tables, then `dvc push`")
 
 
@@ -32,9 +33,14 @@ def restore() -> None:
     """Tell Snakemake that what `dvc pull` or `dvc checkout` brought is up to date; refused unless DVC says so too."""
     with _repo() as repo:
         _stop_at("nothing was restored", [*changed(), *strays(repo)])
+    touch()
+    logger.info("Snakemake has nothing to do")
+
+
+def touch() -> None:
+    """Give all that the workflow made times in its order, and provenance; only for files that were vouched for."""
     _snakemake("--touch", "--forceall", "--quiet", "all")
     _stop_at("Snakemake and DVC disagree", [*unfinished(made_files()), *changed()])
-    logger.info("Snakemake has nothing to do")
 
 
 # ---- what Snakemake says -----------------------------------------------------------------------------
