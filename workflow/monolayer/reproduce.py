@@ -14,7 +14,7 @@ from typing import Any
 from monolayer.coco import InputError
 
 logger = logging.getLogger(__name__)
-TIMED = re.compile(r"/(run\.json|report\.html|benchmark/[^/]*)$")  # they tell dates, durations and the commit
+TIMED = re.compile(r"/(run\.json|[^/]*\.card\.md|report\.html|benchmark/[^/]*)$")  # they tell dates and durations
 
 
 def reproduce(folder: Path | None, cores: str) -> None:
@@ -40,7 +40,10 @@ def reproduce(folder: Path | None, cores: str) -> None:
 
 
 def compare(clone: Path) -> dict[str, str]:
-    """For each path that dvc.lock records: `identical`, `differs`, `missing`, or `timed`, which can't be the same."""
+    """For each path that dvc.lock records: `identical`, `differs` or `missing`; or what can't be the same.
+
+    `timed` tells dates or durations. `rebuilt` is a folder with engines, in which TensorRT numbers its tensors anew.
+    """
     from dvc.repo import Repo
 
     with Repo(str(clone)) as repo:
@@ -52,6 +55,8 @@ def _verdict(out: Any) -> str:
         return "missing"
     if TIMED.search(out.def_path):
         return "timed"
+    if any(Path(out.fs_path).glob("*.engine")):
+        return "rebuilt"
     return "differs" if out.changed_checksum() else "identical"
 
 
