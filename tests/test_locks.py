@@ -46,6 +46,22 @@ def test_the_lock_of_a_killed_run_goes(tmp_path: Path) -> None:
     assert [file.name.split(",")[1] for file in (tmp_path / "alive").iterdir()] == [str(os.getpid())]
 
 
+def test_what_a_killed_run_was_writing_goes(tmp_path: Path) -> None:
+    snakemake, cells = tmp_path / ".snakemake", tmp_path / "results/own/cells"
+    cells.mkdir(parents=True)
+    running, job = hold(snakemake)
+    half, others = cells / f".cells.csv.{job.pid}.partial", cells / f".cells.csv.{os.getpid()}.partial"
+    download, whole = cells / "images.zip.partial", cells / "cells.csv"
+    for file in (half, others, download, whole):
+        file.touch()
+    locks.release_dead(snakemake)
+    assert half.exists(), "its run is alive"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    locks.release_dead(snakemake)
+    assert sorted(cells.iterdir()) == sorted([others, download, whole])
+
+
 def test_the_lock_of_another_host_stays(tmp_path: Path) -> None:
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks/0.input.lock").touch()

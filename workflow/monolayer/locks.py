@@ -1,9 +1,10 @@
-"""Snakemake's lock of the working directory outlives a killed run; here it goes once its holder is dead."""
+"""What a killed run leaves: Snakemake's lock, jobs, half-written files. All of it goes once the run is seen dead."""
 
 from __future__ import annotations
 
 import atexit
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,10 +13,11 @@ from pathlib import Path
 import psutil
 
 RUN = "MONOLAYER_RUN"  # in the environment of a run's jobs: the run's name
+HALF = re.compile(r"\..+\.(\d+)\.partial")  # coco.whole_file's; a download's has no process in its name and goes on
 
 
 def release_dead(folder: Path = Path(".snakemake")) -> None:
-    """Note that this run is alive; end the jobs that dead runs left, and remove the locks if no other run is alive.
+    """Note that this run is alive; end what dead runs left, jobs and files, and remove the locks if no other is alive.
 
     A run is a file in `folder/alive`, named by host, process and its start. Whether a process of another host (of a
     shared file system) is alive can't be seen from here: its locks stay, and `snakemake --unlock` is the user's call.
@@ -29,6 +31,7 @@ def release_dead(folder: Path = Path(".snakemake")) -> None:
     for other in _others(alive, own):
         if _is_dead(other.name):
             _end_jobs(other.name)
+            _remove_halves(folder.parent / "results")
             other.unlink(missing_ok=True)
     if not list(_others(alive, own)):
         for lock in (folder / "locks").glob("*"):
@@ -62,3 +65,19 @@ def _end_jobs(run: str) -> None:
                 process.kill()
                 left.append(process)
     psutil.wait_procs(left, timeout=60)
+
+
+def _remove_halves(results: Path) -> None:
+    """Remove the files that a process which is gone was writing."""
+    for file in results.rglob(".*.partial"):
+        found = HALF.fullmatch(file.name)
+        if found and _is_gone(int(found[1])):
+            file.unlink(missing_ok=True)
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        status: str = psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return True
+    return status == psutil.STATUS_ZOMBIE
