@@ -214,8 +214,8 @@ def test_recorded_results_are_clean_for_both(recorded: Checkout) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_repro_ends_where_snakemake_ends(origin: Checkout, recorded: Checkout, tmp_path: Path) -> None:
-    checkout = origin.clone(tmp_path / "checkout")
+def test_repro_ends_where_snakemake_ends(recorded: Checkout, tmp_path: Path) -> None:
+    checkout = recorded.clone(tmp_path / "checkout")
     checkout.run("dvc", "repro")
     assert contents(checkout) == contents(recorded)
     assert checkout.nothing_to_do()
