@@ -70,7 +70,7 @@ def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture,
     checkout = make_checkout(tmp_path / "checkout", culture)
     params = checkout.params()
     train = params["models"]["unet"]["quick"]["train"]
-    train["patches"], train["fit"]["epochs"] = 32, 24
+    train["patches"], train["fit"]["epochs"] = 32, 400  # Slurm looks at the time limit every 30 s
     checkout.set_params(params)
     checkout.commit("a longer training")
     alone = checkout.clone(tmp_path / "alone")

@@ -38,6 +38,7 @@ def export_graph(graph: Graph) -> Any:
         )
     assert program is not None
     model = program.model_proto
+    del model.graph.metadata_props[:]  # torch's notes on how it got there, some of them sets in whatever order
     for node in model.graph.node:  # they name files of this machine
         del node.metadata_props[:]
         node.doc_string = ""
