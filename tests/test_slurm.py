@@ -71,7 +71,8 @@ def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture,
     checkout = make_checkout(tmp_path / "checkout", culture)
     params = checkout.params()
     train = params["models"]["unet"]["quick"]["train"]
-    train["patches"], train["fit"]["epochs"] = 32, 400  # Slurm looks at the time limit every 30 s
+    train["patches"] = 32
+    train["fit"] |= {"epochs": 400, "patience": 400}  # Slurm looks at the time limit every 30 s: it must not end before
     checkout.set_params(params)
     checkout.commit("a longer training")
     alone = checkout.clone(tmp_path / "alone")
