@@ -72,7 +72,7 @@ def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture,
     params = checkout.params()
     train = params["models"]["unet"]["quick"]["train"]
     train["patches"] = 32
-    train["fit"] |= {"epochs": 400, "patience": 400}  # Slurm looks at the time limit every 30 s: it must not end before
+    train["fit"] |= {"epochs": 2000, "patience": 2000}  # Slurm looks at the time limit every 30 s
     checkout.set_params(params)
     checkout.commit("a longer training")
     alone = checkout.clone(tmp_path / "alone")
