@@ -28,11 +28,13 @@ def release_dead(folder: Path = Path(".snakemake")) -> None:
     own.touch()
     atexit.register(own.unlink, missing_ok=True)
     os.environ[RUN] = own.name
-    for other in _others(alive, own):
-        if _is_dead(other.name):
-            _end_jobs(other.name)
-            _remove_halves(folder.parent / "results")
-            other.unlink(missing_ok=True)
+    dead = [other for other in _others(alive, own) if _is_dead(other.name)]
+    for other in dead:
+        _end_jobs(other.name)
+    if dead:
+        _remove_halves(folder.parent / "results")
+    for other in dead:
+        other.unlink(missing_ok=True)
     if not list(_others(alive, own)):
         for lock in (folder / "locks").glob("*"):
             lock.unlink(missing_ok=True)
