@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shutil
@@ -10,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +45,29 @@ def test_help_answers_at_once() -> None:
     assert "train" in done.stdout
     for heavy in ("torch", "numpy", "pandas", "matplotlib", "ultralytics"):
         assert f" {heavy}\n" not in done.stderr
+
+
+def test_nothing_is_left_in_home_or_in_tmp(tmp_path: Path) -> None:
+    """Libraries keep no identifiers, settings or caches there; onnxruntime would, and report the machine besides."""
+    images, home, tmp = (tmp_path / name for name in ("images", "home", "tmp"))
+    for folder in (images, home, tmp):
+        folder.mkdir()
+    PillowImage.fromarray(np.zeros((64, 64), np.uint8)).save(images / "dark.png")
+    elsewhere = {
+        "CI",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "MPLCONFIGDIR",
+        "ORT_DISABLE_TELEMETRY",
+    }  # or keeps it silent
+    variables = {key: value for key, value in os.environ.items() if key not in elsewhere}
+    variables |= {"HOME": str(home), "TMPDIR": str(tmp), "PYTHONPATH": str(ROOT / "workflow")}
+    results = tmp_path / "results.json"
+    predict = ["-m", "monolayer", "predict", "--images", str(images), "--results", str(results)]
+    for words in (predict, ["-c", "import monolayer.models.yolo"]):
+        subprocess.run([sys.executable, *words], cwd=ROOT, env=variables, check=True)
+    assert results.exists()
+    assert not [*home.rglob("*"), *tmp.rglob("*")]
 
 
 def test_the_service_needs_no_torch() -> None:

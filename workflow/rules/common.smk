@@ -1,13 +1,15 @@
-# Wildcard constraints and the few named look-ups.
+# Where jobs find the program and keep their caches, wildcard constraints and the few named look-ups.
+import os
 import sys
 from pathlib import Path
 
-# `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container;
-# matplotlib's cache of fonts goes with Snakemake's files, for a compute node may have no $HOME to write to
-shell.prefix(
-    f'[ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH="{Path(sys.executable).parent}:$PATH";'
-    ' export MPLCONFIGDIR="$PWD/.snakemake/matplotlib"; '
-)
+# `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container
+shell.prefix(f'[ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
+# caches go with Snakemake's files, for a compute node may have no $HOME to write to: of Snakemake in a Slurm job
+# (which gets this environment), of pip, of matplotlib's fonts
+os.environ.setdefault("XDG_CACHE_HOME", str(Path(".snakemake/cache").absolute()))
+os.environ.setdefault("MPLCONFIGDIR", str(Path(".snakemake/matplotlib").absolute()))
 
 
 wildcard_constraints:

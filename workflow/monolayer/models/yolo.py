@@ -32,7 +32,8 @@ from monolayer.params.families import YoloPredict, YoloTrain
 from monolayer.validation import validation_scores
 
 # before the first import of ultralytics: settings of this process alone, no installs, no look-ups on the network
-os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="yolo-")
+_SETTINGS = tempfile.TemporaryDirectory(prefix="yolo-")  # goes with the process
+os.environ["YOLO_CONFIG_DIR"] = _SETTINGS.name
 os.environ["YOLO_AUTOINSTALL"] = "False"
 os.environ["YOLO_OFFLINE"] = "True"
 
