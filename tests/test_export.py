@@ -6,6 +6,7 @@ import gzip
 import json
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,17 @@ def test_a_fault_in_the_middle_comes_out_of_the_stream(exported: Path) -> None:
     frames = [Frame(f"{i}.png", "round", partial(blank, 40, 1 if i == 5 else 40)) for i in range(9)]
     with pytest.raises(InputError, match=r"5.png is 1x40 px; this network needs 4 px a side"):
         list(run.stream(frames))
+
+
+def test_no_thread_spins_behind_a_run(exported: Path) -> None:
+    """The network of one line would have to share its cores with the threads of another's that ran before."""
+    run, image, spent = predictor.load(exported, threads=2), blank(512, 512), []
+    for _ in range(5):
+        run.segment([image], "round")
+        before = time.process_time()
+        time.sleep(0.05)
+        spent.append(time.process_time() - before)
+    assert min(spent) < 0.01, spent  # s; spinning for all of the time: 0.05
 
 
 def test_views_are_chosen_when_it_runs(exported: Path, culture: Culture) -> None:

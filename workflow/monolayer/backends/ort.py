@@ -22,6 +22,8 @@ class OnnxRuntime:
     def __init__(self, files: Mapping[str, Path], expected: Mapping[str, Mapping[str, str]], threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # threads would go on spinning behind a run, on cores that the next graph and post-processing need
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3  # errors
         providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
         self.sessions = {graph: _session(path, options, providers) for graph, path in files.items()}
