@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from conftest import Culture
 from monolayer import exported, models, predict, predictor
+from monolayer.__main__ import main
 from monolayer.coco import Image, InputError
 from monolayer.dataset import Sample
 from monolayer.models import Instances
@@ -173,6 +174,25 @@ def test_a_folder_without_images_a_broken_one_and_taken_names_are_refused(
     with pytest.raises(InputError, match=r"c\.png"):
         folder_results(folder, tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
+
+
+def test_shards_are_the_whole(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
+    fake["all"] = 5
+    for number in range(5):
+        (folder / f"c{number}.png").write_bytes((folder / "day 2" / "a.png").read_bytes())
+    whole = folder_results(folder, tmp_path / "whole.json")
+    choices = [predict.Choice(0.0, tmp_path / "labels", shard=(first, 9)) for first in range(1, 10)]
+    parts = [folder_results(folder, tmp_path / "part.json", choice) for choice in choices]
+    assert [len(part) > 0 for part in parts] == [True] * 7 + [False] * 2
+    assert [one for part in parts for one in part] == whole
+    assert len([path for path in (tmp_path / "labels").rglob("*") if path.is_file()]) == 7
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "-1/3"])
+def test_no_shard(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "--images", "x", "--results", "y", f"--shard={text}"])
+    assert f"{text} is no shard; write K/N with K from 1 to N, as 3/1000" in capsys.readouterr().err
 
 
 def test_views_are_of_exported_u_nets(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:

@@ -289,6 +289,8 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
     least = "of a folder: leave out lower scores (default: none, in label images those below val's choice)"
     sub.add_argument("--score-min", type=float, metavar="S", help=least)
+    shard = "of a folder: only every Nth image from the Kth on, for each of N jobs of a cluster"
+    sub.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=shard)
     sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of a folder: cores to use")
     backends, dtypes = ["onnxruntime", "tensorrt"], ["fp32", "fp16", "int8"]
     sub.add_argument(
@@ -298,6 +300,14 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
     _add_views(sub)
     sub.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images: a split")
     sub.add_argument("--params", metavar="JSON", help=f"for a split: {PARAMS_HELP}")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """3/1000, the third of a thousand, as (3, 1000)."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text} is no shard; write K/N with K from 1 to N, as 3/1000")
+    return int(match[1]), int(match[2])
 
 
 def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:

@@ -53,7 +53,7 @@ class Choice(NamedTuple):
     """Cells from which score up are written, and where to, as label images besides; what runs an exported run.
 
     Without score_min results hold every cell, since they tell its score, and label images those from the run's own
-    threshold up, which `evaluate` chose on val.
+    threshold up, which `evaluate` chose on val. Shard (k, n) is every nth image from the kth on, counted from 1.
     """
 
     score_min: float | None
@@ -61,25 +61,29 @@ class Choice(NamedTuple):
     backend: str = "onnxruntime"
     dtype: Dtype = "fp32"
     views: int | None = None
+    shard: tuple[int, int] = (1, 1)
 
 
 def predict_folder(model: Path, images: Path, output: Path, choice: Choice, threads: int) -> None:
     """Write the cells of each image in a folder (and below) as COCO results that name the file, and as label TIFFs.
 
     `model` is an exported run's folder or a weights.pt. A file that is no image stops all before anything is written;
-    existing label images are not overwritten.
+    existing label images are not overwritten. Images are numbered over all shards.
     """
     names = sorted(p.relative_to(images).as_posix() for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not names:
         raise InputError(f"{images} holds no image ({', '.join(SUFFIXES)}); give the folder that they are in")
+    first, step = choice.shard
+    own = dict(list(enumerate(names, start=1))[first - 1 :: step])
     if choice.labels is not None:
-        _refuse_to_overwrite([_label_path(choice.labels, name) for name in names])
+        _refuse_one_for_two(_label_path(choice.labels, name) for name in names)
+        _refuse_to_overwrite(_label_path(choice.labels, name) for name in own.values())
     run = _load(model, choice, threads)
-    every = track(run.stream(_files(images, names)), len(names), f"predict {images.name}")
+    every = track(run.stream(_files(images, own.values())), len(own), f"predict {images.name}")
     found = (instances.at_least(choice.score_min or 0.0) for instances in every)
     least = 0.0 if choice.labels is None else _label_threshold(model, choice.score_min)
-    count = write_results(output, _named_results(names, found, choice.labels, least))
-    logger.info("%d cells in %d images: %s", count, len(names), output)
+    count = write_results(output, _named_results(own, found, choice.labels, least))
+    logger.info("%d cells in %d images: %s", count, len(own), output)
 
 
 def _load(model: Path, choice: Choice, threads: int) -> Predictor:
@@ -98,7 +102,7 @@ def _label_threshold(model: Path, asked: float | None) -> float:
     return known or 0.0
 
 
-def _files(folder: Path, names: list[str]) -> Iterator[Frame]:
+def _files(folder: Path, names: Iterable[str]) -> Iterator[Frame]:
     for name in names:
         yield Frame(name, None, partial(_grey, folder / name))
 
@@ -107,9 +111,11 @@ def _grey(path: Path) -> pixels.Pixels:
     return pixels.grey(path.read_bytes(), str(path), DEEP)
 
 
-def _named_results(names: list[str], found: Iterable[Instances], labels: Path | None, least: float) -> Iterator[Result]:
-    """Results with the file's name, and images numbered from 1 in the order of names; labels are written on the way."""
-    for number, (name, instances) in enumerate(zip(names, found, strict=True), start=1):
+def _named_results(
+    names: dict[int, str], found: Iterable[Instances], labels: Path | None, least: float
+) -> Iterator[Result]:
+    """Results with the number and the file's name of each image; labels are written on the way."""
+    for (number, name), instances in zip(names.items(), found, strict=True):
         for result in instances.results(number):
             yield Result(file_name=name, **result)
         if labels is not None:
@@ -120,10 +126,14 @@ def _label_path(folder: Path, name: str) -> Path:
     return folder / Path(name).with_suffix(".tif")
 
 
-def _refuse_to_overwrite(paths: list[Path]) -> None:
+def _refuse_one_for_two(paths: Iterable[Path]) -> None:
     for path, number in Counter(paths).items():
         if number > 1:
             raise InputError(f"{number} images would have the label image {path}; rename all but one of them")
+
+
+def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
+    for path in paths:
         if path.exists():
             raise InputError(f"{path} exists and would be overwritten; give another folder for the label images")
 

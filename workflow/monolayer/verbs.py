@@ -60,7 +60,7 @@ def predict(args: argparse.Namespace) -> None:
     if (args.truth is None) != (args.params is None):
         raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
-        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype, args.views)
+        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype, args.views, args.shard)
         predict.predict_folder(args.weights or exported.ready(), args.images, args.output, choice, args.threads)
     elif args.weights is None:
         raise SystemExit("monolayer predict: a split needs the --weights of a run")
