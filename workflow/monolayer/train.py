@@ -55,7 +55,7 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
         },
         "device": _device(),
         "duration_s": round(time.monotonic() - started, 1),
-        **_provenance(),
+        **provenance(Path(__file__).parent),
     }
     write_json(output / "run.json", record, indent=1)
     shutil.rmtree(output / "checkpoint")
@@ -112,14 +112,18 @@ def _device() -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
-def _provenance() -> dict[str, Any]:
-    """Commit, whether the tree differed from it, and the versions of what decides the numbers."""
+def provenance(code: Path) -> dict[str, Any]:
+    """Commit that `code` lies in, whether it was changed since, and the versions of what decides the numbers.
+
+    Tables and a dvc.lock that the workflow itself writes over change nothing that training depends on.
+    """
 
     def git(*words: str) -> str | None:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=code)
         return done.stdout.strip() if done.returncode == 0 else None
 
-    changes = git("status", "--porcelain", "--untracked-files=no")
+    written = (":(top,exclude)results", ":(top,exclude)dvc.lock")
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *written)
     return {
         "commit": git("rev-parse", "HEAD"),
         "uncommitted_changes": None if changes is None else bool(changes),
