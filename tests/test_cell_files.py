@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from matplotlib.path import Path as Polygon
 from monolayer import cell_files, coco
 from monolayer.dictionary import TABLES
 from monolayer.models import Instances
+from pyarrow import parquet
 from test_morphology import cells_of
 
 
@@ -102,3 +104,15 @@ def test_csv_says_nothing_where_nothing_is_known() -> None:
     assert text[0] == ",".join(TABLES["images"])
     assert '"a, ""b""",' in text[1]
     assert "nan" not in text[1].lower()
+
+
+def test_rows_of_many_images_share_their_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_files, "GROUP", 300)
+    row = {column: ["" if about.type == "text" else 0] for column, about in TABLES["images"].items()}
+    with cell_files.growing("images", tmp_path / "images") as append:
+        for number in range(700):
+            append(row | {"image_id": [number]})
+    file = parquet.ParquetFile(tmp_path / "images.parquet")
+    assert [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)] == [300, 300, 100]
+    assert file.read()["image_id"].to_pylist() == list(range(700))
+    assert (tmp_path / "images.csv").read_text().count("\n") == 701

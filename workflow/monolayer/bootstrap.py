@@ -23,10 +23,8 @@ def draws(lines: Sequence[str], groups: Sequence[str], count: int, seed: int) ->
     for line in np.unique(line_of):
         images = np.flatnonzero(line_of == line)
         names, group = np.unique(group_of[images], return_inverse=True)
-        drawn = rng.integers(len(names), size=(count, len(names)))
-        place = drawn + len(names) * np.arange(count)[:, None]
-        times = np.bincount(place.ravel(), minlength=count * len(names)).reshape(count, -1)
-        weights[:, images] = times[:, group]
+        for draw in weights:
+            draw[images] = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[group]
     return weights
 
 

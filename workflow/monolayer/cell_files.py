@@ -21,6 +21,7 @@ from monolayer.outlines import rings
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0  # of a path in ImageJ's file, as java.awt.geom.PathIterator numbers them
 DIGITS = 6  # decimals of a table's numbers
 GROUP = 1 << 16  # rows at least of a row group: with a group for each image a file would be mostly footer
+MERGE = 256  # tables of an image each that wait for their group; a table takes kilobytes, however few its rows
 PLAIN: dict[str, Any] = {"quoting_style": "needed", "quoting_header": "none"}  # of CSV
 
 
@@ -137,19 +138,26 @@ def growing(name: str, path: Path) -> Iterator[Any]:
         csv.CSVWriter(text, schema, write_options=csv.WriteOptions(**PLAIN)) as written,
     ):
         pending: list[Any] = []
-
-        def write(least: int) -> None:
-            if sum(table.num_rows for table in pending) >= least:
-                packed.write_table(pa.concat_tables([schema.empty_table(), *pending]))
-                pending.clear()
+        rows = 0
 
         def append(columns: Columns | Mapping[str, Sequence[Any]]) -> None:
+            nonlocal rows
             pending.append(arrow(name, columns))
             written.write_table(pending[-1])
-            write(GROUP)
+            rows += pending[-1].num_rows
+            if len(pending) == MERGE:
+                pending[:] = [pa.concat_tables(pending).combine_chunks()]
+            if rows >= GROUP:
+                write()
+
+        def write() -> None:
+            nonlocal rows
+            packed.write_table(pa.concat_tables([schema.empty_table(), *pending]))
+            pending.clear()
+            rows = 0
 
         yield append
-        write(0)
+        write()
 
 
 def csv_bytes(name: str, columns: Columns | Mapping[str, Sequence[Any]]) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,14 @@ def precision(matches: Matches, area: int, chosen: Ints) -> Floats:
 
 def mean_precision(matches: Matches, area: int, chosen: Ints, weights: Ints, threads: int) -> Floats:
     """The mean over recalls (B, T) of that precision, for weights (B, I) of the chosen images: AP at each IoU."""
-    distinct, which = np.unique(weights, axis=0, return_inverse=True)  # draws of few images repeat
-    parts = [slice(*span) for span in spans(len(distinct), most=-(-len(distinct) // SIDE_BY_SIDE))]
+    seen: dict[bytes, int] = {}  # draws of few images repeat; those of many are too large for more than their digests
+    repeats = [seen.setdefault(blake2b(draw.tobytes()).digest(), len(seen)) for draw in weights]
+    which: Ints = np.array(repeats, np.int64)
+    first = np.unique(which, return_index=True)[1]
+    parts = [slice(*span) for span in spans(len(first), most=-(-len(first) // SIDE_BY_SIDE))]
 
     def means(curves: Callable[[Ints], Floats]) -> Floats:
-        return np.concatenate(in_threads(lambda part: curves(distinct[part]).mean(axis=2), parts, threads))
+        return np.concatenate(in_threads(lambda part: curves(weights[first[part]]).mean(axis=2), parts, threads))
 
     return _over_categories(matches, area, chosen, means)[which]
 
