@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 # `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container
-shell.prefix(f'[ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH="{Path(sys.executable).parent}:$PATH"; ')
+shell.prefix(
+    f'[ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH="{Path(sys.executable).parent}:$PATH"; '
+)
 
 # caches go with Snakemake's files, for a compute node may have no $HOME to write to: of Snakemake in a Slurm job
 # (which gets this environment), of pip, of matplotlib's fonts
