@@ -53,14 +53,9 @@ def test_nothing_is_left_in_home_or_in_tmp(tmp_path: Path) -> None:
     for folder in (images, home, tmp):
         folder.mkdir()
     PillowImage.fromarray(np.zeros((64, 64), np.uint8)).save(images / "dark.png")
-    elsewhere = {
-        "CI",
-        "XDG_CACHE_HOME",
-        "XDG_CONFIG_HOME",
-        "MPLCONFIGDIR",
-        "ORT_DISABLE_TELEMETRY",
-    }  # or keeps it silent
-    variables = {key: value for key, value in os.environ.items() if key not in elsewhere}
+    # these would send what is looked for elsewhere, or keep it from being written
+    redirects = {"CI", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "ORT_DISABLE_TELEMETRY"}
+    variables = {key: value for key, value in os.environ.items() if key not in redirects}
     variables |= {"HOME": str(home), "TMPDIR": str(tmp), "PYTHONPATH": str(ROOT / "workflow")}
     results = tmp_path / "results.json"
     predict = ["-m", "monolayer", "predict", "--images", str(images), "--results", str(results)]
