@@ -1,17 +1,18 @@
 # From images to a report; `snakemake --cores all` makes everything, params.yaml says of what.
 from snakemake.utils import min_version
 
-from monolayer import locks, params
+from monolayer import params
+from monolayer.provenance import dead_runs
 
 min_version("9.27")
 if workflow.is_main_process:
-    locks.release_dead()  # after a kill -9 the same command goes on
+    dead_runs.release_dead()  # after a kill -9 the same command goes on
 
 
 configfile: "params.yaml"
 
 
-report: "workflow/report/workflow.rst"
+report: "workflow/captions/workflow.rst"
 
 
 container: "envs/monolayer.sif"  # with --sdm apptainer; built from envs/monolayer.def
@@ -23,12 +24,12 @@ P = params.load(config)
 include: "workflow/rules/common.smk"
 # the order in which data flows
 include: "workflow/rules/data.smk"
-include: "workflow/rules/extend.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/measure.smk"
-include: "workflow/rules/deploy.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/synthesis.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/measurement.smk"
+include: "workflow/rules/deployment.smk"
+include: "workflow/rules/reporting.smk"
 
 
 rule all:

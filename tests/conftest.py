@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import yaml
 from hypothesis import settings
-from monolayer import coco
+from monolayer.coco import rle as coco
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 

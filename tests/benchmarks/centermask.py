@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from monolayer.coco import crop_from_rle
-from monolayer.finders.centermask import Finder, Found
-from monolayer.models.centermask import predict
-from monolayer.models.centermask_net import CenterMask
+from monolayer.coco.rle import crop_from_rle
+from monolayer.models.centermask.family import predict
+from monolayer.models.centermask.network import CenterMask
+from monolayer.models.centermask.pipeline import Finder, Found
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 

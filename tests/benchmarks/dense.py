@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from monolayer import predictor
-from monolayer.coco import read_truth, write_json, write_results
-from monolayer.dataset import Sample, evenly, read_image, samples
-from monolayer.evaluate import evaluate
-from monolayer.finders.unet import Finder
-from monolayer.models import Instances
+from monolayer.coco.rle import read_truth, write_json, write_results
+from monolayer.data.dataset import Sample, evenly, read_image, samples
+from monolayer.evaluation.evaluate import evaluate
+from monolayer.models import Instances, predictor
+from monolayer.models.unet.pipeline import Finder
+from monolayer.models.unet.watershed import Float, instances, separate
 from monolayer.params.steps import EvaluateParams
-from monolayer.separate import Float, instances, separate
 from numpy.typing import NDArray
 
 SHOWN = ("mask_ap", "mask_ap50", "f1_50")

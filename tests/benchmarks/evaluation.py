@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from monolayer import cells, coco, evaluate, matching, metrics
+from monolayer.coco import rle as coco
+from monolayer.evaluation import cells, evaluate, matching, metrics
 from monolayer.params.steps import EvaluateParams
 
 HEIGHT, WIDTH = 520, 704

@@ -22,13 +22,17 @@ from typing import Any, cast
 
 import numpy as np
 import yaml
-from monolayer import audit, coco, evaluate, measure, params, predict, split
+from monolayer import params
 from monolayer.backends import Backend
-from monolayer.dataset import samples
-from monolayer.finders import Finder
-from monolayer.models import Instances
+from monolayer.coco import rle as coco
+from monolayer.data import audit, split
+from monolayer.data.dataset import samples
+from monolayer.evaluation import evaluate
+from monolayer.measurement import measure
+from monolayer.models import Instances, predict
+from monolayer.models.pipeline import Finder
+from monolayer.models.predictor import Network, Predictor
 from monolayer.params.data import SplitParams
-from monolayer.predictor import Network, Predictor
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from scipy import ndimage

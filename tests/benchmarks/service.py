@@ -20,9 +20,9 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from monolayer import predictor
+from monolayer.data.images import grey
+from monolayer.models import predictor
 from monolayer.params.data import Percentiles
-from monolayer.sources.pixels import grey
 
 
 def bare(model: Path, contents: list[bytes], threads: int, seconds: float) -> tuple[float, float]:

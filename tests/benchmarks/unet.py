@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from monolayer import coco, dataset, patches
-from monolayer.models import unet
+from monolayer.coco import rle as coco
+from monolayer.data import dataset
 from monolayer.models.fit import Training, loader
-from monolayer.separate import Float, Thresholds, instances, separate
+from monolayer.models.unet import family as unet
+from monolayer.models.unet import patches
+from monolayer.models.unet.watershed import Float, Thresholds, instances, separate
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from monolayer import verbs
+from monolayer.cli import verbs
 
 CURES = {  # of what the disk refuses
     errno.ENOSPC: "free some space",
@@ -334,7 +334,7 @@ def _start_log(path: Path | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    from monolayer.coco import InputError
+    from monolayer.coco.rle import InputError
 
     try:
         _start_log(args.log)

@@ -22,7 +22,7 @@ rule audit:
     input:
         images=rules.download.output.images,
         annotations=rules.download.output.annotations,
-        code=modules("audit", "findings", "overlap", "coco"),
+        code=modules("data/audit", "data/findings", "coco/overlap", "coco/rle"),
     output:
         "results/{dataset}/data/audit.json",
     log:
@@ -40,7 +40,7 @@ rule split:
     input:
         annotations=rules.download.output.annotations,
         audit=rules.audit.output,
-        code=modules("split"),
+        code=modules("data/split"),
     output:
         expand(
             "results/{{dataset}}/splits/{split}.json", split=["train", "val", "test"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import InputError
+from monolayer.coco.rle import InputError
 
 
 def runtime() -> Any:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.backends import cuda
-from monolayer.coco import InputError
-from monolayer.engine import library
-from monolayer.exported import EngineFile
+from monolayer.backends.contract import EngineFile
+from monolayer.coco.rle import InputError
+from monolayer.deployment.engines import library
 
 
 class TensorRT:

@@ -12,14 +12,14 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import InputError, Mask, Result, Rle, whole_file
-from monolayer.dataset import Sample
+from monolayer.coco.rle import InputError, Mask, Result, Rle, whole_file
+from monolayer.data.dataset import Sample
 from monolayer.params.steps import TrainParams
 
 MODELS = {
-    "yolo": "monolayer.models.yolo",
-    "unet": "monolayer.models.unet",
-    "centermask": "monolayer.models.centermask",
+    "yolo": "monolayer.models.yolo.family",
+    "unet": "monolayer.models.unet.family",
+    "centermask": "monolayer.models.centermask.family",
 }
 
 
@@ -72,7 +72,7 @@ class Instances:
 
     def _counts(self) -> list[str | None]:
         """COCO's compressed counts of each mask, all in one go; None for one without a pixel."""
-        from monolayer.kernels import encode_crops
+        from monolayer.evaluation.pairs import encode_crops
 
         if not self.masks:
             return []

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from pydantic import BaseModel, Field, create_model
 
-from monolayer import cell_files, coco, dictionary
-from monolayer.coco import Image, InputError
-from monolayer.measure import cell_columns, described, image_row, trimmed, with_um
+from monolayer.coco import rle as coco
+from monolayer.coco.rle import Image, InputError
+from monolayer.measurement import dictionary
+from monolayer.measurement import files as cell_files
+from monolayer.measurement.measure import cell_columns, described, image_row, trimmed, with_um
+from monolayer.measurement.morphology import Columns
+from monolayer.measurement.outlines import rings
 from monolayer.models import Instances
-from monolayer.morphology import Columns
-from monolayer.outlines import rings
 from monolayer.params.steps import NeighbourParams
 
 OUTLINE = (255, 157, 28)  # of an overlay; the page's colour of predicted cells

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from monolayer import coco
+from monolayer.coco import rle as coco
+from monolayer.data import images as pixels
 from monolayer.service import answers
 from monolayer.service.interface import IMAGE_TYPES, Asked
 from monolayer.service.state import Model, Settings, State
 from monolayer.service.uploads import NotAnImageError, frames
-from monolayer.sources import pixels
 
 
 class InMemory(MultiPartParser):

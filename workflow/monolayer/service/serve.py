@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import InputError
+from monolayer.coco.rle import InputError
 from monolayer.models import Instances
 from monolayer.params.steps import Dtype
 from monolayer.service.app import create
@@ -21,8 +21,8 @@ GRACE_S = 30  # for what is under way at shut-down
 
 def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, views: int | None = None) -> Model:
     """An exported run as a model of the service; without `score_min` its threshold of val is taken."""
-    from monolayer import predictor
-    from monolayer.exported import read_contract, threshold
+    from monolayer.backends.contract import read_contract, threshold
+    from monolayer.models import predictor
 
     folder, contract = read_contract(path)
     run = predictor.load(folder, "onnxruntime", dtype, threads, views=views)

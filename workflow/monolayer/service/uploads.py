@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from monolayer.coco import InputError
-from monolayer.sources import pixels
+from monolayer.coco.rle import InputError
+from monolayer.data import images as pixels
 
 # Of TIFF: compressions that can't write more than the page's header says.
 COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "Zstandard"}

@@ -11,9 +11,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import CELL, Annotation, Image, InputError, rles_from_labels, whole_file
-from monolayer.dataset import Sample, read_image
-from monolayer.kernels import decode_runs, measure_runs
+from monolayer.coco.rle import CELL, Annotation, Image, InputError, rles_from_labels, whole_file
+from monolayer.data.dataset import Sample, read_image
+from monolayer.evaluation.pairs import decode_runs, measure_runs
 from monolayer.params.extensions import ExtendParams
 from monolayer.synthesis import laws
 from monolayer.synthesis.collage import Collage, Plan, compose

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import Mask
-from monolayer.kernels import compiled
+from monolayer.coco.rle import Mask
+from monolayer.evaluation.pairs import compiled
 from monolayer.synthesis.scene import Float, Placed, Scene, distance
 
 FAR = 255  # the ramp's value where the halo has ended

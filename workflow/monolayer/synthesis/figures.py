@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from monolayer.coco import label_image, whole_file
-from monolayer.dataset import Sample, read_image
-from monolayer.shift import KINDS, Comparison, quantities
+from monolayer.coco.rle import label_image, whole_file
+from monolayer.data.dataset import Sample, read_image
+from monolayer.synthesis.shift import KINDS, Comparison, quantities
 
 COLOURS = {"original": "#666666", "synthetic": "#d1495b"}
 STYLE: Any = {"svg.hashsalt": "monolayer", "svg.fonttype": "none", "text.parse_math": False, "font.size": 8}

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from monolayer.coco import Mask
-from monolayer.kernels import compiled
+from monolayer.coco.rle import Mask
+from monolayer.evaluation.pairs import compiled
 
 Float = NDArray[np.float32]
 Placed = tuple[Mask, int, int]  # a mask cut to its box and the box's upper left corner (x, y), as coco.crop_from_rle

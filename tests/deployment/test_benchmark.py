@@ -1,0 +1,146 @@
+"""Timings are what they are called, and steps overlap in a stream."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from monolayer.deployment import benchmark
+from monolayer.deployment.benchmark import Memory, keep, one, passes, summary, until
+from monolayer.models import Instances
+from monolayer.models.predictor import Frame, Network, Predictor
+from monolayer.params.steps import BenchmarkSettings
+from numpy.typing import NDArray
+
+SETTINGS = BenchmarkSettings(images=2, batches=[1], seconds=0.01, repeats=6)
+STEP = 0.02  # s that each step takes
+
+
+class Sleeper:
+    """A finder whose every step takes as long, and a backend that counts its calls."""
+
+    stride = 1
+    axes: ClassVar[dict[str, tuple[int, int, int]]] = {}
+
+    def prepare(self, image: Any) -> Any:
+        time.sleep(STEP)
+        return image
+
+    def forward(self, backend: Any, prepared: Sequence[Any]) -> list[Any]:
+        time.sleep(STEP)
+        backend.run("graph", np.zeros(1))
+        return list(prepared)
+
+    def finish(self, said: Any, height: int, width: int) -> Instances:
+        time.sleep(STEP)
+        empty = np.zeros((0, 4), np.float32)
+        return Instances(height, width, [], empty[:, :2].astype(np.int32), empty, empty[:, 0])
+
+
+class Counter:
+    calls = 0
+
+    def run(self, graph: str, *given: Any) -> tuple[Any, ...]:
+        self.calls += 1
+        return given
+
+    def seconds(self, graph: str, *given: Any) -> float:
+        self.calls += 1
+        return 0.004
+
+    def host(self, value: Any) -> NDArray[Any]:
+        return np.asarray(value)
+
+
+@pytest.fixture
+def run() -> Predictor:
+    return Predictor({"all": Network(Sleeper(), Counter())}, 1)
+
+
+FRAMES = [Frame(str(i), None, partial(np.zeros, (4, 4), np.uint8)) for i in range(4)]  # type: ignore[arg-type]
+
+
+def test_stages_are_timed_apart(run: Predictor) -> None:
+    parts = one(run, FRAMES[0])
+    assert list(parts) == ["read", "prepare", "network", "masks", "encode"]
+    for stage in ("prepare", "network", "masks"):
+        assert STEP <= parts[stage] < 10 * STEP
+    assert parts["read"] < STEP > parts["encode"]
+
+
+def test_steps_of_a_stream_overlap(run: Predictor) -> None:
+    """One after the other, an image takes three steps; overlapped, one and what threads cost."""
+    rate = max(passes(run, FRAMES, SETTINGS))
+    assert rate > 1.6 / (3 * STEP)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_images_that_come_out_at_once_at_the_end_do_not_count(run: Predictor, count: int) -> None:
+    rates = passes(run, FRAMES[:count], SETTINGS)
+    assert len(rates) >= SETTINGS.repeats
+    assert max(rates) < 1.5 / STEP  # each step takes so long
+
+
+def test_the_network_alone_is_what_the_backend_says_of_its_graphs(run: Predictor) -> None:
+    found = benchmark.network_alone(run, FRAMES, SETTINGS)
+    assert found == pytest.approx([4.0] * len(found))
+    assert len(found) >= SETTINGS.repeats
+
+
+def test_single_images_have_a_latency_and_batches_have_none(run: Predictor) -> None:
+    settings = SETTINGS.model_copy(update={"seconds": 0.001})
+    assert set(benchmark.timed(run, FRAMES[:1], settings)) == {
+        "cells",
+        "latency_ms",
+        "stages_ms",
+        "network_ms",
+        "throughput",
+    }
+    batched = Predictor(run.networks, 2)
+    assert "latency_ms" not in benchmark.timed(batched, FRAMES[:2], settings)
+
+
+def test_rounds_go_on_until_both_limits_are_met() -> None:
+    assert len(list(until([1, 2], SETTINGS.model_copy(update={"seconds": 1e-9})))) == 12
+    started = time.perf_counter()
+    rounds = len(list(until([None], SETTINGS.model_copy(update={"seconds": 0.1}))))
+    assert rounds > 6
+    assert time.perf_counter() - started >= 0.1
+
+
+def test_a_summary_brackets_its_median() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        found = summary(rng.exponential(1.0, 25).tolist())
+        held += found["low"] <= np.log(2) <= found["high"]
+    assert held >= 0.93 * 400
+    assert summary([3.0] * 6) == {"median": 3.0, "low": 3.0, "high": 3.0, "p95": 3.0, "count": 6}
+
+
+def test_memory_sees_what_was_freed_again() -> None:
+    with Memory() as memory:
+        held = np.ones(60_000_000, np.uint8)
+        del held
+    if memory.host_mb is None:
+        pytest.skip("this system does not tell a process's memory")
+    assert 55 < memory.host_mb < 200
+
+
+def test_timings_are_kept_under_the_devices_name(tmp_path: Path) -> None:
+    keep({"device": "NVIDIA GeForce RTX 3060 (12 GB)", "rows": []}, tmp_path / "benchmark/unet.json")
+    kept = tmp_path / "benchmark/unet.NVIDIA-GeForce-RTX-3060-12-GB.json"
+    assert json.loads(kept.read_text()) == json.loads((tmp_path / "benchmark/unet.json").read_text())
+
+
+def test_the_machine_is_named() -> None:
+    found = benchmark.describe(2)
+    assert found["device"]
+    assert found["versions"]["onnxruntime"]
+    assert found["threads"] == 2

@@ -1,0 +1,326 @@
+"""Exported runs find torch's cells, say what they are, and are refused where they can't run."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import Culture
+from monolayer import models
+from monolayer.backends import cuda, trt
+from monolayer.backends.contract import EngineFile, read_contract
+from monolayer.coco import rle as coco
+from monolayer.coco.rle import InputError
+from monolayer.data.dataset import read_image, samples
+from monolayer.deployment import engines as engine
+from monolayer.deployment import export, parity
+from monolayer.models import predict, predictor
+from monolayer.models.pipeline import finder
+from monolayer.models.predictor import Frame
+from monolayer.models.unet import family as unet
+from monolayer.params.steps import ExportParams, ParityLimits, PredictParams, TrainParams
+from numpy.typing import NDArray
+from unet_settings import SETTINGS
+
+LIMITS = {"mask_iou": 0.9, "lost": 0.2, "ap": 0.05}
+PARAMS = ExportParams.model_validate(
+    {
+        "run": "tiny",
+        "predict": {"batch": 2, "tile": 64, "overlap": 16, "views": 1, "neck": 0.65},
+        "settings": {
+            "dtypes": ["fp32", "fp16", "int8"],
+            "calibration": 2,
+            "engines": ["fp16"],
+            "targets": ["SM86", "SM89"],
+            "parity": {"fp32": {"mask_iou": 0.99, "lost": 0.01, "ap": 0.001}, "fp16": LIMITS, "int8": LIMITS},
+            "exclude": {},
+            "runs": "all",
+            "notes": {},
+        },
+        "cpu_threads": 1,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def weights(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a network for each line; both are the same one."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.set_num_threads(1)
+    parts = [samples(coco.read_truth(culture.splits / f"{split}.json"), culture.images) for split in ("train", "val")]
+    state = unet.train(parts[0], parts[1], SETTINGS, 0, folder).state
+    params = TrainParams(family="unet", settings=SETTINGS, lines="each", seed=0, cpu_threads=1)
+    models.save_weights(folder / "weights.pt", params, {"round": state, "long": state})
+    return folder / "weights.pt"
+
+
+@pytest.fixture(scope="module")
+def exported(weights: Path, culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "tiny"
+    export.export(weights, culture.images, culture.splits, PARAMS, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(weights: Path, culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Torch's results on test."""
+    path = tmp_path_factory.mktemp("torch") / "test.json.gz"
+    params = PredictParams(settings=PARAMS.predict, cpu_threads=1)
+    predict.predict(weights, culture.images, culture.splits / "test.json", params, path)
+    return path
+
+
+# ---- the same cells ------------------------------------------------------------------------------
+
+
+def test_exports_find_torchs_cells(exported: Path, reference: Path, culture: Culture) -> None:
+    found = export.check(exported, culture.images, culture.splits, reference, PARAMS)
+    ran = {row["dtype"]: row for row in found["rows"] if "not_run" not in row}
+    assert list(ran) == ["fp32", "fp16", "int8"]
+    for row in ran.values():
+        assert row["matched"] > 10
+        assert row["ap_torch"] > 0.3  # there is something to lose
+    assert ran["fp32"]["mask_iou"] > 0.999
+    assert ran["fp32"]["ap"] == pytest.approx(ran["fp32"]["ap_torch"], abs=1e-6)
+
+
+def test_engines_that_cannot_run_here_are_listed_with_the_reason(
+    exported: Path, reference: Path, culture: Culture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda, "capability", lambda: None)
+    found = export.check(exported, culture.images, culture.splits, reference, PARAMS)
+    [row] = [row for row in found["rows"] if row["backend"] == "tensorrt"]
+    assert "are for SM86, SM89, and no NVIDIA GPU" in row["not_run"]
+
+
+def test_an_export_that_finds_other_cells_is_refused_by_its_worst_image(
+    exported: Path, reference: Path, culture: Culture, tmp_path: Path
+) -> None:
+    results = json.loads(gzip.decompress(reference.read_bytes()))
+    spoiled = results[0]["image_id"]
+    for result in results:
+        if result["image_id"] == spoiled:  # torch's masks, grown by a pixel
+            mask = np.pad(coco.mask_from_rle(result["segmentation"]), 1)
+            grown = mask[2:, 1:-1] | mask[:-2, 1:-1] | mask[1:-1, 2:] | mask[1:-1, :-2] | mask[1:-1, 1:-1]
+            result["segmentation"] = coco.rle_from_mask(grown)
+    coco.write_results(tmp_path / "spoiled.json.gz", results)
+    names = {image["id"]: image["file_name"] for image in culture.truth["images"]}
+    with pytest.raises(InputError, match=rf"fp32: masks of {names[spoiled]} have a mean IoU of 0\.\d+ with torch's"):
+        export.check(exported, culture.images, culture.splits, tmp_path / "spoiled.json.gz", PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [({"lost": 0.5}, "50.00% of torch's cells"), ({"ap": 0.2}, "mask AP is 0.2000, torch's 0.5000")],
+)
+def test_lost_cells_and_lost_ap_are_refused(change: dict[str, float], text: str) -> None:
+    row = {"backend": "onnxruntime", "dtype": "fp32", "mask_iou": 1.0, "lost": 0.0, "worst_image": "a.png"}
+    with pytest.raises(InputError, match=text):
+        parity.refuse(row | {"ap": 0.5, "ap_torch": 0.5} | change, "tiny", ParityLimits.model_validate(LIMITS))
+
+
+def test_partners_are_each_others_best() -> None:
+    def square(x: int, side: int) -> coco.Rle:
+        return coco.rle_from_crop(np.ones((side, side), np.bool_), x, 0, 20, 60)
+
+    one, other = [square(0, 10), square(20, 10), square(40, 4)], [square(1, 10), square(0, 9), square(21, 10)]
+    assert [(i, j) for i, j, _ in parity.partners(one, other)] == [(0, 0), (1, 2)]
+    assert parity.partners(one, other)[0][2] == pytest.approx(90 / 110)
+    assert parity.partners([], other) == []
+
+
+# ---- streaming -----------------------------------------------------------------------------------
+
+
+def test_a_stream_gives_what_single_images_give(exported: Path, culture: Culture) -> None:
+    run = predictor.load(exported)
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (int(h), 70), np.uint8) for h in rng.integers(40, 150, 9)]
+    lines = ["round", "round", "long", "long", "long", "round", "long", "round", "round"]
+    frames = [Frame("", line, partial(np.copy, image)) for image, line in zip(images, lines, strict=True)]
+    streamed = list(run.stream(frames))
+    for image, line, found in zip(images, lines, streamed, strict=True):
+        [alone] = run.segment([image], line)
+        assert (found.height, found.width) == image.shape
+        assert list(found.results(1)) == list(alone.results(1))
+
+
+def test_only_a_few_images_are_in_memory_at_a_time(exported: Path) -> None:
+    read, run = [], predictor.load(exported)
+
+    def image(index: int) -> Any:
+        read.append(index)
+        return np.full((40, 40), index, np.uint8)
+
+    frames = (Frame(str(i), "round", partial(image, i)) for i in range(60))
+    for done, _ in enumerate(run.stream(frames), 1):
+        assert len(read) <= done + 9 * run.batch
+
+
+def blank(height: int, width: int) -> NDArray[np.uint8]:
+    return np.zeros((height, width), np.uint8)
+
+
+def test_a_fault_in_the_middle_comes_out_of_the_stream(exported: Path) -> None:
+    run = predictor.load(exported)
+    frames = [Frame(f"{i}.png", "round", partial(blank, 40, 1 if i == 5 else 40)) for i in range(9)]
+    with pytest.raises(InputError, match=r"5.png is 1x40 px; this network needs 4 px a side"):
+        list(run.stream(frames))
+
+
+def test_no_thread_spins_behind_a_run(exported: Path) -> None:
+    """The network of one line would have to share its cores with the threads of another's that ran before."""
+    run, image, spent = predictor.load(exported, threads=2), blank(512, 512), []
+    for _ in range(5):
+        run.segment([image], "round")
+        before = time.process_time()
+        time.sleep(0.05)
+        spent.append(time.process_time() - before)
+    assert min(spent) < 0.01, spent  # s; spinning for all of the time: 0.05
+
+
+def test_views_are_chosen_when_it_runs(exported: Path, culture: Culture) -> None:
+    path = sorted(culture.images.iterdir())[0]
+    image = read_image(path)
+    settings = read_contract(exported)[1].settings
+    once, turned, mirror = (
+        predictor.load(exported, settings=predictor.turned(settings, views)).segment([seen], "round")[0]
+        for views, seen in ((None, image), (8, image), (8, image[:, ::-1].copy()))
+    )
+    assert once.height == turned.height == 96
+    # the mean over all eight views is blind to how the image lies
+    assert np.allclose(np.sort(turned.scores), np.sort(mirror.scores), atol=1e-4)
+    assert not np.allclose(np.sort(once.scores), np.sort(turned.scores), atol=1e-4)
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+
+def test_a_line_without_a_network_is_refused(exported: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"cell line unknown, for which this run has no network \(it has round, long\)"
+    ):
+        predictor.load(exported).segment([np.zeros((64, 64), np.uint8)])
+
+
+def test_a_graph_of_another_family_is_refused(exported: Path, tmp_path: Path) -> None:
+    for file in exported.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    other = onnx.load(tmp_path / "round.maps.fp32.onnx")
+    onnx.helper.set_model_props(other, {"run": "tiny", "family": "yolo"})
+    onnx.save(other, tmp_path / "round.maps.fp32.onnx")
+    with pytest.raises(InputError, match=r"round.maps.fp32.onnx is of family yolo, not unet"):
+        predictor.load(tmp_path)
+
+
+def test_what_is_no_graph_or_no_export_is_refused(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is not the model.json of an exported run"):
+        predictor.load(tmp_path)
+    for file in exported.iterdir():
+        (tmp_path / file.name).write_bytes(b"x" if file.suffix == ".onnx" else file.read_bytes())
+    with pytest.raises(InputError, match="can't be read by onnxruntime"):
+        predictor.load(tmp_path)
+    with pytest.raises(InputError, match="backend torch is unknown; an exported run has onnxruntime, tensorrt"):
+        predictor.load(exported, "torch")
+
+
+def test_a_dtype_that_was_not_exported_is_refused(weights: Path, culture: Culture, tmp_path: Path) -> None:
+    settings = PARAMS.settings.model_copy(update={"dtypes": ["fp32"], "engines": []})
+    export.export(weights, culture.images, culture.splits, PARAMS.model_copy(update={"settings": settings}), tmp_path)
+    with pytest.raises(InputError, match="has no fp16; it has fp32"):
+        predictor.load(tmp_path, dtype="fp16")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "long.maps.fp32.onnx",
+        "model.json",
+        "round.maps.fp32.onnx",
+    ]
+
+
+ENGINE = EngineFile(
+    network="all",
+    graph="maps",
+    dtype="fp16",
+    file="all.engine",
+    library="tensorrt_rtx",
+    version="1.0",
+    targets=["SM86"],
+)
+
+
+@pytest.mark.parametrize(
+    ("here", "text"),
+    [
+        (None, "engines in .* are for SM86, and no NVIDIA GPU"),
+        ("SM90", "are for SM86; the GPU here is SM90: add it to export.targets"),
+        ("SM86", r"built by tensorrt_rtx 1.0, and [\d.]+ is installed"),
+    ],
+)
+def test_engines_for_another_gpu_or_version_are_refused(here: str | None, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        trt.fitting(Path("export"), [ENGINE], here)
+
+
+def test_a_missing_vendor_library_is_one_clear_error() -> None:
+    with pytest.raises(InputError, match=r"tensorrt is not installed; pip install -r envs/tensorrt.txt"):
+        trt.fitting(Path("export"), [ENGINE.model_copy(update={"library": "tensorrt"})], "SM86")
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def test_the_contract_says_what_goes_in_and_comes_out(exported: Path) -> None:
+    _, contract = read_contract(exported)
+    graph = contract.networks["round"].graphs["maps"]
+    assert [(value.name, value.dtype, value.shape) for value in graph.inputs] == [
+        ("tiles", "float32", ["batch", 1, "height", "width"])
+    ]
+    assert graph.multiple == contract.networks["round"].constants["stride"] == 4
+    assert {file.targets[0] for file in contract.engines} == {"SM86"}
+    assert {path.name for path in exported.iterdir()} == {
+        "model.json",
+        *(f"{line}.maps.{dtype}.onnx" for line in ("round", "long") for dtype in ("fp32", "fp16", "int8")),
+        *(file.file for file in contract.engines),
+    }
+
+
+def test_an_engine_takes_every_input_that_its_finder_makes(exported: Path) -> None:
+    _, contract = read_contract(exported)
+    constants = contract.networks["round"].constants
+    axes = finder(contract.family, contract.settings, constants).axes
+    shapes = engine._shapes(contract.networks["round"].graphs["maps"].inputs[0].shape, axes)
+    assert shapes == [(1, 1, 4, 4), (2, 1, 64, 64), (2, 1, 64, 64)]
+
+
+def test_half_graphs_hold_half_weights_and_take_full_inputs(exported: Path) -> None:
+    half, full = (onnx.load(exported / f"round.maps.{dtype}.onnx") for dtype in ("fp16", "fp32"))
+    onnx.checker.check_model(half, full_check=True)
+    kinds = {value.data_type for value in half.graph.initializer}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    for value in (*half.graph.input, *half.graph.output):
+        assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert half.ByteSize() < 0.7 * full.ByteSize()
+
+
+def test_graphs_tell_nothing_of_the_machine(exported: Path) -> None:
+    for path in exported.glob("*.fp32.onnx"):
+        assert str(Path(export.__file__).parent).encode() not in path.read_bytes()
+
+
+def test_exported_runs_need_no_torch(exported: Path) -> None:
+    text = (
+        "import sys, numpy as np; from pathlib import Path; from monolayer.models import predictor;"
+        f"run = predictor.load(Path({str(exported)!r}));"
+        "run.segment([np.full((64, 64), 9, np.uint8)], 'round');"
+        "assert not {'torch', 'torchvision', 'ultralytics', 'onnx'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", text], check=True)

@@ -1,0 +1,119 @@
+"""What other programs open: read back by tifffile, roifile and pycocotools, it holds the same cells."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import roifile
+import tifffile
+from matplotlib.path import Path as Polygon
+from monolayer.coco import rle as coco
+from monolayer.measurement import files as cell_files
+from monolayer.measurement.dictionary import TABLES
+from monolayer.models import Instances
+from pyarrow import parquet
+from test_morphology import cells_of
+
+
+@pytest.fixture
+def found() -> Instances:
+    """A disk, a ring, a cell in two parts, one at the corner."""
+    rows, columns = np.mgrid[:60, :80]
+    far = np.hypot(rows - 40, columns - 55)
+    labels = (np.hypot(rows - 15, columns - 20) <= 9).astype(np.int32)
+    labels[(far <= 12) & (far > 5)] = 2
+    labels[5:9, 50:60] = labels[12:15, 52:58] = 3
+    labels[:3, :4] = 4
+    return cells_of(labels)
+
+
+def test_label_tiff_holds_the_numbers(found: Instances) -> None:
+    labels = cell_files.label_image(found)
+    content = cell_files.label_tiff([labels], 0.5)
+    with tifffile.TiffFile(io.BytesIO(content)) as tif:
+        assert np.array_equal(tif.asarray(), labels)
+        assert tif.pages.first.dtype == np.uint16
+        assert tif.pages.first.tags["XResolution"].value == (20000, 1)  # px per cm
+    assert content == cell_files.label_tiff([labels], 0.5)
+
+
+def test_a_series_is_a_stack(found: Instances) -> None:
+    labels = cell_files.label_image(found)
+    assert tifffile.imread(io.BytesIO(cell_files.label_tiff([labels, 0 * labels], None))).shape == (2, 60, 80)
+
+
+def test_more_cells_than_16_bits_hold() -> None:
+    labels = np.arange(70_000, dtype=np.int32).reshape(250, 280)
+    assert tifffile.imread(io.BytesIO(cell_files.label_tiff([labels], None))).max() == 69_999
+
+
+def test_of_overlapping_cells_the_smaller_one_is_seen() -> None:
+    large, small = np.ones((6, 6), np.bool_), np.ones((2, 2), np.bool_)
+    corners = np.array([[1, 1], [2, 2]], np.int32)
+    found = Instances(9, 9, [large, small], corners, np.zeros((2, 4), np.float32), np.ones(2, np.float32))
+    labels = cell_files.label_image(found)
+    assert (labels == 2).sum() == 4
+    assert (labels == 1).sum() == 32
+
+
+def drawn(roi: roifile.ImagejRoi, shape: tuple[int, int]) -> coco.Mask:
+    """The pixels that a ROI selects, as ImageJ fills it: even-odd."""
+    paths = roi.coordinates(multi=True)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    inside = np.zeros(y.size, np.bool_)
+    for path in paths if isinstance(paths, list) else [paths]:
+        inside ^= Polygon(np.asarray(path, float)).contains_points(np.c_[x.ravel() + 0.5, y.ravel() + 0.5])
+    return inside.reshape(shape)
+
+
+def test_rois_select_the_same_pixels(found: Instances) -> None:
+    content = cell_files.roi_zip([found])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        rois = [roifile.ImagejRoi.frombytes(archive.read(name)) for name in archive.namelist()]
+    assert len(rois) == 4
+    for roi, mask, (x, y) in zip(rois, found.masks, found.offsets_xy, strict=True):
+        whole = np.zeros((60, 80), np.bool_)
+        whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+        assert np.array_equal(drawn(roi, whole.shape), whole)
+        assert (roi.left, roi.top, roi.right, roi.bottom) == (x, y, x + mask.shape[1], y + mask.shape[0])
+    assert content == cell_files.roi_zip([found])
+
+
+def test_rois_of_a_series_know_their_frame(found: Instances) -> None:
+    with zipfile.ZipFile(io.BytesIO(cell_files.roi_zip([found, found]))) as archive:
+        assert len(archive.namelist()) == 8
+        assert roifile.ImagejRoi.frombytes(archive.read("0002-00001.roi")).position == 2
+
+
+def test_coco_annotations_are_the_masks(found: Instances) -> None:
+    for cell, mask in zip(cell_files.coco_annotations(found, 7, 11), found.masks, strict=True):
+        x, y, width, height = (int(v) for v in cell["bbox"])
+        assert np.array_equal(coco.mask_from_rle(cell["segmentation"])[y : y + height, x : x + width], mask)
+        assert (cell["image_id"], cell["area"]) == (7, mask.sum())
+
+
+def test_csv_says_nothing_where_nothing_is_known() -> None:
+    row = {
+        name: {"text": 'a, "b"', "whole": 3, "number": np.nan, "flag": True}[c.type]
+        for name, c in TABLES["images"].items()
+    }
+    text = cell_files.csv_bytes("images", {name: [value] for name, value in row.items()}).decode().splitlines()
+    assert text[0] == ",".join(TABLES["images"])
+    assert '"a, ""b""",' in text[1]
+    assert "nan" not in text[1].lower()
+
+
+def test_rows_of_many_images_share_their_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_files, "GROUP", 300)
+    row = {column: ["" if about.type == "text" else 0] for column, about in TABLES["images"].items()}
+    with cell_files.growing("images", tmp_path / "images") as append:
+        for number in range(700):
+            append(row | {"image_id": [number]})
+    file = parquet.ParquetFile(tmp_path / "images.parquet")
+    assert [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)] == [300, 300, 100]
+    assert file.read()["image_id"].to_pylist() == list(range(700))
+    assert (tmp_path / "images.csv").read_text().count("\n") == 701

@@ -1,0 +1,161 @@
+"""Measure: truth and predictions of the culture, from files to files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from conftest import Culture
+from monolayer.__main__ import main
+from monolayer.coco import rle as coco
+from monolayer.coco.rle import InputError
+from monolayer.measurement import dictionary
+from monolayer.measurement.measure import Cells, instances, measure, score_threshold, trimmed
+from monolayer.models import Instances
+from monolayer.params.steps import MeasureParams, NeighbourParams
+
+PARAMS = MeasureParams(
+    pixel_size_um={"round": 0.5},
+    frame_hours={},
+    neighbours=NeighbourParams(gap=1, radius=40),
+    files=["labels", "rois", "coco"],
+)
+
+
+@pytest.fixture(scope="module")
+def measured(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The measured truth of all 12 images."""
+    folder = tmp_path_factory.mktemp("measured")
+    coco.write_json(folder / "truth.json", culture.truth)
+    measure(culture.images, folder / "truth.json", Cells(None, 0), PARAMS, folder / "cells")
+    return folder / "cells"
+
+
+def test_a_row_for_each_cell_and_image(measured: Path, culture: Culture) -> None:
+    cells, images = (pd.read_parquet(measured / f"{name}.parquet") for name in ("cells", "images"))
+    true = culture.truth["annotations"]
+    assert cells["area_px2"].tolist() == [cell["area"] for cell in true]
+    assert images["cells"].sum() == len(cells) == len(true)
+    assert images["file_name"].tolist() == [image["file_name"] for image in culture.truth["images"]]
+    assert list(cells) == list(dictionary.TABLES["cells"])
+    covered = cells.groupby("image_id")["area_px2"].sum() / (96 * 128)
+    np.testing.assert_allclose(images.set_index("image_id")["confluence"], covered, atol=1e-6)
+
+
+def test_micrometres_where_the_pixel_size_is_known(measured: Path) -> None:
+    cells = pd.read_parquet(measured / "cells.parquet")
+    known = cells[cells["cell_line"] == "round"]
+    np.testing.assert_allclose(known["area_um2"], known["area_px2"] / 4)
+    np.testing.assert_allclose(known["feret_um"], known["feret_px"] / 2, atol=1e-6)
+    np.testing.assert_allclose(known["local_density_per_mm2"], 4 * known["local_density_per_mpx"], rtol=1e-6)
+    other = cells[cells["cell_line"] == "long"]
+    assert other[[name for name in map(str, cells) if name.endswith(("_um", "_um2", "_mm2"))]].isna().all(axis=None)
+
+
+def test_shapes_tell_the_lines_apart(measured: Path) -> None:
+    cells = pd.read_parquet(measured / "cells.parquet")
+    round_, long_ = (cells[cells["cell_line"] == line] for line in ("round", "long"))
+    assert round_["eccentricity"].median() < 0.4
+    assert long_["eccentricity"].median() > 0.8
+    assert round_["intensity_mean"].median() > 190
+    assert long_["intensity_mean"].median() < 80
+
+
+def test_csv_and_parquet_say_the_same(measured: Path) -> None:
+    for name in dictionary.TABLES:
+        binary, text = pd.read_parquet(measured / f"{name}.parquet"), pd.read_csv(measured / f"{name}.csv")
+        assert list(binary) == list(text)
+        for column in binary.select_dtypes("number"):
+            np.testing.assert_array_equal(binary[column].to_numpy(float), text[column].to_numpy(float))
+
+
+def test_the_dictionary_explains_every_column(measured: Path) -> None:
+    rows = list(csv.DictReader((measured / "dictionary.csv").open(encoding="utf-8")))
+    for name in dictionary.TABLES:
+        explained = {row["column"]: row for row in rows if row["table"] == name}
+        assert list(explained) == list(pd.read_parquet(measured / f"{name}.parquet"))
+        for column, row in explained.items():
+            assert row["meaning"].endswith(".")
+            ends = {"_px": "px", "_um": "µm", "_px2": "px²", "_um2": "µm²", "_h": "h", "_deg": "°", "_per_mm2": "1/mm²"}
+            units = [unit for end, unit in ends.items() if column.endswith(end)]
+            assert row["unit"] in units or not units or column == "pixel_size_um", column
+
+
+def test_masks_hold_as_many_cells(measured: Path, culture: Culture) -> None:
+    counts = pd.read_parquet(measured / "images.parquet").set_index("file_name")["cells"]
+    for name, count in counts.items():
+        labels = tifffile.imread(measured / "masks" / f"{Path(str(name)).stem}.tif")
+        assert len(np.unique(labels)) - 1 == count
+    written = json.loads((measured / "masks/coco.json").read_text())
+    own = [(cell["image_id"], cell["segmentation"], cell["area"]) for cell in written["annotations"]]
+    assert own == [(cell["image_id"], cell["segmentation"], cell["area"]) for cell in culture.truth["annotations"]]
+    assert [cell["id"] for cell in written["annotations"]] == list(range(1, len(own) + 1))
+
+
+def digest(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
+
+
+def test_workers_change_no_byte(measured: Path, culture: Culture, tmp_path: Path) -> None:
+    measure(culture.images, measured.parent / "truth.json", Cells(None, 0), PARAMS, tmp_path / "cells", workers=2)
+    assert digest(tmp_path / "cells") == digest(measured)
+
+
+def test_predictions_count_from_the_threshold_up_best_first(culture: Culture, tmp_path: Path) -> None:
+    truth = coco.read_truth(culture.splits / "test.json")
+    results = [
+        coco.Result(
+            image_id=cell["image_id"],
+            category_id=1,
+            segmentation=cell["segmentation"],
+            bbox=cell["bbox"],
+            score=0.9,
+            mask_score=round(0.2 + number / 100, 5),
+        )
+        for number, cell in enumerate(truth["annotations"])
+    ]
+    coco.write_results(tmp_path / "results.json.gz", results)
+    coco.write_json(tmp_path / "scores.json", {"score_threshold": 0.25})
+    words = ["measure", "--images", str(culture.images), "--truth", str(culture.splits / "test.json")]
+    words += ["--results", str(tmp_path / "results.json.gz"), "--scores", str(tmp_path / "scores.json")]
+    words += ["--params", PARAMS.model_copy(update={"files": []}).model_dump_json(), "--output", str(tmp_path / "out")]
+    assert main(words) == 0
+    cells = pd.read_parquet(tmp_path / "out/cells.parquet")
+    assert len(cells) == len(results) - 5
+    for _, rows in cells.groupby("image_id"):
+        assert rows["score"].is_monotonic_decreasing
+        assert rows["cell"].tolist() == list(range(1, len(rows) + 1))
+    assert list((tmp_path / "out/masks").iterdir()) == []
+
+
+def test_results_of_another_truth_are_an_error(culture: Culture, tmp_path: Path) -> None:
+    rle = coco.rle_from_mask(np.ones((96, 128), np.bool_))
+    result = coco.Result(image_id=999, category_id=1, segmentation=rle, bbox=[0, 0, 1, 1], score=1.0)
+    coco.write_results(tmp_path / "results.json.gz", [result])
+    with pytest.raises(InputError, match="image 999, which is not in the truth"):
+        measure(culture.images, culture.splits / "test.json", Cells(tmp_path / "results.json.gz", 0), PARAMS, tmp_path)
+    with pytest.raises(InputError, match="has no score_threshold"):
+        score_threshold(tmp_path / "results.json.gz")
+
+
+def test_trimmed_masks_are_the_same_pixels() -> None:
+    loose = np.zeros((9, 11), np.bool_)
+    loose[2:5, 3:9] = True
+    boxes, scores = np.zeros((2, 4), np.float32), np.array([0.9, 0.8], np.float32)
+    corners = np.array([[4, 6], [0, 0]], np.int32)
+    found = trimmed(Instances(40, 40, [loose, np.zeros((3, 3), np.bool_)], corners, boxes, scores))
+    assert [mask.all() for mask in found.masks] == [True]
+    assert found.offsets_xy.tolist() == [[7, 8]]
+    assert found.scores.tolist() == [pytest.approx(0.9)]
+
+
+def test_empty_masks_are_no_cells() -> None:
+    empty = coco.rle_from_mask(np.zeros((5, 5), np.bool_))
+    assert instances([(0.5, empty)], 5, 5).masks == []

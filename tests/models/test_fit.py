@@ -1,0 +1,200 @@
+"""The training loop: the same bytes after a kill and for any number of workers, schedules, early stop, NaN stop."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monolayer.coco.rle import InputError
+from monolayer.models.fit import Fitted, fit, loader, rate_factor
+from monolayer.params.families import FitParams
+from torch import Tensor, nn
+
+SETTINGS = FitParams(
+    epochs=4,
+    batch=4,
+    accumulate=1,
+    optimizer="AdamW",
+    learning_rate=0.01,
+    momentum=0.9,
+    weight_decay=0.01,
+    warmup_steps=3,
+    schedule="cosine",
+    final_rate=0.0,
+    milestones=[],
+    clip=1.0,
+    average=0.9,
+    patience=10,
+    amp="none",
+)
+
+
+class Line:
+    """Learn y = 2x + 1 through a network with dropout and batch norm, which carry state and randomness."""
+
+    def __init__(self, pause: float = 0.0, bad: int = -1, scores: list[float] | None = None) -> None:
+        self.pause, self.bad, self.scores = pause, bad, list(scores or [])
+
+    def __len__(self) -> int:
+        return 22  # the last batch is smaller
+
+    def draw(self, index: int, rng: np.random.Generator) -> tuple[str, Any]:
+        x = rng.normal(size=8).astype(np.float32)
+        return f"input {index}", x * (np.nan if index == self.bad else 1)
+
+    def collate(self, samples: list[Any]) -> Any:
+        return torch.from_numpy(np.stack(samples))
+
+    def losses(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
+        time.sleep(self.pause)
+        error = network(batch) - (2 * batch + 1)
+        return {"square": error.square().mean(), "sum": 0.01 * error.abs().mean()}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        x = torch.linspace(-1, 1, 24).reshape(3, 8)
+        with torch.no_grad():
+            score = -float((network(x) - 2 * x - 1).square().mean())
+        return {"score": self.scores.pop(0) if self.scores else score}
+
+
+def network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 8))
+
+
+def saved(fitted: Fitted) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(fitted.state, buffer)
+    return buffer.getvalue() + json.dumps(fitted.history).encode()
+
+
+def test_loss_shrinks_and_the_best_epoch_is_marked(tmp_path: Path) -> None:
+    fitted = fit(network(), Line(), SETTINGS, 0, tmp_path / "checkpoint.pt")
+    rows = fitted.history
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert rows[0]["loss"] == pytest.approx(rows[0]["square"] + rows[0]["sum"])
+    assert [row["best"] for row in rows].count(1.0) == 1
+    assert max(rows, key=lambda row: row["score"])["best"] == 1.0
+
+
+def test_bfloat16_learns_too_and_repeats_itself(tmp_path: Path) -> None:
+    seen = []
+
+    class Narrow(Line):
+        def losses(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
+            seen.append(network(batch).dtype)
+            return super().losses(network, batch)
+
+    narrow = SETTINGS.model_copy(update={"amp": "bfloat16"})
+    first, again = (fit(network(), Narrow(), narrow, 0, tmp_path / f"{i}.pt") for i in range(2))
+    assert set(seen) == {torch.bfloat16}
+    assert saved(first) == saved(again)
+    assert first.history[-1]["loss"] < first.history[0]["loss"]
+    assert {tensor.dtype for tensor in first.state.values() if tensor.is_floating_point()} == {torch.float32}
+
+
+def test_seed_decides(tmp_path: Path) -> None:
+    first, same, other = (
+        fit(network(), Line(), SETTINGS, seed, tmp_path / f"{i}.pt") for i, seed in enumerate([0, 0, 1])
+    )
+    assert saved(first) == saved(same) != saved(other)
+
+
+def test_batches_do_not_depend_on_the_number_of_workers() -> None:
+    def drawn(workers: int) -> list[tuple[list[str], bytes]]:
+        batches = loader(Line(), 4, seed=3, workers=workers)
+        found = []
+        for epoch in range(2):
+            batches.sampler.epoch = epoch  # type: ignore[attr-defined]
+            found += [(names, batch.numpy().tobytes()) for names, batch in batches]
+        return found
+
+    alone = drawn(0)
+    assert alone == drawn(2)
+    assert alone[0] != alone[6]  # the next epoch draws anew
+    assert len({name for names, _ in alone[:6] for name in names}) == len(Line())
+
+
+def test_unfinished_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    unbroken = fit(network(), Line(), SETTINGS, 0, tmp_path / "a.pt")
+
+    class Killed(Line):
+        def validate(self, network: nn.Module) -> dict[str, float]:
+            if (tmp_path / "b.pt").exists():
+                raise KeyboardInterrupt
+            return super().validate(network)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), Killed(), SETTINGS, 0, tmp_path / "b.pt")
+    assert saved(fit(network(), Line(), SETTINGS, 0, tmp_path / "b.pt")) == saved(unbroken)
+
+
+def _run(folder: Path, pause: float) -> None:
+    fitted = fit(network(), Line(pause), SETTINGS, 0, folder / "checkpoint.pt")
+    (folder / "done").write_bytes(saved(fitted))
+
+
+def test_kill_9_in_an_epoch_costs_nothing_but_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", ":".join([str(Path(__file__).parent), *sys.path]))
+    processes = multiprocessing.get_context("forkserver")  # imports once for all three
+    processes.set_forkserver_preload(["test_fit", "torch._dynamo"])
+
+    def start(folder: Path, pause: float) -> multiprocessing.process.BaseProcess:
+        folder.mkdir(exist_ok=True)
+        process = processes.Process(target=_run, args=(folder, pause))
+        process.start()
+        return process
+
+    unbroken = start(tmp_path / "unbroken", 0.0)
+    broken = start(tmp_path / "broken", 0.1)  # 6 steps an epoch
+    while not (tmp_path / "broken" / "checkpoint.pt").exists():
+        assert broken.is_alive()
+        time.sleep(0.01)
+    time.sleep(0.2)  # into the second epoch
+    broken.kill()
+    broken.join()
+    assert broken.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "broken" / "done").exists()
+    again = start(tmp_path / "broken", 0.0)
+    for process in (again, unbroken):
+        process.join()
+        assert process.exitcode == 0
+    assert (tmp_path / "broken" / "done").read_bytes() == (tmp_path / "unbroken" / "done").read_bytes()
+
+
+def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 9, "patience": 2})
+    fitted = fit(network(), Line(scores=[0.1, 0.5, 0.4, 0.5, 0.9]), settings, 0, tmp_path / "a.pt")
+    assert len(fitted.history) == 4
+    assert fitted.best_epoch == 2
+
+
+def test_nan_stops_and_names_step_and_inputs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"loss square is nan at step \d+ \(epoch 1\).*input 5[,;]"):
+        fit(network(), Line(bad=5), SETTINGS, 0, tmp_path / "a.pt")
+
+
+def test_rate_warms_up_and_follows_its_schedule() -> None:
+    def factors(**changed: Any) -> list[float]:
+        settings = SETTINGS.model_copy(update={"final_rate": 0.1} | changed)
+        return [rate_factor(step, 103, settings) for step in range(103)]
+
+    for schedule in ("flat", "linear", "cosine", "steps"):
+        assert factors(schedule=schedule, milestones=[0.5])[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert set(factors(schedule="flat")[3:]) == {1.0}
+    assert factors(schedule="linear")[53] == pytest.approx(0.55)
+    assert factors(schedule="cosine")[53] == pytest.approx(0.55)
+    assert factors(schedule="linear")[-1] == pytest.approx(0.1, abs=0.01)
+    assert factors(schedule="cosine")[-1] == pytest.approx(0.1, abs=0.01)
+    steps = factors(schedule="steps", milestones=[0.5, 0.8], warmup_steps=0)
+    assert [steps[0], steps[60], steps[90]] == pytest.approx([1.0, 0.1, 0.01])

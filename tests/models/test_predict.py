@@ -1,0 +1,210 @@
+"""Prediction streams in order, sends each image to its line's network, and refuses lines without one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import Culture
+from monolayer import models
+from monolayer.__main__ import main
+from monolayer.backends import contract as exported
+from monolayer.coco.rle import Image, InputError
+from monolayer.data.dataset import Sample
+from monolayer.models import Instances, predict, predictor
+from monolayer.models.predictor import Network, Predictor
+from monolayer.models.train import networks
+from monolayer.params.families import YoloPredict
+from monolayer.params.steps import PredictParams
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+PARAMS = PredictParams(settings=YoloPredict(imgsz=128, batch=4, score_min=0.1, nms_iou=0.7, max_det=300), cpu_threads=1)
+
+
+def one_cell(height: int, width: int, size: int) -> Instances:
+    return Instances(
+        height=height,
+        width=width,
+        masks=[np.ones((size, size), bool), np.zeros((2, 2), bool)],
+        offsets_xy=np.array([[3, 4], [0, 0]], np.int32),
+        boxes_xyxy=np.array([[3, 4, 3 + size, 4 + size], [0, 0, 2, 2]], np.float32),
+        scores=np.array([0.75, 0.5], np.float32),
+    )
+
+
+class Marker:
+    """A finder whose network, a number, marks each image with one square of that size and one empty mask."""
+
+    stride = 32
+    axes: ClassVar[dict[str, tuple[int, int, int]]] = {}
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return image
+
+    def forward(self, backend: Any, prepared: Sequence[Any]) -> list[Any]:
+        return [backend] * len(prepared)
+
+    def finish(self, said: Any, height: int, width: int) -> Instances:
+        return one_cell(height, width, said)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Sizes by network name, which a run of such networks draws."""
+    sizes: dict[str, Any] = {}
+
+    def from_weights(*_: object) -> Predictor:
+        return Predictor({name: Network(Marker(), size) for name, size in sizes.items()}, 4)
+
+    monkeypatch.setattr(predictor, "from_weights", from_weights)
+    return sizes
+
+
+def run(culture: Culture, output: Path) -> list[dict[str, Any]]:
+    predict.predict(Path("weights.pt"), culture.images, culture.splits / "train.json", PARAMS, output)
+    found: list[dict[str, Any]] = json.loads(gzip.decompress(output.read_bytes()))
+    return found
+
+
+@pytest.mark.parametrize("sizes", [{"round": 5, "long": 9}, {"all": 7, "long": 9}])
+def test_each_image_goes_to_its_lines_network_or_that_of_all(
+    sizes: dict[str, int], culture: Culture, tmp_path: Path, fake: dict[str, Any]
+) -> None:
+    fake |= sizes
+    lines = {image["id"]: image["cell_line"] for image in culture.truth["images"]}
+    found = run(culture, tmp_path / "r.json.gz")
+    assert len(found) == 8  # one an image of train: an empty mask is no cell
+    for result in found:
+        line = lines[result["image_id"]]
+        size = sizes[line] if line in sizes else sizes["all"]
+        assert result["bbox"] == [3.0, 4.0, size, size]
+        assert result["segmentation"]["size"] == [96, 128]
+
+
+def test_a_line_without_a_network_is_an_error(culture: Culture, tmp_path: Path, fake: dict[str, Any]) -> None:
+    fake |= {"round": 5}
+    with pytest.raises(InputError, match="cell line long, for which this run has no network"):
+        run(culture, tmp_path / "r.json.gz")
+    assert not list(tmp_path.iterdir())
+
+
+def sample(line: str) -> Sample:
+    image = cast("Image", {"cell_line": line})
+    return Sample(image, Path(line), [])
+
+
+def test_each_line_of_train_and_val_gets_a_network_and_the_others_one_of_all() -> None:
+    one, two = [sample("round")], [sample("round"), sample("long")]
+    assert networks("each", two, two) == {"round": (one, one), "long": (two[1:], two[1:])}
+    assert networks("each", two, one) == {"all": (two, one), "round": (one, one)}
+    assert networks("each", one, two) == {"all": (one, two), "round": (one, one)}
+
+
+def test_weights_of_something_else_are_refused(culture: Culture, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"not a zip")
+    with pytest.raises(InputError, match=r"weights.pt is not a weights.pt of this pipeline"):
+        models.load_weights(tmp_path / "weights.pt", "cpu")
+
+
+# ---- any folder ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images as microscopes and users leave them: deep, coloured, in folders; and a file that is none."""
+    images = tmp_path / "images"
+    (images / "day 2").mkdir(parents=True)
+    ramp = np.linspace(0, 1, 40 * 60).reshape(40, 60)
+    tifffile.imwrite(images / "b.tif", (900 + 3000 * ramp).astype(np.uint16))
+    PillowImage.fromarray((255 * ramp).astype(np.uint8)).convert("RGB").save(images / "day 2" / "a.png")
+    (images / "notes.txt").write_text("not an image")
+    return images
+
+
+ALL = predict.Choice(0.0, None)
+
+
+def folder_results(folder: Path, output: Path, choice: predict.Choice = ALL) -> list[Any]:
+    predict.predict_folder(Path("weights.pt"), folder, output, choice, threads=1)
+    text = gzip.decompress(output.read_bytes()) if output.suffix == ".gz" else output.read_bytes()
+    found: list[Any] = json.loads(text)
+    return found
+
+
+def test_a_folder_gives_results_by_file_name_and_label_images(
+    folder: Path, fake: dict[str, Any], tmp_path: Path
+) -> None:
+    fake["all"] = 5
+    labels = tmp_path / "labels"
+    found = folder_results(folder, tmp_path / "out.json", predict.Choice(0.6, labels))
+    assert [(one["file_name"], one["image_id"], one["score"]) for one in found] == [
+        ("b.tif", 1, 0.75),
+        ("day 2/a.png", 2, 0.75),
+    ]
+    for name in ("b.tif", "day 2/a.tif"):
+        seen = tifffile.imread(labels / name)
+        assert seen.shape == (40, 60)
+        assert np.array_equal(np.argwhere(seen == 1), [(y, x) for y in range(4, 9) for x in range(3, 8)])
+    assert folder_results(folder, tmp_path / "out.json.gz") == folder_results(folder, tmp_path / "again.json")
+
+
+def test_a_folder_without_images_a_broken_one_and_taken_names_are_refused(
+    folder: Path, fake: dict[str, Any], tmp_path: Path
+) -> None:
+    fake["all"] = 5
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="empty holds no image"):
+        folder_results(empty, tmp_path / "out.json")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "b.tif").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"b\.tif exists and would be overwritten"):
+        folder_results(folder, tmp_path / "out.json", predict.Choice(0.0, tmp_path / "labels"))
+    assert (tmp_path / "labels" / "b.tif").read_bytes() == b"mine"
+    (folder / "b.png").write_bytes((folder / "day 2" / "a.png").read_bytes())
+    with pytest.raises(InputError, match=r"2 images would have the label image .*b\.tif; rename"):
+        folder_results(folder, tmp_path / "out.json", predict.Choice(0.0, tmp_path / "other"))
+    (folder / "c.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"c\.png"):
+        folder_results(folder, tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_shards_are_the_whole(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
+    fake["all"] = 5
+    for number in range(5):
+        (folder / f"c{number}.png").write_bytes((folder / "day 2" / "a.png").read_bytes())
+    whole = folder_results(folder, tmp_path / "whole.json")
+    choices = [predict.Choice(0.0, tmp_path / "labels", shard=(first, 9)) for first in range(1, 10)]
+    parts = [folder_results(folder, tmp_path / "part.json", choice) for choice in choices]
+    assert [len(part) > 0 for part in parts] == [True] * 7 + [False] * 2
+    assert [one for part in parts for one in part] == whole
+    assert len([path for path in (tmp_path / "labels").rglob("*") if path.is_file()]) == 7
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "-1/3"])
+def test_no_shard(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "--images", "x", "--results", "y", f"--shard={text}"])
+    assert f"{text} is no shard; write K/N with K from 1 to N, as 3/1000" in capsys.readouterr().err
+
+
+def test_views_are_of_exported_u_nets(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--views is of exported runs, and weights.pt is none"):
+        folder_results(folder, tmp_path / "out.json", ALL._replace(views=8))
+    with pytest.raises(InputError, match="views are of the U-Nets"):
+        predictor.turned(PARAMS.settings, 8)
+    assert predictor.turned(PARAMS.settings, None) == PARAMS.settings
+
+
+def test_the_ready_model_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exported, "READY", tmp_path)
+    with pytest.raises(InputError, match="the ready model is not in"):
+        exported.ready()

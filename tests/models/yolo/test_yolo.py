@@ -1,0 +1,195 @@
+"""YOLO-seg: what it is taught is the truth, masks equal the library's, weights come from where the record says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Culture
+from monolayer.coco.rle import InputError, read_truth
+from monolayer.data.dataset import TrueCells, samples
+from monolayer.models.yolo import family as yolo
+from monolayer.models.yolo.pipeline import Masks, instances
+from monolayer.params.families import FitParams, YoloPredict, YoloTrain
+from numpy.typing import NDArray
+
+PREDICT = YoloPredict(imgsz=128, batch=4, score_min=0.001, nms_iou=0.7, max_det=3000)
+SETTINGS = YoloTrain(
+    architecture="yolo11n-seg",
+    weights="none",
+    imgsz=128,
+    scale_jitter=0.3,
+    mask_ratio=2,
+    best_by="ap",
+    recall_floor=0.0,
+    fit=FitParams(
+        epochs=2,
+        batch=4,
+        accumulate=1,
+        optimizer="AdamW",
+        learning_rate=0.002,
+        momentum=0.9,
+        weight_decay=0.0,
+        warmup_steps=2,
+        schedule="flat",
+        final_rate=1.0,
+        milestones=[],
+        clip=10.0,
+        average=0.9,
+        patience=10,
+        amp="none",
+    ),
+    val_predict=PREDICT,
+)
+
+
+def with_settings(**changes: object) -> YoloTrain:
+    return SETTINGS.model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return yolo._network(SETTINGS).eval()
+
+
+@pytest.fixture
+def task(culture: Culture) -> yolo._Task:
+    train = samples(read_truth(culture.splits / "train.json"), culture.images)
+    return yolo._Task(TrueCells(train), train, SETTINGS)
+
+
+def test_a_draw_moves_image_and_truth_together(task: yolo._Task) -> None:
+    for index in range(len(task)):
+        image, labels = task.draw(index, np.random.default_rng(index))[1]
+        bright = "round" in task.cells.samples[task.epoch[index]].image["file_name"]
+        inside, outside = image[labels > 0].mean(), image[labels == 0].mean()
+        assert (inside > outside + 20) if bright else (inside < outside - 20)
+
+
+def test_a_rare_line_is_drawn_as_often_as_a_frequent_one(task: yolo._Task) -> None:
+    frequent = [s for s in task.cells.samples if s.image["cell_line"] == "round"]
+    rare = next(s for s in task.cells.samples if s.image["cell_line"] == "long")
+    other = yolo._Task(TrueCells([*frequent, rare]), task.val, SETTINGS)
+    assert [other.cells.samples[i] for i in other.epoch] == frequent + [rare] * len(frequent)
+
+
+def test_a_draw_follows_from_its_random_numbers_alone(task: yolo._Task) -> None:
+    one, other = (task.draw(1, np.random.default_rng(7))[1] for _ in range(2))
+    assert np.array_equal(one[0], other[0])
+    assert np.array_equal(one[1], other[1])
+
+
+def test_a_batch_holds_the_box_and_the_plane_of_each_cell(task: yolo._Task) -> None:
+    batch = task.collate([task.draw(i, np.random.default_rng(i))[1] for i in range(3)])
+    for image in range(3):
+        boxes = batch["bboxes"][batch["batch_idx"] == image] * SETTINGS.imgsz
+        plane = batch["masks"][image]
+        assert int(plane.max()) <= len(boxes)
+        for number, (x, y, w, h) in enumerate(boxes.tolist(), start=1):
+            ys, xs = np.nonzero(plane.numpy() == number)
+            if len(ys):  # in px of the input; the plane has every second one
+                assert abs(2 * xs.min() - (x - w / 2)) <= 2
+                assert abs(2 * ys.max() + 1 - (y + h / 2)) <= 2
+
+
+def test_cells_with_holes_and_parts_reach_the_loss_whole() -> None:
+    labels = np.zeros((16, 16), np.int32)
+    labels[2:9, 2:9] = 4
+    labels[4:6, 4:6] = 0  # a hole
+    labels[12:14, 2:4] = 4  # a second part
+    plane = yolo._renumbered(labels)
+    assert np.array_equal(plane == 1, labels == 4)
+    assert yolo._boxes_xywh(plane).tolist() == [[5.5, 8.0, 7.0, 12.0]]
+
+
+def test_losses_reach_every_parameter(task: yolo._Task, network: torch.nn.Module) -> None:
+    batch = task.collate([task.draw(i, np.random.default_rng(i))[1] for i in range(2)])
+    network.train()
+    torch.stack(list(task.losses(network, batch).values())).sum().backward()  # type: ignore[no-untyped-call]
+    without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    network.zero_grad()
+    network.eval()
+    assert without in ([], ["model.23.dfl.conv.weight"])
+
+
+def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
+    """Against ultralytics' process_mask_native, which upsamples N x H x W; ours never leaves the boxes."""
+    from ultralytics.utils.ops import process_mask_native
+
+    generator = torch.Generator().manual_seed(0)
+    protos = torch.randn(32, 32, 32, generator=generator)
+    coefficients = torch.randn(50, 32, generator=generator)
+    corner = torch.rand(50, 2, generator=generator) * 200
+    boxes = torch.cat([corner, corner + 8 + torch.rand(50, 2, generator=generator) * 40], 1).clamp(max=256)
+    theirs = process_mask_native(protos, coefficients, boxes, (256, 256)).numpy().astype(bool)  # type: ignore[no-untyped-call]
+    masks = Masks(coefficients.numpy(), protos.numpy(), 0.5)
+    ours = instances((256, 256), boxes.numpy(), np.linspace(1, 0.5, 50, dtype=np.float32), masks)
+    assert len(ours.masks) == 50
+    for mask, (x, y), other in zip(ours.masks, ours.offsets_xy, theirs, strict=True):
+        whole = np.zeros((256, 256), bool)
+        whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+        # the library interpolates twice, so pixels on the outline may differ
+        assert (whole ^ other).sum() <= 0.1 * max(1, (whole | other).sum())
+
+
+def test_predictions_do_not_depend_on_the_batch(network: torch.nn.Module) -> None:
+    rng = np.random.default_rng(0)
+    images: list[NDArray[np.uint8]] = [
+        rng.integers(0, 255, shape, np.uint8) for shape in ((96, 128), (128, 96), (96, 128), (40, 50))
+    ]
+    together = yolo.predict(network, images, PREDICT)
+    for image, found in zip(images, together, strict=True):
+        [alone] = yolo.predict(network, [image], PREDICT)
+        assert (alone.height, alone.width) == image.shape
+        assert np.allclose(alone.boxes_xyxy[:20], found.boxes_xyxy[:20], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"architecture": "yolo99z-seg"}, "architecture yolo99z-seg is not one"),
+        ({"weights": "nowhere.pt"}, "weights nowhere.pt can't be read"),
+    ],
+)
+def test_what_cannot_be_had_is_an_error(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        yolo._initial(with_settings(**changes))
+
+
+def test_a_failed_fetch_is_not_from_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from ultralytics.utils import downloads
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(downloads, "attempt_download_asset", str)
+    with pytest.raises(InputError, match="can't be fetched; give the path of a downloaded file"):
+        yolo._initial(with_settings(weights="pretrained"))
+
+
+def test_weights_of_another_class_count_are_taken_but_for_the_classes(tmp_path: Path) -> None:
+    from ultralytics.nn.tasks import SegmentationModel
+
+    other = SegmentationModel("yolo11n-seg.yaml", ch=3, nc=80, verbose=False)  # type: ignore[no-untyped-call]
+    torch.save({"model": other, "train_args": {}}, tmp_path / "coco.pt")
+    network, initial = yolo._initial(with_settings(weights=str(tmp_path / "coco.pt")))
+    assert initial.startswith("coco.pt, ")
+    assert torch.equal(network.state_dict()["model.0.conv.weight"], other.state_dict()["model.0.conv.weight"])
+
+
+@pytest.mark.parametrize(("recall", "score"), [(0.5, 0.9), (0.1, -0.9)])
+def test_best_by_precision_has_a_floor_of_recall(
+    task: yolo._Task, monkeypatch: pytest.MonkeyPatch, recall: float, score: float
+) -> None:
+    task.settings = with_settings(best_by="precision", recall_floor=0.2)
+    scores = {"val_mask_ap": 0.3, "val_precision": 0.9, "val_recall": recall}
+    monkeypatch.setattr(yolo, "validation_scores", lambda *_: dict(scores))
+    assert task.validate(torch.nn.Identity())["score"] == pytest.approx(score)
+
+
+def test_the_articles_network_has_its_parameters() -> None:
+    """27.9 M, the article's table."""
+    network = yolo._network(with_settings(architecture="yolov9c-seg"))
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(27.9e6, rel=0.02)

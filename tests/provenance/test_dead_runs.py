@@ -1,0 +1,82 @@
+"""A lock goes with its holder and what the holder started, and only then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+from monolayer.provenance import dead_runs
+
+HOLD = """
+import subprocess, sys, time
+from pathlib import Path
+from monolayer.provenance import dead_runs
+folder = Path(sys.argv[1])
+dead_runs.release_dead(folder)
+(folder / "locks").mkdir(exist_ok=True)
+(folder / "locks/0.input.lock").write_text("data.csv")
+job = subprocess.Popen(["sleep", "600"])
+print(job.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def hold(folder: Path) -> tuple[subprocess.Popen[str], psutil.Process]:
+    """A process that holds the folder's lock as a run of Snakemake does, and a job of its."""
+    running = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    return running, psutil.Process(int(running.stdout.readline()))
+
+
+def test_the_lock_of_a_killed_run_goes(tmp_path: Path) -> None:
+    running, job = hold(tmp_path)
+    dead_runs.release_dead(tmp_path)
+    assert (tmp_path / "locks/0.input.lock").exists(), "its holder is alive"
+    assert job.is_running()
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert job.is_running(), "kill -9 reaches the holder alone"
+    dead_runs.release_dead(tmp_path)
+    assert not (tmp_path / "locks/0.input.lock").exists()
+    assert not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
+    assert [file.name.split(",")[1] for file in (tmp_path / "alive").iterdir()] == [str(os.getpid())]
+
+
+def test_what_a_killed_run_was_writing_goes(tmp_path: Path) -> None:
+    snakemake, cells = tmp_path / ".snakemake", tmp_path / "results/own/cells"
+    cells.mkdir(parents=True)
+    running, job = hold(snakemake)
+    half, others = cells / f".cells.csv.{job.pid}.partial", cells / f".cells.csv.{os.getpid()}.partial"
+    download, whole = cells / "images.zip.partial", cells / "cells.csv"
+    for file in (half, others, download, whole):
+        file.touch()
+    dead_runs.release_dead(snakemake)
+    assert half.exists(), "its run is alive"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    dead_runs.release_dead(snakemake)
+    assert sorted(cells.iterdir()) == sorted([others, download, whole])
+
+
+def test_the_lock_of_another_host_stays(tmp_path: Path) -> None:
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/0.input.lock").touch()
+    (tmp_path / "alive").mkdir()
+    (tmp_path / "alive/node17,4242,1700000000.00").touch()
+    dead_runs.release_dead(tmp_path)
+    assert (tmp_path / "locks/0.input.lock").exists()
+
+
+def test_a_number_used_again_is_no_holder(tmp_path: Path) -> None:
+    """The process of that number is not the one that held the lock."""
+    dead_runs.release_dead(tmp_path)
+    (own,) = (tmp_path / "alive").iterdir()
+    own.rename(own.with_name(f"{own.name}0"))
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/0.input.lock").touch()
+    dead_runs.release_dead(tmp_path)
+    assert not (tmp_path / "locks/0.input.lock").exists()

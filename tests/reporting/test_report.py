@@ -1,0 +1,525 @@
+"""The page: what stands on it, that it needs nothing else, and that it is the same every time."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Culture, make_culture
+from monolayer.coco import rle as coco
+from monolayer.data import dataset
+from monolayer.evaluation import evaluate
+from monolayer.measurement.measure import Cells, measure
+from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
+from monolayer.reporting import pictures, tables
+from monolayer.reporting.pictures import Album
+from monolayer.reporting.report import SECTIONS, data, overlays, overview, ranked, report, spread
+from monolayer.reporting.study import Study
+from PIL import Image as PillowImage
+
+VOID = {"meta", "input", "col", "br", "img", "link", "hr"}
+RUNS = ["yolo", "unet"]
+MEASURED = MeasureParams(
+    pixel_size_um={"round": 0.5}, frame_hours={}, neighbours=NeighbourParams(gap=1, radius=40), files=[]
+)
+
+FINDING = {"kind": "few", "severity": "warn", "meaning": "images with few cells", "count": 1, "examples": ["a.png: 3"]}
+
+
+@dataclass
+class Page(HTMLParser):
+    """The elements of a page as (tag, attributes), and an error for a tag that closes another's."""
+
+    source: str
+    strict: bool = True
+    elements: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.feed(self.source)
+        assert not self.strict or self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.strict:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def all(self, tag: str) -> Iterator[dict[str, str | None]]:
+        return (attributes for name, attributes in self.elements if name == tag)
+
+
+def params(samples: int = 2, overlays: int = 3, micrographs: bool = True) -> ReportParams:
+    settings = ReportSettings(
+        title="monolayer", micrographs=micrographs, samples_per_line=samples, overlays_per_line=overlays
+    )
+    rows = {run: {"model": "unet", "lines": "all", "extension": None} for run in RUNS}
+    rows[RUNS[-1]] |= {"extension": "matched"}
+    used = {
+        "seed": 0,
+        "evaluate": {"resample": "image"},
+        "runs": rows,
+        "extensions": {"matched": {"law": "matched"}},
+        "measure": MEASURED.model_dump(),
+    }
+    return ReportParams(settings=settings, dataset="culture", scale="quick", used=used)
+
+
+def noisy(truth: coco.Truth, rng: np.random.Generator) -> list[coco.Result]:
+    """Most true cells as they are, and one spurious cell in each image's corner."""
+    found = [
+        coco.Result(
+            image_id=cell["image_id"],
+            category_id=1,
+            segmentation=cell["segmentation"],
+            bbox=cell["bbox"],
+            score=round(float(rng.uniform(0.5, 1)), 5),
+        )
+        for cell in truth["annotations"]
+        if rng.random() < 0.8
+    ]
+    for image in truth["images"]:
+        rle = coco.rle_from_crop(np.ones((3, 3), bool), 0, 0, image["height"], image["width"])
+        found.append(coco.Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.95))
+        found.append(coco.Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.1))
+    return sorted(found, key=lambda result: result["image_id"])
+
+
+def write_run(folder: Path, run: str, find: Callable[[coco.Truth], list[coco.Result]]) -> None:
+    """All files of a run that finds these cells."""
+    files = {
+        split: (folder / "splits" / f"{split}.json", folder / "predictions" / run / f"{split}.json.gz")
+        for split in ("val", "test")
+    }
+    for truth, results in files.values():
+        coco.write_results(results, find(coco.read_truth(truth)))
+    settings = EvaluateParams(protocol="livecell", draws=20, seed=0, resample="image")
+    evaluate.evaluate(files["test"], files["val"], settings, folder / "metrics" / f"{run}.json", threads=1)
+    record = {
+        "params": {"family": "yolo"},
+        "networks": {"all": {"initial": "none", "train_images": 8, "train_cells": 80, "sizes": [1, 2]}},
+        "device": "a CPU, 2 threads",
+        "duration_s": 75.5,
+        "commit": "0123456789abcdef0123456789abcdef01234567",
+        "uncommitted_changes": False,
+        "versions": {"python": "3.11.7"},
+    }
+    coco.write_json(folder / "models" / run / "run.json", record)
+    history = pd.DataFrame(
+        {
+            "network": "all",
+            "epoch": [1, 2, 3],
+            "step": [5, 10, 15],
+            "train_loss": [3, 2, 1.5],
+            "val_mask_ap": [0.1, 0.2, 0.4],
+        }
+    )
+    history.to_csv(folder / "models" / run / "history.csv", index=False)
+
+
+def write_extension(folder: Path, name: str, lines: list[str]) -> None:
+    """What `monolayer shift` leaves of an extension."""
+    table = pd.DataFrame({"cell_line": lines, "originals": 8, "synthetic": 40, "energy_distance": 0.75})
+    table = table.assign(null_distance=0.05, p_value=0.001, count_ks=0.1, confluence_ks=0.2, area_ks=0.3)
+    (folder / "extensions" / name).mkdir(parents=True)
+    table.to_csv(folder / "extensions" / name / "shift.csv", index=False)
+    (folder / "extensions" / name / "shift.svg").write_text("<svg/>")
+    (folder / "extensions" / name / "samples.png").write_bytes(b"png")
+
+
+def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[..., Any] = noisy) -> Path:
+    """A results folder of these runs, as the pipeline leaves it."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "images").symlink_to(culture.images)
+    shutil.copytree(culture.splits, folder / "splits")
+    coco.write_json(folder / "splits" / "test.json", culture.truth)  # all 12 images: ranks need more than one of a line
+    names = {image["cell_line"] for image in culture.truth["images"]}
+    lines = [{"cell_line": name, "confluence_median": 0.25} for name in sorted(names)]
+    coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING], "lines": lines})
+    write_extension(folder, "matched", sorted(names))
+    for seed, run in enumerate(runs):
+        write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
+    evaluate.compare([folder / "metrics" / f"{run}.json" for run in runs], folder / "metrics.csv")
+    for source in ("truth", *runs):
+        cells = Cells(folder / "predictions" / source / "test.json.gz" if source in runs else None, 0.2)
+        truth = folder / "splits" / "test.json"
+        measure(folder / "data" / "images", truth, cells, MEASURED, folder / "cells" / source)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_study(tmp_path_factory.mktemp("study") / "culture", culture, RUNS)
+
+
+@pytest.fixture(scope="module")
+def html(folder: Path) -> str:
+    report(folder, RUNS, params(), folder / "report.html")
+    return (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_every_section_stands_on_the_page_and_in_its_navigation(page: Page) -> None:
+    anchors = [a.get("id") for a in page.all("section")]
+    assert anchors == [section.name for section in SECTIONS if section.name != "speed"]  # nothing was timed here
+    links = {a["href"] for a in page.all("a")}
+    assert {f"#{name}" for name in anchors} <= links
+
+
+def test_every_link_and_reference_within_the_page_has_its_target_and_ids_are_unique(html: str, page: Page) -> None:
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    wanted = set(re.findall(r'(?:href="#|url\(#)([^")]+)', html))
+    assert wanted <= set(ids)
+
+
+def test_the_page_loads_nothing(html: str, page: Page) -> None:
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "xlink:href", "data", "poster", "srcset"):
+            target = attributes.get(name)
+            assert target is None or target.startswith(("#", "data:image/")), (tag, target)
+    assert not re.search(r"url\(\s*['\"]?(?!#)", html)
+    assert "@import" not in html
+    assert not list(page.all("link"))
+
+
+def test_the_same_files_give_the_same_bytes(folder: Path, html: str, tmp_path: Path) -> None:
+    report(folder, RUNS, params(), tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text() == html
+
+
+def test_pictures_have_texts_and_tables_captions(page: Page) -> None:
+    for svg in page.all("svg"):
+        assert svg.get("aria-hidden") == "true" or svg.get("aria-label")
+    assert len(list(page.all("caption"))) == len(list(page.all("table")))
+
+
+def test_outlines_are_the_numbers_of_the_table(folder: Path, page: Page) -> None:
+    by_image = pd.read_csv(folder / "metrics" / "unet.images.csv").iloc[0]
+    expected = f"{by_image.tp} found, {by_image.fn} missed, {by_image.tp} right, {by_image.fp} spurious"
+    labels = [str(a.get("aria-label")) for a in page.all("svg")]
+    assert any(expected in label and by_image.file_name in label and "unet" in label for label in labels)
+
+
+def test_the_gain_by_an_extension_stands_beside_its_shift(folder: Path, html: str) -> None:
+    twin, extended = RUNS[0], RUNS[-1]
+    pairs = pd.read_csv(folder / "pairs.csv")
+    chosen = (pairs["run_a"] == twin) & (pairs["run_b"] == extended) & (pairs["cell_line"] == "long")
+    loss = float(pairs[chosen & (pairs["metric"] == "f1_50")]["difference"].iloc[0])
+    gains = tables.gains(Study(folder, RUNS, params()), "matched", ["f1_50"])
+    assert [(row["run"], row["twin"], row["line"]) for row in gains] == [
+        (extended, twin, line) for line in ("all", "long", "round")
+    ]
+    assert gains[1]["cells"][0][1].value == pytest.approx(-loss)
+    section = html[html.index('<section id="extensions"') : html.index('<section id="training"')]
+    assert f"{extended} <small>against {twin}" in section
+    assert section.count("0.750") == 4  # the shift of both lines, in both tables
+
+
+def test_without_an_extension_there_is_no_such_section(folder: Path, tmp_path: Path) -> None:
+    plain = params()
+    plain.used["extensions"] = {}
+    report(folder, RUNS, plain, tmp_path / "plain.html")
+    assert "extensions" not in [a.get("id") for a in Page((tmp_path / "plain.html").read_text()).all("section")]
+
+
+def test_an_image_is_embedded_once(page: Page) -> None:
+    embedded = list(page.all("image"))
+    assert len(embedded) == len({a["href"] for a in embedded})
+    assert len(list(page.all("use"))) > len(embedded)
+
+
+def test_only_the_images_shown_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> Any:
+        read.append(path)
+        return dataset.read_image(path)
+
+    monkeypatch.setattr(pictures, "read_image", counted)
+    study, album = Study(folder, RUNS, params(samples=1, overlays=1)), Album(folder / "data" / "images", True)
+    for section in (overview, data, overlays):
+        section(study, album)
+    assert len(read) == len(set(read)) <= 2 * (1 + len(RUNS))  # a sample and a test image of each run, of two lines
+
+
+def test_without_micrographs_no_pixel_of_an_image_is_passed_on(folder: Path, tmp_path: Path) -> None:
+    report(folder, RUNS, params(micrographs=False), tmp_path / "bare.html")
+    text = (tmp_path / "bare.html").read_text() + (tmp_path / "overview.svg").read_text()
+    embedded = re.findall(r"data:image/(?:webp|png);base64,([^\"]+)", text)
+    assert embedded
+    for one in embedded:
+        with PillowImage.open(io.BytesIO(base64.b64decode(one))) as picture:
+            assert picture.convert("L").getextrema() == (pictures.GROUND, pictures.GROUND)
+    assert list(Page(text).all("path"))
+
+
+def test_a_large_image_is_embedded_smaller_in_its_shape(tmp_path: Path) -> None:
+    PillowImage.fromarray(np.zeros((40, 3000), np.uint8)).save(tmp_path / "wide.png")
+    frame = coco.Image(
+        id=1, file_name="wide.png", width=3000, height=40, cell_line="a", well="", timestamp=None, split=None
+    )
+    album = Album(tmp_path, True)
+    album.picture(frame, "", [], {})
+    _, uri = album.images[1]
+    with PillowImage.open(io.BytesIO(base64.b64decode(uri[uri.index(",") :]))) as embedded:
+        assert embedded.size == (pictures.LONGEST, round(40 * pictures.LONGEST / 3000))
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    culture = make_culture(tmp_path / "culture")
+    for image in culture.truth["images"]:
+        evil = f"<_svg><script>alert({image['id']})<_script> & \"'$x$.png"
+        (culture.images / image["file_name"]).rename(culture.images / evil)
+        image["file_name"] = evil
+        image["cell_line"] += "<b>$y$"
+    for split in ("train", "val"):
+        coco.write_json(culture.splits / f"{split}.json", culture.truth)
+    run = "<script>alert(0)<_script>"
+    folder = write_study(tmp_path / "study", culture, [run])
+    report(folder, [run], params(), folder / "report.html")
+    page = Page((folder / "report.html").read_text())
+    assert len(list(page.all("script"))) == 1
+    text = "".join(page.text)
+    assert run in text
+    assert "round<b>$y$" in text
+    assert "<_svg><script>alert(1)<_script> & \"'$x$.png" in text
+
+
+def test_a_run_that_found_nothing_has_its_pictures(tmp_path: Path, culture: Culture) -> None:
+    folder = write_study(tmp_path / "study", culture, ["yolo"], lambda truth, rng: [])
+    found = overlays(Study(folder, ["yolo"], params()), Album(folder / "data" / "images", True))["pictures"]["yolo"]
+    for shown in found.values():
+        assert len(shown) == 3
+        assert all([layer.count > 0 for layer in one.layers] == [False, True, False, False] for one in shown)
+
+
+def test_a_single_run_without_intervals_has_no_differences(tmp_path: Path, culture: Culture) -> None:
+    folder = write_study(tmp_path / "study", culture, ["yolo"])
+    table = pd.read_csv(folder / "metrics.csv")
+    table.loc[:, table.columns.str.endswith(("_low", "_high"))] = np.nan
+    table.to_csv(folder / "metrics.csv", index=False)
+    report(folder, ["yolo"], params(), folder / "report.html")
+    html = re.sub(r"base64,[^\"]*", "", (folder / "report.html").read_text())
+    assert not re.search(r"\bnan\b", html, re.IGNORECASE)
+    assert "Which differences are real" not in html
+
+
+READS: dict[str, Callable[[Study], object]] = {
+    "metrics.csv": lambda study: study.table,
+    "pairs.csv": lambda study: study.pairs,
+    "metrics/yolo.images.csv": lambda study: study.by_image("yolo"),
+    "metrics/unet.curves.csv": lambda study: study.breakdown("curves", []),
+    "models/unet/run.json": lambda study: study.records,
+    "models/unet/history.csv": lambda study: study.history("unet"),
+    "data/audit.json": lambda study: study.audit,
+    "splits/val.json": lambda study: study.census,
+    "predictions/unet/test.json.gz": lambda study: study.predicted_cells("unet", {1}),
+}
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_missing_file_is_named(path: str, folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "study", symlinks=True)
+    (copy / path).unlink()
+    with pytest.raises(coco.InputError, match=re.escape(path)):
+        READS[path](Study(copy, RUNS, params()))
+
+
+def test_a_page_that_fails_is_not_left_half_written(tmp_path: Path) -> None:
+    with pytest.raises(coco.InputError, match=r"metrics\.csv"):
+        report(tmp_path, RUNS, params(), tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_the_table_lacks_is_named(folder: Path) -> None:
+    with pytest.raises(coco.InputError, match="no row of run other; it has unet, yolo"):
+        _ = Study(folder, ["other"], params()).table
+
+
+def test_an_outline_follows_the_pixels_edges() -> None:
+    mask = np.zeros((10, 12), bool)
+    mask[2:6, 3:9] = True
+    path = pictures.outline(coco.rle_from_mask(mask), 0.5)
+    x, y = map(float, path[1 : path.index("l")].split(","))
+    points = [(x, y)]
+    for step in path[path.index("l") + 1 : -1].split():
+        dx, dy = map(float, step.split(","))
+        points.append((points[-1][0] + dx, points[-1][1] + dy))
+    assert min(p[0] for p in points) == pytest.approx(3, abs=0.5)
+    assert max(p[0] for p in points) == pytest.approx(9, abs=0.5)
+    assert min(p[1] for p in points) == pytest.approx(2, abs=0.5)
+    assert max(p[1] for p in points) == pytest.approx(6, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "ranks"),
+    [(20, 3, [0, 9, 19]), (20, 1, [9]), (2, 3, [0, 1]), (1, 3, [0]), (5, 2, [0, 4]), (3, 3, [0, 1, 2])],
+)
+def test_spread(length: int, count: int, ranks: list[int]) -> None:
+    assert spread(length, count) == ranks
+
+
+@pytest.mark.parametrize(
+    ("scores", "count", "ranks"),
+    [
+        ([0.3, 0.9, 0.5, 0.7], 3, ["2 best of 4", "4 median of 4", "1 worst of 4"]),
+        ([0.3, 0.9, 0.5], 1, ["3 median of 3"]),
+        ([0.3, 0.3], 3, ["1 best of 2", "2 worst of 2"]),
+        ([0.3], 3, ["1 the only image"]),
+        ([], 3, []),
+    ],
+)
+def test_images_are_ranked_and_those_without_cells_are_not(scores: list[float], count: int, ranks: list[str]) -> None:
+    rows = pd.DataFrame({"image_id": range(1, len(scores) + 1), "f1_50": scores, "cells_true": 5, "cells_pred": 0})
+    empty = pd.DataFrame({"image_id": [99], "f1_50": [np.nan], "cells_true": [0], "cells_pred": [0]})
+    found = ranked(pd.concat([rows, empty]).astype({"image_id": int}), count)
+    assert [f"{row.image_id} {row.rank}" for row in found.itertuples()] == ranks
+
+
+def test_every_score_has_its_column_and_definition(folder: Path, page: Page) -> None:
+    names = pd.read_csv(folder / "metrics.csv").columns
+    scores = {name for name in names if not name.endswith(("_low", "_high"))} - set(tables.NO_SCORES)
+    columns = tables.columns(names)
+    assert {column.name for column in columns} == scores
+    assert {f"def-{column.about}" for column in columns} <= {a.get("id") for a in page.all("div")}
+
+
+def test_the_best_of_a_column_is_marked_where_there_is_a_choice() -> None:
+    table = pd.DataFrame({"run": ["a", "b", "c"], "mask_ap": [0.5, 0.50004, 0.4], "afnr": [0.2, 0.1, np.nan]})
+    columns = tables.columns(["mask_ap", "afnr"])
+    marks = [[cell.best for cell in row["cells"]] for row in tables.rows(table, columns, tables.NO_PAIRS)]
+    assert marks == [[True, False], [True, True], [False, False]]
+    assert not any(cell.best for row in tables.rows(table.head(1), columns, tables.NO_PAIRS) for cell in row["cells"])
+
+
+def test_a_run_without_real_difference_from_the_best_is_tied() -> None:
+    table = pd.DataFrame({"run": ["a", "b", "c"], "mask_ap": [0.5, 0.3, 0.4]})
+    pairs = pd.DataFrame({"run_a": ["a", "a", "b"], "run_b": ["b", "c", "c"], "real": ["true", "false", "false"]})
+    rows = tables.rows(table, tables.columns(["mask_ap"]), pairs.assign(metric="mask_ap"))
+    assert [row["cells"][0].tied for row in rows] == [False, False, True]
+
+
+def test_differences_of_two_runs_are_turned_round() -> None:
+    pairs = pd.DataFrame({"run_a": ["a"], "run_b": ["b"], "cell_line": ["all"], "metric": ["mask_ap"]})
+    pairs = pairs.assign(difference=0.2, low=0.1, high=0.4, real="true")
+    found = tables.differences(pairs, ["a", "b", "c"], "mask_ap")
+    assert found["a"] == [None, tables.Difference(0.2, 0.1, 0.4, True), None]
+    assert found["b"] == [tables.Difference(-0.2, -0.4, -0.1, True), None, None]
+
+
+def test_reference_rows_keep_to_what_the_documents_say() -> None:
+    references = tables.references(["all", "shsy5y"])
+    rows = tables.reference_rows(references, "shsy5y", tables.columns(["pixel_f1", "f1_50"]))
+    ensemble = next(row for row in rows if row["run"] == "Deep U-Net Ensemble (EL)")
+    assert ensemble["cells"][0].value == 0.6104
+    assert np.isnan(ensemble["cells"][1].value)
+    assert tables.reference_rows(references, "HeLa", tables.columns(["pixel_f1"])) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(12.34, "12.3 s"), (75.5, "1 min 16 s"), (3599.9, "1 h 00 min"), (7320, "2 h 02 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert tables.duration(seconds) == text
+
+
+def test_captions_of_the_workflows_own_report_exist() -> None:
+    rules = Path(__file__).parents[2] / "workflow" / "rules"
+    named = [rules / name for path in rules.glob("*.smk") for name in re.findall(r'caption="(.*?)"', path.read_text())]
+    assert named
+    assert all(path.is_file() for path in named)
+
+
+# ---- in a browser --------------------------------------------------------------------------------
+
+BROWSER = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+in_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium, to see the page at work")
+
+
+def browse(html: str, script: str, folder: Path) -> Any:
+    """What `script`, the body of a function, returns in the opened page."""
+    answer = f"<script>document.title = 'answer ' + JSON.stringify((() => {{{script}}})())</script>"
+    (folder / "page.html").write_text(html.replace("</body>", f"{answer}</body>"))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    command = [str(BROWSER), *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, (folder / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=120
+    )
+    titles = [text for text in Page(done.stdout, strict=False).text if text.startswith("answer ")]
+    return json.loads(titles[0].removeprefix("answer "))
+
+
+@in_browser
+def test_a_click_on_a_heading_sorts_and_the_documents_rows_stay(html: str, tmp_path: Path) -> None:
+    script = """
+        const table = document.querySelector("table.sortable"), body = table.querySelector("tbody.ours");
+        const before = table.querySelectorAll("tbody").length;
+        body.insertAdjacentHTML("beforeend", "<tr><th>c</th><td data-value='0.9'>0.9</td></tr>");
+        body.insertAdjacentHTML("beforeend", "<tr><th>d</th><td data-value=''>–</td></tr>");
+        const order = () => [...body.rows].map((row) => row.cells[1].dataset.value);
+        const button = table.tHead.querySelectorAll("button")[1], seen = [];
+        for (const _ of [1, 2]) { button.click(); seen.push([order(), button.closest("th").ariaSort]); }
+        return {seen, last: table.lastElementChild.className};
+    """
+    found = browse(html, script, tmp_path)
+    (down, falling), (up, rising) = found["seen"]
+    assert (falling, rising) == ("descending", "ascending")
+    numbers = [float(value) for value in down[:-1]]
+    assert down[-1] == up[-1] == ""
+    assert numbers == sorted(numbers, reverse=True)
+    assert up[:-1] == down[-2::-1]
+    assert found["last"] == "references"
+
+
+@in_browser
+def test_layers_are_switched_off_and_a_picture_is_enlarged(html: str, tmp_path: Path) -> None:
+    script = """
+        const drawn = (kind) => [...document.querySelectorAll("#overlays details[open] .picture ." + kind)]
+            .filter((path) => getComputedStyle(path).display !== "none").length;
+        const box = (name) => document.querySelector("#overlays .show-" + name), seen = [];
+        const state = () => seen.push(["true", "pred", "matched", "missed", "spurious"].map(drawn));
+        state();
+        box("true").checked = false; state();
+        box("true").checked = true; box("matched").checked = false; state();
+        document.querySelector("#overlays .enlarge").click();
+        const dialog = document.getElementById("enlarged");
+        return {seen, open: dialog.open, pictures: dialog.querySelectorAll("svg use").length,
+                loaded: performance.getEntriesByType("resource").map((entry) => entry.name)};
+    """
+    found = browse(html, script, tmp_path)
+    every, without_true, errors = found["seen"]
+    assert all(every)
+    assert without_true == [0, every[1], every[1] - every[4], 0, every[4]]
+    assert errors == [every[3], every[4], 0, every[3], every[4]]
+    assert found["open"]
+    assert found["pictures"] == 1
+    assert all(name.startswith("data:") for name in found["loaded"])

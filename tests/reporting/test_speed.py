@@ -1,0 +1,116 @@
+"""The report's table of speed: every device once, what is awaited, what nothing beats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from monolayer.coco.rle import write_json
+from monolayer.reporting import speed
+from monolayer.reporting.report import render
+
+HERE, OTHER = "A CPU, 2 threads", "NVIDIA RTX A2000"
+
+
+def measured(median: float) -> dict[str, float]:
+    return {"median": median, "low": median * 0.9, "high": median * 1.1, "p95": median * 1.5, "count": 9}
+
+
+def row(backend: str, dtype: str, batch: int, ms: float) -> dict[str, Any]:
+    found = {"backend": backend, "dtype": dtype, "batch": batch, "memory_mb": 50.0, "gpu_memory_mb": None}
+    found |= {"network_ms": measured(ms / 2), "throughput": measured(1000 / ms), "cells": 9.0}
+    if batch == 1:
+        found |= {"latency_ms": measured(ms), "stages_ms": dict.fromkeys(speed.STAGES, ms / 5)}
+    return found
+
+
+def record(run: str, device: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    about = {"driver": None, "load": 0.5, "measured": "2026-11-21", "threads": 2, "images": 8}
+    return {"run": run, "device": device, **about, "rows": rows}
+
+
+class FakeStudy:
+    """What the section reads of a study."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runs = folder, ["unet", "yolo"]
+        self.ranking = [{"run": "unet", "mask_ap": 0.8}, {"run": "yolo", "mask_ap": 0.6}]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> FakeStudy:
+    for run, ms in (("unet", 40.0), ("yolo", 20.0)):
+        rows = [
+            row("torch", "fp32", 1, ms),
+            row("onnxruntime", "fp32", 1, ms / 2),
+            row("onnxruntime", "fp32", 8, ms / 3),
+        ]
+        rows.append({"backend": "tensorrt", "dtype": "fp16", "batch": 1, "not_run": "no GPU is here"})
+        write_json(tmp_path / f"benchmark/{run}.json", record(run, HERE, rows))
+        write_json(tmp_path / f"benchmark/{run}.A-CPU-2-threads.json", record(run, HERE, rows[:1]))
+        compared = {
+            "matched": 9,
+            "extra": 0,
+            "lost": 0.0,
+            "mask_iou": 1.0,
+            "mask_iou_mean": 1.0,
+            "worst_image": "a.png",
+        }
+        ap = {"ap": 0.79 if run == "unet" else 0.59, "ap_torch": 0.8 if run == "unet" else 0.6}
+        parity: list[dict[str, Any]] = [{"backend": "onnxruntime", "dtype": "fp32", **compared, **ap}]
+        parity.append({"backend": "tensorrt", "dtype": "fp16", "not_run": "no GPU is here"})
+        write_json(tmp_path / f"export/{run}.parity.json", {"run": run, "rows": parity})
+    write_json(tmp_path / "benchmark/unet.other.json", record("unet", OTHER, [row("tensorrt", "fp16", 8, 2.0)]))
+    return FakeStudy(tmp_path)
+
+
+def test_every_device_stands_once_and_awaited_ones_without_numbers(study: FakeStudy) -> None:
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    assert {name: len(rows) for name, rows in content["devices"].items()} == {
+        HERE: 6,  # its kept file is older than what was measured just now
+        OTHER: 1,
+        "NVIDIA GeForce RTX 3060": 0,
+    }
+    assert content["device"] == HERE
+
+
+def test_the_awaited_device_is_awaited_until_it_was_measured(study: FakeStudy) -> None:
+    rows = [row("tensorrt", "fp16", 1, 3.0)]
+    write_json(study.folder / "benchmark/yolo.3060.json", record("yolo", "NVIDIA GeForce RTX 3060, 12 GB", rows))
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    assert len(content["devices"]["NVIDIA GeForce RTX 3060, 12 GB"]) == 1
+    assert "NVIDIA GeForce RTX 3060" not in content["devices"]
+
+
+def test_the_page_says_what_was_not_run(study: FakeStudy) -> None:
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    text = render("speed.html", study=study, **content)
+    assert "Not measured. The article names this device" in text
+    assert "tensorrt fp16 on A CPU, 2 threads: no GPU is here <small>unet, yolo</small>" in " ".join(text.split())
+    assert "not run: no GPU is here" in text
+    assert text.count("<svg") == 2
+
+
+def test_without_measurements_there_is_no_section(tmp_path: Path) -> None:
+    assert speed.speed(FakeStudy(tmp_path), None) is None  # type: ignore[arg-type]
+
+
+def test_the_frontier_holds_what_nothing_beats_in_both() -> None:
+    rows = pd.DataFrame(
+        {"run": list("abcd"), "way": ["torch fp32"] * 4, "throughput": [10.0, 20.0, 5.0, 20.0], "batch": 1}
+    )
+    accuracy = {"a": 0.7, "b": 0.5, "c": 0.6, "d": 0.4}
+    found = speed.frontier(rows, accuracy, [{"run": "c", "backend": "torch", "dtype": "fp32", "ap": 0.9}])
+    assert set(found[found["best"]]["run"]) == {"a", "b", "c"}
+
+
+def test_of_several_batches_the_fastest_stands_for_its_way() -> None:
+    rows = pd.DataFrame(
+        {"run": ["a"] * 3, "way": ["x", "x", "y"], "throughput": [1.0, 2.0, float("nan")], "batch": [1, 8, 1]}
+    )
+    assert speed.best_batch(rows)["batch"].tolist() == [8]

@@ -1,0 +1,168 @@
+"""`monolayer serve` and `watch` on an exported network, as processes of their own: the README's commands."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from conftest import Culture
+from monolayer.coco.rle import InputError, write_json
+from monolayer.data.dataset import read_image
+from monolayer.deployment import export
+from monolayer.models import predict, predictor
+from monolayer.models.train import train
+from monolayer.params.steps import ExportParams, ExportSettings, ParityLimits, TrainParams
+from monolayer.service.serve import load
+from unet_settings import SETTINGS
+
+LEAST = 0.6
+
+
+@pytest.fixture(scope="module")
+def exported(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small trained U-Net as ONNX, beside its metrics as the pipeline leaves them."""
+    folder = tmp_path_factory.mktemp("results")
+    params = TrainParams(family="unet", settings=SETTINGS, lines="all", seed=0, cpu_threads=1)
+    train(culture.images, culture.splits, params, folder / "models/unet")
+    limits = ParityLimits(mask_iou=0.9, lost=0.1, ap=0.1)
+    settings = ExportSettings(
+        runs="all",
+        dtypes=["fp32"],
+        calibration=1,
+        engines=[],
+        targets=["SM86"],
+        parity={"fp32": limits},
+        exclude={},
+        notes={},
+    )
+    how = ExportParams(run="unet", predict=SETTINGS.val_predict, settings=settings, cpu_threads=1)
+    weights = folder / "models/unet/weights.pt"
+    export.export(weights, culture.images, culture.splits, how, folder / "export/unet")
+    write_json(folder / "metrics/unet.json", {"score_threshold": LEAST})
+    return folder / "export/unet"
+
+
+@pytest.fixture(scope="module")
+def served(exported: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["serve", "--model", str(exported), "--port", str(port), "--threads", "1"]
+    with subprocess.Popen([sys.executable, "-m", "monolayer", *words], stderr=subprocess.PIPE, text=True) as process:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            try:
+                if httpx.get(f"{url}/ready").status_code == 200:
+                    break
+            except httpx.HTTPError:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.1)
+        yield url, process
+        process.terminate()
+        assert process.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_answers_are_the_predictors(served: tuple[str, object], exported: Path, culture: Culture) -> None:
+    run = predictor.load(exported, threads=1)
+    url, _ = served
+    assert httpx.get(f"{url}/models").json()[0] | {"lines": []} == {
+        "name": "unet",
+        "family": "unet",
+        "lines": [],
+        "dtype": "fp32",
+        "score_min": LEAST,
+    }
+    total = 0
+    for path in sorted(culture.images.iterdir()):
+        (found,) = run.segment([read_image(path)])
+        files = {"image": (path.name, path.read_bytes())}
+        answer = httpx.post(f"{url}/segment", files=files, headers={"Accept": "image/tiff"}, timeout=30)
+        labels = tifffile.imread(io.BytesIO(answer.content))
+        expected = np.zeros(labels.shape, np.bool_)
+        for mask, (x, y), score in zip(found.masks, found.offsets_xy, found.scores, strict=True):
+            if score >= LEAST:
+                expected[y : y + mask.shape[0], x : x + mask.shape[1]] |= mask
+                total += 1
+        assert np.array_equal(labels > 0, expected)
+    assert total > 30
+
+
+def test_the_readmes_curl_line(served: tuple[str, object], culture: Culture) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    image = sorted(culture.images.iterdir())[0]
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    line = next(line for line in readme.splitlines() if line.startswith("curl -F image=@"))
+    words = line.replace("http://127.0.0.1:8000", served[0]).split(" ", 3)
+    command = f"curl -sf -F image=@{image} {words[3]}"
+    text = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
+    assert len(pd.read_csv(io.StringIO(text))) > 3
+
+
+def test_the_threshold_is_asked_for_where_it_is_not_known(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path / "moved")
+    with pytest.raises(InputError, match="give --score-min"):
+        load(tmp_path / "moved", "fp32", 1, None)
+    assert load(tmp_path / "moved", "fp32", 1, 0.25).score_min == 0.25
+
+
+def test_the_log_is_json_after_the_first_line(served: tuple[str, subprocess.Popen[str]]) -> None:
+    url, process = served
+    httpx.get(f"{url}/health", headers={"X-Request-ID": "a-line-of-the-log"})
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "a-line-of-the-log" in line:
+            assert json.loads(line)["status"] == 200
+            break
+
+
+def test_watch_segments_what_comes_and_stops_when_told(exported: Path, culture: Culture, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    images = sorted(culture.images.iterdir())[:3]
+    words = ["watch", "--folder", str(tmp_path / "in"), "--model", str(exported), "--output", str(tmp_path / "out")]
+    words += ["--every-seconds", "0.05", "--settle-seconds", "0.2", "--threads", "1"]
+    with subprocess.Popen([sys.executable, "-m", "monolayer", *words], stderr=subprocess.DEVNULL) as process:
+        for path in images:
+            shutil.copyfile(path, tmp_path / "in" / path.name)
+            os.utime(tmp_path / "in" / path.name, (time.time() - 5, time.time() - 5))
+        journal = tmp_path / "out/done.jsonl"
+        for _ in range(2400):
+            if journal.exists() and len(journal.read_text().splitlines()) == 3:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGTERM)
+    table = pd.read_csv(tmp_path / "out/images.csv")
+    assert sorted(table["file_name"]) == [path.name for path in images]
+    assert (table["cells"] > 2).all()
+
+
+def test_label_images_hold_cells_from_the_runs_threshold_up(exported: Path, culture: Culture, tmp_path: Path) -> None:
+    predict.predict_folder(exported, culture.images, tmp_path / "all.json", predict.Choice(None, None), 1)
+    found = json.loads((tmp_path / "all.json").read_text())
+    least = float(np.median([result["score"] for result in found]))
+    moved = shutil.copytree(exported, tmp_path / "export/unet")
+    write_json(tmp_path / "metrics/unet.json", {"score_threshold": least})
+    choice = predict.Choice(None, tmp_path / "labels")
+    predict.predict_folder(moved, culture.images, tmp_path / "again.json", choice, 1)
+    assert json.loads((tmp_path / "again.json").read_text()) == found
+    counts = dict.fromkeys(sorted({result["file_name"] for result in found}), 0)
+    for result in found:
+        counts[result["file_name"]] += result["score"] >= least
+    assert 0 < sum(counts.values()) < len(found)
+    for name, count in counts.items():
+        assert tifffile.imread((tmp_path / "labels" / name).with_suffix(".tif")).max() == count

@@ -1,0 +1,294 @@
+"""The service: every form of answer holds the same cells, and what can't be answered is refused with the reason."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+import roifile
+import tifffile
+from monolayer.coco import rle as coco
+from monolayer.service.answers import FORMS, Answer, preferred
+from monolayer.service.state import Settings
+from monolayer.service.uploads import Limits
+from PIL import Image as PillowImage
+from service_fixtures import SIZE, field, model, png, running, tiff
+
+LIMITS = Limits(bytes=2_000_000, pixels=1_000_000, frames=10, waiting=8, seconds=30)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    keep = tmp_path_factory.mktemp("kept")
+    models = [model(), model("lines", ["round", "long"])]
+    with running(models, Settings(limits=LIMITS, keep=keep)) as url:
+        yield url
+
+
+def ask(
+    url: str, content: bytes, accept: str = "application/json", name: str = "cells.png", **query: Any
+) -> httpx.Response:
+    files = {"image": (name, content)}
+    return httpx.post(f"{url}/segment", files=files, params=query, headers={"Accept": accept}, timeout=30)
+
+
+def test_json_holds_the_cells(url: str) -> None:
+    image = field(30)
+    answer = ask(url, png(image), score_min=0, pixel_size_um=0.5)
+    assert answer.status_code == 200
+    body = Answer.model_validate_json(answer.text)
+    (frame,) = body.frames
+    assert len(frame.cells) == 30
+    scores = [cell.score for cell in frame.cells]
+    assert scores == sorted(scores, reverse=True)
+    for cell in answer.json()["frames"][0]["cells"]:
+        mask = coco.mask_from_rle(cell["rle"])
+        assert (cell["area_px2"], mask.sum(), cell["area_um2"]) == (25, 25, 6.25)
+        assert (image[mask] >= 128).all()
+        assert cell["intensity_mean"] == image[mask].mean()
+    summary = answer.json()["frames"][0]["summary"]
+    assert summary["confluence"] == pytest.approx(30 * 25 / np.prod(SIZE), abs=1e-4)
+
+
+def test_every_form_holds_as_many_cells(url: str) -> None:
+    content, least = png(field(40)), 0.7
+    expected = len(ask(url, content, score_min=least).json()["frames"][0]["cells"])
+    assert 0 < expected < 40
+    labels = tifffile.imread(io.BytesIO(ask(url, content, "image/tiff", score_min=least).content))
+    assert len(np.unique(labels)) - 1 == expected
+    table = pd.read_csv(io.BytesIO(ask(url, content, "text/csv", score_min=least).content))
+    assert len(table) == expected
+    with zipfile.ZipFile(io.BytesIO(ask(url, content, "application/zip", score_min=least).content)) as archive:
+        rois = [roifile.ImagejRoi.frombytes(archive.read(name)) for name in archive.namelist()]
+    assert len(rois) == expected
+    assert len(ask(url, content, "application/vnd.coco+json", score_min=least).json()["annotations"]) == expected
+    overlay = np.asarray(PillowImage.open(io.BytesIO(ask(url, content, "image/png", score_min=least).content)))
+    assert overlay.shape == (*SIZE, 3)
+    assert (overlay == (255, 157, 28)).all(2).sum() == 16 * expected  # the border of 5 x 5 px
+
+
+def test_polygons_and_picture_for_the_page(url: str) -> None:
+    answer = ask(url, png(field(5)), masks="polygons", picture=True).json()["frames"][0]
+    assert answer["cells"][0]["polygons"] == [[6, 1, 6, 6, 1, 6, 1, 1]]
+    assert answer["picture"].startswith("data:image/png;base64,")
+    assert "polygons" not in ask(url, png(field(5)), masks="none").json()["frames"][0]["cells"][0]
+
+
+def test_a_tiff_of_several_pages_is_a_series(url: str) -> None:
+    counts = [3, 11, 7]
+    content = tiff(np.stack([field(count) for count in counts]))
+    frames = ask(url, content, name="series.tif").json()["frames"]
+    assert [len(frame["cells"]) for frame in frames] == counts
+    labels = tifffile.imread(io.BytesIO(ask(url, content, "image/tiff").content))
+    assert [frame.max() for frame in labels] == counts
+    table = pd.read_csv(io.BytesIO(ask(url, content, "text/csv").content))
+    assert table.groupby("frame").size().tolist() == counts
+    refused = ask(url, content, "image/png")
+    assert refused.status_code == 422
+    assert "has 3" in refused.json()["detail"]
+
+
+def test_16_bits_are_scaled_for_the_network_and_measured_as_they_are(url: str) -> None:
+    image = field(6).astype(np.uint16) * 200 + 1000
+    cells = ask(url, tiff(image), score_min=0).json()["frames"][0]["cells"]
+    assert len(cells) == 6
+    assert max(cell["intensity_max"] for cell in cells) == image.max()
+
+
+def test_the_bare_body_is_taken_too(url: str) -> None:
+    answer = httpx.post(f"{url}/segment", content=png(field(4)), headers={"Content-Type": "image/png"})
+    assert len(answer.json()["frames"][0]["cells"]) == 4
+
+
+def test_no_cells_is_an_answer(url: str) -> None:
+    for accept in FORMS:
+        answer = ask(url, png(field(0)), accept)
+        assert answer.status_code == 200, answer.text
+    assert ask(url, png(field(0))).json()["frames"][0]["summary"]["median_area_px2"] is None
+
+
+def jpeg(mode: str) -> bytes:
+    buffer = io.BytesIO()
+    PillowImage.new(mode, (40, 30)).save(buffer, "jpeg")
+    return buffer.getvalue()
+
+
+def animated() -> bytes:
+    buffer = io.BytesIO()
+    first, second = (PillowImage.fromarray(field(count)) for count in (1, 2))
+    first.save(buffer, "png", save_all=True, append_images=[second])
+    return buffer.getvalue()
+
+
+def header_of(width: int, height: int) -> bytes:
+    """A PNG that is small and says that it is large."""
+    content = bytearray(png(field(1)))
+    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    import zlib
+
+    content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
+    return bytes(content)
+
+
+def vast_tiff(**how: Any) -> bytes:
+    """A TIFF of a few kB whose header announces 100,000 x 100,000 px."""
+    buffer = bytearray(tiff(field(2), **how))
+    with tifffile.TiffFile(io.BytesIO(buffer)) as tif:
+        for name in ("ImageWidth", "ImageLength"):
+            tag = tif.pages.first.tags[name]
+            buffer[tag.valueoffset : tag.valueoffset + 4] = (100_000).to_bytes(4, "little")
+    return bytes(buffer)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "reason"),
+    [
+        (b"", 415, "empty"),
+        (b"GIF89a and so on", 415, "no PNG, JPEG or TIFF"),
+        (png(field(300))[:200], 422, "cut short"),
+        (tiff(field(3))[:300], 422, "cut short"),
+        (jpeg("CMYK"), 422, "colour mode CMYK"),
+        (animated(), 422, "several frames"),
+        (header_of(50_000, 50_000), 413, "pixels"),
+        (header_of(2_000, 2_000), 413, "4,000,000 pixels; this service takes 1,000,000"),
+        (vast_tiff(), 413, "pixels"),
+        (tiff(np.zeros((11, 20, 20), np.uint8)), 413, "more than 10 pages"),
+        (tiff(np.full((20, 20), np.nan, np.float32)), 422, "NaN"),
+        (tiff(np.zeros((3, 20, 20, 3), np.uint8), photometric="rgb", planarconfig="contig")[:-500], 422, "cut short"),
+        (bytes(2_100_000), 413, "2,000,000 bytes"),
+    ],
+)
+def test_what_can_not_be_segmented_is_refused_with_the_reason(
+    url: str, content: bytes, status: int, reason: str
+) -> None:
+    answer = ask(url, content)
+    assert answer.status_code == status, answer.text
+    assert reason in answer.json()["detail"]
+    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ({"score_min": 2}, "score_min"),
+        ({"masks": "all"}, "masks"),
+        ({"scoremin": 0.1}, "scoremin"),
+        ({"model": "none"}, "there are squares, lines"),
+        ({"model": "lines"}, "say which cell_line"),
+        ({"model": "lines", "cell_line": "flat"}, "knows round, long"),
+    ],
+)
+def test_a_query_that_can_not_be_is_refused(url: str, query: dict[str, Any], reason: str) -> None:
+    answer = ask(url, png(field(1)), **query)
+    assert answer.status_code == 422
+    assert reason in answer.json()["detail"]
+
+
+def test_a_network_for_each_line(url: str) -> None:
+    assert ask(url, png(field(2)), model="lines", cell_line="long").json()["cell_line"] == "long"
+
+
+def test_a_broken_form_and_a_missing_file(url: str) -> None:
+    broken = httpx.post(f"{url}/segment", content=b"--x", headers={"Content-Type": "multipart/form-data; boundary=y"})
+    assert broken.status_code in (400, 422)
+    missing = httpx.post(f"{url}/segment", files={"picture": ("a.png", png(field(1)))})
+    assert missing.status_code == 422
+    assert "image=@" in missing.json()["detail"]
+    assert httpx.post(f"{url}/segment", content=b"{}", headers={"Content-Type": "application/json"}).status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/csv", "text/csv"),
+        ("image/*", "image/png"),
+        ("image/tiff;q=0.9, text/csv;q=0.5", "image/tiff"),
+        ("text/html, */*;q=0.1", "application/json"),
+        ("text/html", None),
+        ("application/json;q=0", None),
+        ("application/json;q=much", None),
+    ],
+)
+def test_accept(accept: str, media: str | None) -> None:
+    assert preferred(accept) == media
+
+
+def test_nothing_acceptable_is_406(url: str) -> None:
+    assert ask(url, png(field(1)), "text/html").status_code == 406
+
+
+def test_the_key_is_asked_for() -> None:
+    with running([model()], Settings(key="sésame")) as url:
+        assert ask(url, png(field(1))).status_code == 401
+        assert httpx.get(f"{url}/models").status_code == 401
+        assert httpx.get(f"{url}/health").status_code == 200
+        wrong = httpx.get(f"{url}/models", headers={"X-API-Key": "sesame"})
+        assert (wrong.status_code, wrong.json()["detail"]) == (401, "give the API key as X-API-Key")
+        given = httpx.get(f"{url}/models", headers={b"X-API-Key": "sésame".encode()})
+        assert given.json()[0]["name"] == "squares"
+        bearer = httpx.get(f"{url}/models", headers={b"Authorization": "Bearer sésame".encode()})
+        assert bearer.status_code == 200
+
+
+def test_nothing_is_kept_unless_asked(tmp_path: Path) -> None:
+    with running([model()], Settings(keep=tmp_path)) as url:
+        content = png(field(3))
+        ask(url, content)
+        assert list(tmp_path.iterdir()) == []
+        kept = ask(url, content, keep=True)
+        request = kept.json()["request_id"]
+        assert (tmp_path / f"{request}.image").read_bytes() == content
+        assert json.loads((tmp_path / f"{request}.answer").read_text())["request_id"] == request
+    with running([model()], Settings()) as url:
+        assert ask(url, content, keep=True).status_code == 422
+
+
+def test_the_log_has_a_line_for_each_request(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "monolayer.service"):
+        answer = httpx.post(
+            f"{url}/segment",
+            files={"image": png(field(3))},
+            headers={"X-Request-ID": "my-own-request"},
+            params={"score_min": 0},
+        )
+    assert answer.headers["X-Request-ID"] == "my-own-request"
+    (line,) = [json.loads(record.message) for record in caplog.records if "my-own-request" in record.message]
+    assert (line["status"], line["images"], line["cells"], line["path"]) == (200, 1, 3, "/segment")
+    odd = httpx.get(f"{url}/health", headers={"X-Request-ID": "../../etc/passwd"})
+    assert odd.headers["X-Request-ID"] != "../../etc/passwd"
+
+
+def test_metrics_count(url: str) -> None:
+    def value(name: str) -> float:
+        lines = httpx.get(f"{url}/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    before = value("monolayer_images_total"), value("monolayer_cells_total")
+    ask(url, tiff(np.stack([field(2), field(5)])))
+    assert (value("monolayer_images_total"), value("monolayer_cells_total")) == (before[0] + 2, before[1] + 7)
+    for number in range(20):
+        httpx.get(f"{url}/no/such/{number}")
+    assert "no/such" not in httpx.get(f"{url}/metrics").text
+    assert value('monolayer_requests_total{route="other",status="404"}') >= 20
+
+
+def test_the_page_needs_nothing_from_elsewhere(url: str) -> None:
+    page = httpx.get(f"{url}/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "http://" not in page.text.replace("http://www.w3.org", "")
+    assert "https://" not in page.text
+    assert httpx.get(f"{url}/web/page.js").status_code == 200
+    assert httpx.get(f"{url}/web/../app.py").status_code == 404
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert httpx.get(f"{url}/sample").headers["content-type"] == "image/png"

@@ -1,0 +1,248 @@
+"""How far synthetic images lie from the originals: features of known images, distances of known clouds, the files."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Culture
+from monolayer.coco import rle as coco
+from monolayer.params.extensions import ShiftParams
+from monolayer.synthesis import extend, shift
+from monolayer.synthesis.features import FEATURES, features, moments, outlines
+from PIL import Image as PillowImage
+from scipy import stats
+from test_extend import files, params
+
+RNG = np.random.default_rng
+SHIFT = ShiftParams(seed=0, variance=0.9, permutations=199, max_images=50, samples=2)
+REAL = Path(__file__).parents[3] / "shared" / "data" / "sartorius"
+
+
+def grid(spacing: int, side: int = 6, size: int = 240) -> np.ndarray[Any, Any]:
+    """Squares on a regular grid, labels 1 and up."""
+    labels = np.zeros((size, size), np.int32)
+    for number, (y, x) in enumerate(np.ndindex(size // spacing, size // spacing), start=1):
+        labels[y * spacing + 5 : y * spacing + 5 + side, x * spacing + 5 : x * spacing + 5 + side] = number
+    return labels
+
+
+# ---- features ------------------------------------------------------------------------------------
+
+
+def test_every_feature_is_defined_and_described() -> None:
+    pixels = RNG(0).integers(0, 256, (240, 240)).astype(np.uint8)
+    found = features(pixels, grid(30))
+    assert list(found) == list(FEATURES)
+    assert all(np.isfinite(value) for value in found.values())
+
+
+def test_intensity_is_that_of_the_histogram() -> None:
+    pixels = RNG(0).gamma(4, 10, (240, 240)).clip(0, 255).astype(np.uint8)
+    found = features(pixels, grid(30))
+    assert found["mean"] == pytest.approx(pixels.mean())
+    assert found["std"] == pytest.approx(pixels.std())
+    assert found["skewness"] == pytest.approx(stats.skew(pixels.ravel()), rel=1e-6)
+    assert found["p01"] == pytest.approx(np.percentile(pixels, 1), abs=1)
+    assert found["p99"] == pytest.approx(np.percentile(pixels, 99), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("wavelength", "band"), [(3, "texture_1"), (9, "texture_2"), (18, "texture_4"), (36, "texture_8")]
+)
+def test_texture_answers_to_its_scale(wavelength: float, band: str) -> None:
+    wave = 128 + 50 * np.sin(2 * np.pi * np.arange(288) / wavelength)
+    found = features(np.tile(wave, (288, 1)).astype(np.uint8), grid(30, size=288))
+    bands = {name: value for name, value in found.items() if name.startswith("texture")}
+    assert max(bands, key=lambda name: bands[name]) == band
+
+
+def test_density_and_clustering() -> None:
+    pixels = np.zeros((240, 240), np.uint8)
+    even = features(pixels, grid(30))
+    assert even["density"] == pytest.approx(1e6 * 64 / 240**2)
+    assert even["confluence"] == pytest.approx(64 * 36 / 240**2)
+    assert even["neighbour"] == pytest.approx(30)
+    assert even["clark_evans"] == pytest.approx(2)  # the value of a square grid
+    heap = np.zeros((240, 240), np.int32)
+    heap[:60, :60] = grid(15, 6, 60)
+    assert features(pixels, heap)["clark_evans"] < 0.6
+
+
+def test_size_and_shape() -> None:
+    rows, columns = np.mgrid[:200, :200]
+    labels = np.zeros((200, 200), np.int32)
+    labels[((rows - 60) / 10) ** 2 + ((columns - 60) / 30) ** 2 <= 1] = 7  # numbers may have gaps
+    labels[(rows - 150) ** 2 + (columns - 150) ** 2 <= 20**2] = 9
+    area, centre, axes = moments(labels)
+    assert area == pytest.approx([np.pi * 300, np.pi * 400], rel=0.01)
+    assert centre.ravel() == pytest.approx([60, 60, 150, 150], abs=0.01)
+    assert axes == pytest.approx(np.array([[60, 20], [40, 40]]), rel=0.02)
+    outline, touching = outlines(labels)
+    assert outline[1] == pytest.approx(2 * np.pi * 20, rel=0.03)
+    assert not touching.any()
+    assert features(np.zeros((200, 200), np.uint8), labels)["elongation"] == pytest.approx(2, rel=0.02)
+
+
+def test_contact_is_the_touching_share_of_outlines() -> None:
+    labels = np.zeros((40, 60), np.int32)
+    labels[10:20, 10:20], labels[10:20, 20:30] = 1, 2
+    outline, touching = outlines(labels)
+    assert outline.tolist() == pytest.approx([10 * np.pi] * 2)
+    assert touching.tolist() == pytest.approx([10 * np.pi / 4] * 2)
+
+
+def test_what_too_few_cells_define_is_nan() -> None:
+    pixels = np.full((50, 50), 9, np.uint8)
+    none = features(pixels, np.zeros((50, 50), np.int32))
+    assert none["density"] == none["confluence"] == 0
+    assert np.isnan(
+        [none[name] for name in ("contrast", "cell_std", "neighbour", "area", "contact", "roughness")]
+    ).all()
+    one = np.zeros((50, 50), np.int32)
+    one[10:20, 10:20] = 1
+    assert np.isnan(features(pixels, one)["neighbour"])
+    assert features(pixels, one)["area"] == 100
+    assert features(pixels, np.ones((50, 50), np.int32))["contact"] == 0
+
+
+# ---- distances -----------------------------------------------------------------------------------
+
+
+def test_components_are_those_of_the_originals() -> None:
+    rng = RNG(0)
+    originals = rng.normal(size=(200, 2)) @ np.array([[5.0, 1, 0, 0], [0, 1, 3, 0]]) + 7
+    plane = shift.fit(originals, 0.99)
+    assert len(plane.components) == 2  # a feature that does not vary is left out, and the others lie in a plane
+    assert plane.components @ plane.components.T == pytest.approx(np.eye(2), abs=1e-9)
+    assert plane.explained > 0.99
+    scores, rest = shift.project(originals, plane)
+    assert scores.mean(0) == pytest.approx([0, 0], abs=1e-9)
+    assert scores.std(0)[0] >= scores.std(0)[1]
+    assert rest.max() < 0.02
+    off = originals + np.array([0.0, 5, 0, 100])
+    assert shift.project(off, plane)[1].mean() > 1  # what the components can't show
+
+
+def test_undefined_features_are_as_the_mean() -> None:
+    originals = RNG(0).normal(size=(50, 3))
+    plane = shift.fit(originals, 1.0)
+    holes = originals.copy()
+    holes[:, 1] = np.nan
+    filled = originals.copy()
+    filled[:, 1] = originals[:, 1].mean()
+    assert shift.project(holes, plane)[0] == pytest.approx(shift.project(filled, plane)[0])
+    assert np.isfinite(shift.fit(holes, 1.0).components).all()
+
+
+def test_energy_distance_is_its_definition() -> None:
+    rng = RNG(0)
+    one, other = rng.normal(size=(20, 3)), rng.normal(1, 1, (30, 3))
+    points = np.concatenate([one, other])
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+
+    def mean(a: Any, b: Any) -> float:
+        return float(np.mean([np.linalg.norm(p - q) for p in a for q in b]))
+
+    expected = 2 * mean(one, other) - mean(one, one) - mean(other, other)
+    named = np.arange(50) < 20
+    assert shift.energy(distances, named[None])[0] == pytest.approx(expected)
+    line, line_too = np.sort(one[:, 0]), np.sort(other[:, 0])
+    apart = np.abs(np.concatenate([line, line_too])[:, None] - np.concatenate([line, line_too])[None])
+    # scipy's is the square root of half of it
+    assert shift.energy(apart, named[None])[0] == pytest.approx(2 * stats.energy_distance(line, line_too) ** 2 / 2)
+
+
+def test_the_test_finds_a_shift_and_no_shift() -> None:
+    same, small = [], []
+    for seed in range(40):
+        rng = RNG(seed)
+        one = rng.normal(size=(30, 4))
+        same.append(shift.energy_test(one, rng.normal(size=(40, 4)), 99, rng))
+        small.append(shift.energy_test(one, rng.normal(0.6, 1, (40, 4)), 99, rng))
+    p_same = np.array([float(row["p_value"]) for row in same])
+    assert 0.3 < p_same.mean() < 0.7  # uniform
+    assert (p_same <= 0.05).mean() < 0.2
+    assert np.mean([float(row["p_value"]) <= 0.05 for row in small]) > 0.9
+    ratio = np.mean([float(row["energy_distance"]) / float(row["null_distance"]) for row in same])
+    assert ratio == pytest.approx(1, abs=0.15)
+
+
+def test_kolmogorov_smirnov_is_scipys() -> None:
+    rng = RNG(0)
+    one, other = rng.integers(0, 20, 40).astype(float), rng.integers(3, 25, 70).astype(float)
+    assert shift.kolmogorov_smirnov(one, other) == pytest.approx(stats.ks_2samp(one, other).statistic)
+    assert np.isnan(shift.kolmogorov_smirnov(one, one[:0]))
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shifted(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An extension and its analysis."""
+    folder = tmp_path_factory.mktemp("shift")
+    extend.extend(culture.images, culture.splits / "train.json", params("matched"), folder / "matched", workers=1)
+    shift.shift(culture.images, culture.splits / "train.json", folder / "matched", SHIFT, folder / "out", workers=1)
+    return folder / "matched", folder / "out"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.open()))
+
+
+def test_tables_have_a_row_for_each_line_and_image(shifted: tuple[Path, Path]) -> None:
+    by_line = {row["cell_line"]: row for row in rows(shifted[1] / "shift.csv")}
+    assert set(by_line) == {"round", "long"}
+    for row in by_line.values():
+        assert (row["originals"], row["synthetic"]) == ("4", "12")
+        assert float(row["energy_distance"]) >= 0
+        assert 0 < float(row["p_value"]) <= 1
+        assert float(row["count_original"]) == pytest.approx(float(row["count_synthetic"]), abs=3)
+    images = rows(shifted[1] / "features.csv")
+    assert len(images) == 32
+    assert list(images[0]) == ["cell_line", "kind", "file_name", "pc1", "pc2", *FEATURES]
+    assert {row["kind"] for row in images} == {"original", "synthetic"}
+
+
+def test_distributions_add_up(shifted: tuple[Path, Path]) -> None:
+    sums: dict[tuple[str, ...], float] = {}
+    for row in rows(shifted[1] / "distributions.csv"):
+        key = (row["cell_line"], row["quantity"], row["kind"])
+        sums[key] = sums.get(key, 0) + float(row["share"])
+        assert float(row["low"]) < float(row["high"])
+    assert len(sums) == 2 * 3 * 2
+    assert list(sums.values()) == pytest.approx([1] * 12, abs=1e-4)
+
+
+def test_bytes_do_not_depend_on_workers(shifted: tuple[Path, Path], culture: Culture, tmp_path: Path) -> None:
+    shift.shift(culture.images, culture.splits / "train.json", shifted[0], SHIFT, tmp_path, workers=2)
+    assert files(tmp_path) == files(shifted[1])
+    assert set(files(tmp_path)) == {"features.csv", "shift.csv", "distributions.csv", "shift.svg", "samples.png"}
+    assert b"<dc:date>" not in files(tmp_path)["shift.svg"]
+    assert PillowImage.open(tmp_path / "samples.png").size == (2 * 3 * 320, 2 * (96 + 16))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the development images in ../shared/data/sartorius")
+def test_matched_lies_nearer_than_poster_on_real_cells(tmp_path: Path) -> None:
+    truth = coco.read_truth(REAL / "annotations.json")
+    line = next(c["id"] for c in truth["categories"] if c["name"] == "shsy5y")
+    cells = [c for c in truth["annotations"] if c["category_id"] == line]
+    ids = {c["image_id"] for c in cells}
+    images: Any = [
+        {**i, "cell_line": "shsy5y", "well": i["file_name"], "timestamp": None, "split": None}
+        for i in truth["images"]
+        if i["id"] in ids
+    ]
+    coco.write_json(tmp_path / "train.json", coco.Truth(images=images, annotations=cells, categories=[coco.CELL]))
+    found = {}
+    for law in ("matched", "poster"):
+        settings = params(law, factor=1, block=8, overlap=0.25, margin={"low": 0.65, "high": 2.0})
+        extend.extend(REAL / "images", tmp_path / "train.json", settings, tmp_path / law, workers=2)
+        shift.shift(REAL / "images", tmp_path / "train.json", tmp_path / law, SHIFT, tmp_path / law, workers=2)
+        found[law] = float(rows(tmp_path / law / "shift.csv")[0]["energy_distance"])
+    assert found["matched"] < 0.8 * found["poster"]

@@ -1,0 +1,193 @@
+"""What is wrong with images and truth, before anything learns from them; what makes scores meaningless is an error."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monolayer.coco import rle as coco
+from monolayer.coco.overlap import confluence, overlapping_pairs
+from monolayer.coco.rle import Annotation, Finding, Image, InputError, Truth, read_truth, write_json
+from monolayer.data.dataset import read_image
+from monolayer.data.findings import Findings
+from monolayer.data.images import fingerprint
+from monolayer.params.data import AuditParams
+from monolayer.progress import track
+
+
+def audit(images: Path, annotations: Path, params: AuditParams, output: Path) -> None:
+    """Write findings and counts as JSON; findings that stop the run are an InputError instead."""
+    truth = read_truth(annotations)
+    findings = Findings()
+    check_lists(truth, findings)
+    content = dict(read_all(truth["images"], images, findings))
+    check_splits(truth["images"], content, findings)
+    cells = group_by_image(truth)
+    frames = track(truth["images"], len(truth["images"]), "check cells")
+    rows = [measure(image, cells[image["id"]], params, findings) for image in frames]
+    every = findings.records() + truth.get("findings", [])
+    stops = [finding for finding in every if finding["severity"] == "stop"]
+    if stops:
+        raise InputError("these data can't give meaningful scores:\n" + "\n".join(map(_paragraph, stops)))
+    for finding in every:
+        logging.warning("%d × %s", finding["count"], finding["meaning"])
+    write_json(output, {"summary": summarise(rows, every), "findings": every, "lines": by_line(rows), "images": rows})
+
+
+def _paragraph(finding: Finding) -> str:
+    return f"  {finding['count']} × {finding['meaning']}\n" + "\n".join(f"    {text}" for text in finding["examples"])
+
+
+# ---- lists ---------------------------------------------------------------------------------------
+
+
+def check_lists(truth: Truth, findings: Findings) -> None:
+    """Ids that are used twice or lead nowhere, empty lists, files listed twice within a split."""
+    if not truth["images"]:
+        findings.add("no_images", "images is empty")
+    if not truth["annotations"]:
+        findings.add("no_annotations", "annotations is empty")
+    ids = Counter(image["id"] for image in truth["images"])
+    for number in _repeated(ids):
+        findings.add("duplicate_image_id", f"image id {number}")
+    for number in _repeated(Counter(annotation["id"] for annotation in truth["annotations"])):
+        findings.add("duplicate_annotation_id", f"annotation id {number}")
+    for annotation in truth["annotations"]:
+        if annotation["image_id"] not in ids:
+            findings.add("dangling_annotation", f"annotation {annotation['id']} of image {annotation['image_id']}")
+    for name, split in _repeated(Counter((image["file_name"], image["split"]) for image in truth["images"])):
+        findings.add("same_file", f"{name} in {split}" if split else name)
+
+
+def _repeated(counts: Counter[Any]) -> list[Any]:
+    return [key for key, count in counts.items() if count > 1]
+
+
+def check_splits(images: list[Image], content: dict[str, str], findings: Findings) -> None:
+    """Pictures, by name or by pixels, and wells in several splits; cell lines that a fixed split lacks."""
+    pictures: dict[str, list[Image]] = defaultdict(list)
+    wells: dict[tuple[str, str], set[str]] = defaultdict(set)
+    lines: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        pictures[content.get(image["file_name"], image["file_name"])].append(image)
+        wells[image["cell_line"], image["well"]].add(image["split"] or "")
+        lines[image["cell_line"]].add(image["split"] or "")
+    for same in pictures.values():
+        named = ", ".join(sorted({f"{image['file_name']} ({image['split'] or 'no split'})" for image in same}))
+        of = {image["split"] for image in same}
+        if "test" in of and len(of) > 1:
+            findings.add("in_test_and_train", named)
+        elif len(of) > 1:
+            findings.add("in_train_and_val", named)
+        elif len({image["file_name"] for image in same}) > 1:
+            findings.add("same_content", named)
+    for (line, well), splits in wells.items():
+        if len(splits) > 1:
+            findings.add("shared_well", f"{line} {well}: {', '.join(sorted(splits))}")
+    for line, splits in lines.items():
+        for lacking in sorted({split for others in lines.values() for split in others} - splits):
+            findings.add("line_not_in_split", f"{line} is not in {lacking}")
+
+
+# ---- images --------------------------------------------------------------------------------------
+
+
+def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[tuple[str, str]]:
+    """File name and fingerprint of each readable file, one file in memory at a time."""
+    files = {image["file_name"]: image for image in images}
+    for image in track(files.values(), len(files), "check images"):
+        path = folder / image["file_name"]
+        if not path.is_file():
+            findings.add("missing_image", str(path))
+            continue
+        try:
+            pixels = read_image(path)
+        except InputError as error:
+            findings.add("unreadable_image", str(error))
+            continue
+        if pixels.shape != (image["height"], image["width"]):
+            shape = f"{pixels.shape[1]}x{pixels.shape[0]}"
+            findings.add("size_mismatch", f"{path} is {shape} px, the truth says {image['width']}x{image['height']}")
+        if pixels.min() == pixels.max():
+            findings.add("blank_image", f"{path}: {pixels.min()} everywhere")
+        yield image["file_name"], fingerprint(pixels)
+
+
+# ---- cells ---------------------------------------------------------------------------------------
+
+
+def group_by_image(truth: Truth) -> dict[int, list[Annotation]]:
+    cells: dict[int, list[Annotation]] = defaultdict(list)
+    for annotation in truth["annotations"]:
+        cells[annotation["image_id"]].append(annotation)
+    return cells
+
+
+def measure(image: Image, cells: list[Annotation], params: AuditParams, findings: Findings) -> dict[str, Any]:
+    """The counts of one image; notes what is wrong with its annotations. Crowds are checked but not counted."""
+    name, size = image["file_name"], [image["height"], image["width"]]
+    fitting = [cell for cell in cells if cell["segmentation"]["size"] == size]
+    for cell in cells:
+        if cell["segmentation"]["size"] != size:
+            findings.add(
+                "size_mismatch", f"annotation {cell['id']} of {name}: mask {cell['segmentation']['size']}, {size}"
+            )
+        x, y, w, h = cell["bbox"]
+        if min(x, y) < -1 or x + w > image["width"] + 1 or y + h > image["height"] + 1:
+            findings.add("box_outside", f"annotation {cell['id']} of {name}: {cell['bbox']}")
+    for cell in fitting:
+        if coco.area(cell["segmentation"]) == 0:
+            findings.add("empty_mask", f"annotation {cell['id']} of {name}")
+    alone = [cell for cell in fitting if not cell["iscrowd"]]
+    for i, j, iou in overlapping_pairs([cell["segmentation"] for cell in alone], params.duplicate_iou):
+        findings.add("overlapping", f"{name}: annotations {alone[i]['id']} and {alone[j]['id']}, IoU {iou:.2f}")
+    if len(alone) < params.min_annotations:
+        findings.add("few_annotations", f"{name}: {len(alone)}")
+    return {
+        "file_name": name,
+        "cell_line": image["cell_line"],
+        "split": image["split"],
+        "cells": len(alone),
+        "median_area": float(np.median([cell["area"] for cell in alone])) if alone else None,
+        "confluence": round(confluence([cell["segmentation"] for cell in fitting], *size), 4),
+    }
+
+
+def by_line(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per cell line: counts, cells per image, medians over images."""
+    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        lines[row["cell_line"]].append(row)
+    table = []
+    for line, members in sorted(lines.items()):
+        counts = [row["cells"] for row in members]
+        areas = [row["median_area"] for row in members if row["median_area"] is not None]
+        table.append(
+            {
+                "cell_line": line,
+                "images": len(members),
+                "cells": sum(counts),
+                "cells_per_image_min": min(counts),
+                "cells_per_image_median": float(np.median(counts)),
+                "cells_per_image_max": max(counts),
+                "median_area": float(np.median(areas)) if areas else None,
+                "confluence_median": float(np.median([row["confluence"] for row in members])),
+            }
+        )
+    return table
+
+
+def summarise(rows: list[dict[str, Any]], findings: list[Finding]) -> dict[str, Any]:
+    """What the report opens with; splits only if the source fixes them."""
+    return {
+        "images": len(rows),
+        "cells": sum(row["cells"] for row in rows),
+        "lines": len({row["cell_line"] for row in rows}),
+        "splits": dict(Counter(row["split"] for row in rows if row["split"])),
+        "findings": sum(finding["count"] for finding in findings),
+    }

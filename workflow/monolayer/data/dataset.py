@@ -1,0 +1,102 @@
+"""Images and truth as training and prediction read them: samples of one split, one grey frame at a time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from monolayer.coco.rle import Annotation, Image, InputError, Truth, label_image
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a split with its true cells; the pixels stay on disk until `read_image`."""
+
+    image: Image
+    path: Path
+    annotations: list[Annotation]
+
+
+def samples(truth: Truth, images: Path) -> list[Sample]:
+    """The samples of a split in the order of its images; crowds are left out."""
+    cells: dict[int, list[Annotation]] = defaultdict(list)
+    for annotation in truth["annotations"]:
+        if not annotation["iscrowd"]:
+            cells[annotation["image_id"]].append(annotation)
+    return [Sample(image, images / image["file_name"], cells[image["id"]]) for image in truth["images"]]
+
+
+def of_lines(every: Sequence[Sample], lines: Sequence[str]) -> list[Sample]:
+    """The samples of these cell lines; a line without any is an error."""
+    known = sorted({sample.image["cell_line"] for sample in every})
+    for line in lines:
+        if line not in known:
+            raise InputError(f"cell line {line} has no image here; the lines are {', '.join(known)}")
+    return [sample for sample in every if sample.image["cell_line"] in lines]
+
+
+def evenly(every: Sequence[Item], count: int) -> list[Item]:
+    """At most so many of them, from the first to the last (and so over cell lines)."""
+    return [every[i] for i in np.linspace(0, len(every) - 1, min(len(every), count)).round().astype(int)]
+
+
+def lines_in_turn(every: Sequence[Sample]) -> list[int]:
+    """Indices of an epoch that draws each cell line equally often: as often as the most frequent one has images."""
+    by_line: dict[str, list[int]] = {}
+    for index, sample in enumerate(every):
+        by_line.setdefault(sample.image["cell_line"], []).append(index)
+    most = max(len(line) for line in by_line.values())
+    return [line[i % len(line)] for line in by_line.values() for i in range(most)]
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """A normalised frame, uint8 (H, W)."""
+    try:
+        with PillowImage.open(path) as image:
+            pixels = np.asarray(image)
+    except OSError as error:
+        raise InputError(f"{path} is not readable as an image ({error}); download the data again") from error
+    if pixels.dtype != np.uint8 or pixels.ndim != 2:
+        raise InputError(f"{path} is {pixels.dtype} {pixels.shape}, not uint8 (height, width); download the data again")
+    return pixels
+
+
+class TrueCells:
+    """Samples with their pixels and label images, of which as many stay in memory as `room` bytes hold.
+
+    Draws are uniform over the samples, so that it does not matter which ones stay.
+    """
+
+    def __init__(self, samples: Sequence[Sample], room: int = 1_000_000_000) -> None:
+        self.samples = samples
+        self._room = room
+        self._kept: dict[tuple[str, int], NDArray[Any]] = {}
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """uint8 (H, W) of samples[index]. Not to be written to."""
+        return self._keep("image", index, lambda: read_image(self.samples[index].path))
+
+    def labels(self, index: int) -> NDArray[np.int32]:
+        """int32 (H, W) of samples[index]; of overlapping cells the smaller one is seen. Not to be written to."""
+        sample = self.samples[index]
+        size = sample.image["height"], sample.image["width"]
+        rles = (annotation["segmentation"] for annotation in sample.annotations)
+        return self._keep("labels", index, lambda: label_image(rles, *size))
+
+    def _keep(self, kind: str, index: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        if (kind, index) in self._kept:
+            return self._kept[kind, index]
+        made = make()
+        if made.nbytes <= self._room:
+            self._room -= made.nbytes
+            self._kept[kind, index] = made
+        return made

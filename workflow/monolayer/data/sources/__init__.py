@@ -1,0 +1,1 @@
+"""Where images and truth come from: one module a source, and what they share."""

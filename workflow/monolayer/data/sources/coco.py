@@ -1,0 +1,69 @@
+"""A folder of the user's images and one COCO file; nothing of theirs is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monolayer.coco.rle import Image, InputError, Truth
+from monolayer.data import images as pixels
+from monolayer.data.download import Read
+from monolayer.data.findings import Findings
+from monolayer.data.sources.masks import cells
+from monolayer.data.sources.records import Records, read
+from monolayer.data.sources.truth import Part, by_pattern, cell_lines, flat_names, join, sample
+from monolayer.params.data import CocoSource
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+def collect(params: CocoSource, folder: Path) -> tuple[Truth, Read]:
+    """Truth of the user's file, of `max_images` images evenly over lines; `folder` is not needed."""
+    findings = Findings()
+    records = read(Path(params.annotations))
+    names = flat_names(frame.file_name for frame in records.frames.values())
+    paths = find(records, Path(params.images), findings)
+    lines = cell_lines(records, params.cell_line, findings)
+    wanted = sample(lines, params.max_images)
+    images = []
+    for frame in records.frames.values():
+        if frame.id in wanted:
+            name = names[frame.file_name]
+            images.append(
+                Image(
+                    id=frame.id,
+                    file_name=name,
+                    width=frame.width,
+                    height=frame.height,
+                    cell_line=lines[frame.id],
+                    well=by_pattern(params.well, "well", frame, records.name) if params.well else Path(name).stem,
+                    timestamp=by_pattern(params.time, "time", frame, records.name) if params.time else None,
+                    split=None,
+                )
+            )
+    annotations = list(cells(records, wanted, findings, keep_area=True))
+    by_name = {names[name]: path for name, path in paths.items()}
+
+    def read_image(image: Image) -> pixels.Pixels:
+        path = by_name[image["file_name"]]
+        return pixels.grey(path.read_bytes(), str(path), params.percentiles)
+
+    return join([Part(records.name, images, annotations)], findings), read_image
+
+
+def find(records: Records, folder: Path, findings: Findings) -> dict[str, Path]:
+    """The path of each listed image; missing ones are an error, images that nobody lists a finding."""
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder} is no folder; set `images` to the folder that the file names of {records.name} are in"
+        )
+    paths = {frame.file_name: folder / frame.file_name for frame in records.frames.values()}
+    missing = [str(path) for path in paths.values() if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(paths)} images of {records.name} are missing, e.g. {', '.join(missing[:3])}; "
+            "copy them there, or correct `images` or their file_name"
+        )
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and path.relative_to(folder).as_posix() not in paths:
+            findings.add("unlisted_files", str(path))
+    return paths

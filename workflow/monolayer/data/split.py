@@ -1,0 +1,145 @@
+"""Train, val and test: by seed, line by line, whole wells, so that no near twin of an image is in another split."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from monolayer.coco.rle import Image, InputError, Truth, read_truth, write_json
+from monolayer.params.data import SplitParams
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+ORDER: tuple[Split, ...] = ("train", "test", "val")  # of importance, where a line has too few groups for all
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that stay together. size: its cells, and one for each image, so that images without cells count too."""
+
+    line: str
+    images: tuple[int, ...]
+    size: int
+
+
+def split(annotations: Path, params: SplitParams, output: Path) -> None:
+    """Write train.json, val.json and test.json (COCO truth) into the folder `output`."""
+    truth = read_truth(annotations)
+    splits = assign(truth, params)
+    for name in SPLITS:
+        part = select(truth, splits, name)
+        write_json(output / f"{name}.json", part)
+        lines = Counter(image["cell_line"] for image in part["images"])
+        logging.info(
+            "%s: %d images, %d cells (%s)",
+            name,
+            len(part["images"]),
+            len(part["annotations"]),
+            ", ".join(f"{line} {count}" for line, count in sorted(lines.items())),
+        )
+
+
+def select(truth: Truth, splits: Mapping[int, Split], name: Split) -> Truth:
+    """The images of one split and their annotations."""
+    return Truth(
+        images=[{**image, "split": name} for image in truth["images"] if splits[image["id"]] == name],
+        annotations=[cell for cell in truth["annotations"] if splits[cell["image_id"]] == name],
+        categories=truth["categories"],
+    )
+
+
+def assign(truth: Truth, params: SplitParams) -> dict[int, Split]:
+    """The split of each image id.
+
+    What the source fixed stays, and what it left open is dealt. Where it fixed all and lacks a split (an export
+    without test, say), that split is taken from its train.
+    """
+    fixed = {image["split"] for image in truth["images"]}
+    if None not in fixed and "train" not in fixed:
+        raise InputError(
+            f"the source fixes {', '.join(sorted(map(str, fixed)))} but no train; there is nothing to learn"
+        )
+    fractions: dict[Split, float] = {"val": params.val, "test": params.test}
+    wanted = {name: fraction for name, fraction in fractions.items() if None in fixed or name not in fixed}
+    open_to_all = None if None in fixed else "train"
+    free = [image for image in truth["images"] if image["split"] == open_to_all]
+    splits = {image["id"]: cast(Split, image["split"]) for image in truth["images"] if image["split"] is not None}
+    if wanted:
+        splits |= _assign_free(group(free, truth), {"train": 1 - sum(wanted.values()), **wanted}, params.seed)
+    for name in SPLITS:
+        if name not in splits.values():
+            raise InputError(
+                f"{name} gets no image: no cell line has enough wells; add images, or let `well` in params.yaml name "
+                "smaller groups that don't share near twins"
+            )
+    return splits
+
+
+def group(images: Iterable[Image], truth: Truth) -> list[Group]:
+    """Images by cell line and well; groups that hold the same picture are one, of the line of most of its cells."""
+    cells = Counter(annotation["image_id"] for annotation in truth["annotations"])
+    root: dict[object, object] = {}
+
+    def find(node: object) -> object:
+        while root.setdefault(node, node) != node:
+            node = root[node]
+        return node
+
+    for image in images:
+        well = ("well", image["cell_line"], image["well"])
+        root[find(("content", image.get("content", image["file_name"])))] = find(well)
+    members: dict[object, list[Image]] = defaultdict(list)
+    for image in images:
+        members[find(("well", image["cell_line"], image["well"]))].append(image)
+    groups = []
+    for together in members.values():
+        sizes = Counter[str]()
+        for image in together:
+            sizes[image["cell_line"]] += cells[image["id"]] + 1
+        line = max(sorted(sizes), key=lambda line: sizes[line])
+        groups.append(Group(line, tuple(image["id"] for image in together), sizes.total()))
+    return groups
+
+
+def _assign_free(groups: Iterable[Group], fractions: dict[Split, float], seed: int) -> dict[int, Split]:
+    lines: dict[str, list[Group]] = defaultdict(list)
+    for one in groups:
+        lines[one.line].append(one)
+    return {
+        image: name
+        for line, members in lines.items()
+        for name, one in deal(members, fractions, f"{seed}/{line}")
+        for image in one.images
+    }
+
+
+def deal(groups: list[Group], fractions: Mapping[Split, float], seed: str) -> list[tuple[Split, Group]]:
+    """Deal the groups of one cell line, large ones first, each to the split that lacks most of its share of the cells.
+
+    Webster's rule of seats by votes, with cells for seats: large and small groups (dense and sparse images) reach all
+    splits alike, where dealing by missing cells would put all the dense ones into train.
+
+    With as many groups as splits or more, every split gets one. With fewer, train comes first, then test, then val.
+    """
+    order = sorted(groups, key=lambda one: min(one.images))
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda one: -one.size.bit_length())  # within a factor of 2 the seed decides
+    names = [name for name in ORDER if name in fractions][: len(order)]
+    if len(names) < len(fractions):
+        logging.warning(
+            "cell line %s has %d groups (wells); it is only in %s", order[0].line, len(order), " and ".join(names)
+        )
+    filled = Counter[str]()
+    dealt: list[tuple[Split, Group]] = []
+    for position, one in enumerate(order):
+        empty = [name for name in names if name not in {name for name, _ in dealt}]
+        choice = empty if len(order) - position == len(empty) else names
+        name = min(choice, key=lambda name: (filled[name] + one.size / 2) / fractions[name])
+        filled[name] += one.size
+        dealt.append((name, one))
+    return dealt

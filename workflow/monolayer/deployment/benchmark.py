@@ -1,0 +1,227 @@
+"""How fast a run finds cells here, by backend, dtype and batch: from the file to masks as COCO run lengths."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import platform
+import re
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monolayer.backends import cuda
+from monolayer.backends.contract import read_contract
+from monolayer.coco.rle import InputError, read_truth, write_json
+from monolayer.data.dataset import evenly, samples
+from monolayer.deployment import export
+from monolayer.deployment.parity import ways
+from monolayer.models import Instances, predictor
+from monolayer.models.predict import frames
+from monolayer.models.predictor import Frame, Predictor, ahead
+from monolayer.params.steps import BenchmarkParams, BenchmarkSettings
+
+logger = logging.getLogger(__name__)
+VERSIONS = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu", "tensorrt-rtx-cu13", "tensorrt")
+
+
+def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: BenchmarkParams) -> dict[str, Any]:
+    """The timings of a run on this machine, and what the machine is."""
+    todo = evenly(samples(read_truth(truth), images), params.settings.images)
+    folder, contract = read_contract(exported)
+
+    def opened(backend: str, dtype: Any, batch: int) -> Predictor:
+        settings = params.predict.model_copy(update={"batch": batch})
+        if backend == "torch":
+            return predictor.from_weights(weights, settings, params.cpu_threads)
+        return predictor.load(folder, backend, dtype, params.cpu_threads, settings)
+
+    rows: list[dict[str, Any]] = []
+    device = describe(params.cpu_threads)
+    for backend, dtype in [("torch", "fp32"), *ways(contract)]:
+        for batch in params.settings.batches:
+            row = {"backend": backend, "dtype": dtype, "batch": batch}
+            try:
+                with Memory() as memory:
+                    row |= timed(opened(backend, dtype, batch), list(frames(todo)), params.settings)
+                row |= {"memory_mb": memory.host_mb, "gpu_memory_mb": memory.gpu_mb}
+            except InputError as error:
+                row["not_run"] = str(error)
+            logger.info("%s", row)
+            rows.append(row)
+    shapes = sorted({f"{sample.image['width']}x{sample.image['height']}" for sample in todo})
+    return {"run": contract.run, **device, "images": len(todo), "sizes": shapes, "rows": rows}
+
+
+def keep(found: dict[str, Any], output: Path) -> None:
+    """Write the timings, and once more under the device's name: that file is kept in git, so that the table grows."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", found["device"]).strip("-")
+    for path in (output, output.with_suffix(f".{slug}.json")):
+        write_json(path, found, indent=1)
+
+
+# ---- timing --------------------------------------------------------------------------------------
+
+
+def timed(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> dict[str, Any]:
+    """Latency of single images with its stages, the network alone, and throughput of the stream; after a warm-up."""
+    cells = [len(found.masks) for found in run.stream(every)]  # warms up
+    found: dict[str, Any] = {"cells": float(np.mean(cells))}
+    if run.batch == 1:
+        parts = [{stage: 1000 * s for stage, s in one(run, frame).items()} for frame in until(every, settings)]
+        found["latency_ms"] = summary([sum(part.values()) for part in parts])
+        found["stages_ms"] = {stage: float(np.median([part[stage] for part in parts])) for stage in parts[0]}
+    found["network_ms"] = summary(network_alone(run, every, settings))
+    found["throughput"] = summary(passes(run, every, settings))
+    return found
+
+
+def one(run: Predictor, frame: Frame) -> dict[str, float]:
+    """Seconds that each step takes for one image."""
+    network = run.network(frame.cell_line, frame.name)
+    marks = [time.perf_counter()]
+
+    def mark(value: Any) -> Any:
+        marks.append(time.perf_counter())
+        return value
+
+    image = mark(frame.read())
+    prepared = mark(network.finder.prepare(image))
+    [said] = mark(network.finder.forward(network.backend, [prepared]))
+    found: Instances = mark(network.finder.finish(said, *image.shape))
+    mark(list(found.results(1)))
+    return dict(zip(("read", "prepare", "network", "masks", "encode"), np.diff(marks).tolist(), strict=True))
+
+
+def passes(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> list[float]:
+    """Images a second of each pass over all of them, while they stream; the first one fills the pipeline.
+
+    When the last image was read, three batches and three images wait with nothing left to do but to come out, all at
+    once: the passes that they are of don't count.
+    """
+    held = math.ceil(3 * (run.batch + 1) / len(every))
+    streamed = ahead(lambda found: list(found.results(1)), run.stream(until(every, settings, spare=1 + held)))
+    at = [time.perf_counter() for _ in streamed][len(every) - 1 :: len(every)]
+    return [len(every) / seconds for seconds in np.diff(at)[:-held].tolist()]
+
+
+def network_alone(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> list[float]:
+    """ms an image of the graphs alone, in batches, with everything in place that they are given."""
+    calls = []
+    for start in range(0, len(every), run.batch):
+        part = every[start : start + run.batch]
+        network = run.network(part[0].cell_line, part[0].name)
+        alike = [frame for frame in part if run.network(frame.cell_line, frame.name) is network]
+        recorder = export.Recorder(network.backend, defaultdict(list))
+        network.finder.forward(recorder, [network.finder.prepare(frame.read()) for frame in alike])
+        calls.append((network.backend, recorder.feeds, len(alike)))
+
+    def spent() -> float:
+        seconds = sum(
+            backend.seconds(graph, *feed) for backend, feeds, _ in calls for graph in feeds for feed in feeds[graph]
+        )
+        return 1000 * seconds / sum(count for _, _, count in calls)
+
+    return [spent() for _ in until([None], settings)]
+
+
+def until(items: Sequence[Any], settings: BenchmarkSettings, spare: int = 0) -> Iterator[Any]:
+    """The items again and again, whole rounds, until they have been measured for long and often enough."""
+    started, rounds = time.perf_counter(), 0
+    while rounds < settings.repeats + spare or time.perf_counter() - started < settings.seconds:
+        yield from items
+        rounds += 1
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Median with its 95 % interval, 95th percentile and number of values.
+
+    The interval goes from one order statistic to another (Conover, Practical Nonparametric Statistics, 3.2).
+    """
+    ordered, count = np.sort(values), len(values)
+    reach = 0.98 * math.sqrt(count)
+    low, high = max(0, math.floor(count / 2 - reach)), min(count - 1, math.ceil(count / 2 + reach))
+    median, p95 = np.percentile(ordered, [50, 95]).tolist()
+    ends = {"low": float(ordered[low]), "high": float(ordered[high])}
+    return {"median": median, **ends, "p95": p95, "count": count}
+
+
+# ---- the machine ---------------------------------------------------------------------------------
+
+
+class Memory:
+    """The most that this process held beyond what it held before, in MB; null where the system does not tell."""
+
+    host_mb: float | None = None
+    gpu_mb: float | None = None
+
+    def __enter__(self) -> Memory:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+            self.before = _status("VmRSS")
+        except OSError:
+            self.before = math.nan
+        self.gpu_before = cuda.used_bytes() if cuda.capability() else None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not math.isnan(self.before):
+            self.host_mb = round(_status("VmHWM") - self.before, 1)
+        if self.gpu_before is not None:
+            self.gpu_mb = round((cuda.used_bytes() - self.gpu_before) / 1e6, 1)
+
+
+def _status(key: str) -> float:
+    """MB of a line of /proc/self/status."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{key}:")]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """Device, driver, versions and load; `device` is the GPU's name or the CPU's with the threads in use."""
+    gpu = gpu_name()
+    return {
+        "device": gpu[0] if gpu else f"{cpu_name()}, {threads} threads",
+        "driver": gpu[1] if gpu else None,
+        "cpu": cpu_name(),
+        "threads": threads,
+        "load": round(os.getloadavg()[0], 2),
+        "measured": datetime.now(UTC).date().isoformat(),
+        "versions": {"python": platform.python_version()} | dict(_versions()),
+    }
+
+
+def gpu_name() -> tuple[str, str] | None:
+    """Name and driver of the GPU in use."""
+    if cuda.capability() is None:
+        return None
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, check=True)
+    name, driver = done.stdout.splitlines()[0].split(", ")
+    return name, driver
+
+
+def cpu_name() -> str:
+    found = re.search(r"^model name\s*: (.+)$", _cpuinfo(), re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in VERSIONS:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue

@@ -1,0 +1,160 @@
+"""Export a run: the graphs of its networks as ONNX in each dtype, TensorRT engines, and the contract beside them."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer import models
+from monolayer.backends import Backend
+from monolayer.backends.contract import (
+    CONTRACT,
+    Contract,
+    EngineFile,
+    ExportedGraph,
+    ExportedNetwork,
+    engine_name,
+    identity,
+    onnx_name,
+)
+from monolayer.backends.eager import eager
+from monolayer.coco.rle import read_truth, whole_file, write_json
+from monolayer.data.dataset import Sample, evenly, of_lines, read_image, samples
+from monolayer.deployment import engines as engine
+from monolayer.deployment import onnx_graph, parity
+from monolayer.deployment.onnx_half import halved
+from monolayer.models.pipeline import Finder, finder
+from monolayer.params.steps import ExportParams
+
+logger = logging.getLogger(__name__)
+VERSIONS = ("monolayer", "torch", "onnx", "onnxscript", "onnxruntime")
+
+
+def export(weights: Path, images: Path, splits: Path, params: ExportParams, output: Path) -> None:
+    """Write model.json and the files that it lists into the folder `output`; int8 is calibrated on train."""
+    import torch
+
+    torch.set_num_threads(params.cpu_threads)
+    run, networks = models.load_weights(weights, "cpu")
+    train = samples(read_truth(splits / "train.json"), images)
+    exporter = Exporter(run.family, params, output)
+    found = {name: exporter.network(name, network, train) for name, network in networks.items()}
+    contract = Contract(
+        format=1,
+        run=params.run,
+        family=run.family,
+        settings=params.predict,
+        networks={name: network for name, (network, _) in found.items()},
+        dtypes=params.settings.dtypes,
+        engines=[file for _, engines in found.values() for file in engines],
+        versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
+    )
+    write_json(output / CONTRACT, contract.model_dump(), indent=1)
+
+
+def check(exported: Path, images: Path, splits: Path, reference: Path, params: ExportParams) -> dict[str, Any]:
+    """Parity of an exported run with torch's results on test."""
+    return parity.check(exported, images, splits / "test.json", reference, params.settings.parity)
+
+
+@dataclass(frozen=True)
+class Exporter:
+    family: str
+    params: ExportParams
+    output: Path
+
+    def network(self, name: str, network: Any, train: Sequence[Sample]) -> tuple[ExportedNetwork, list[EngineFile]]:
+        """Write the files of one network."""
+        family = models.family(self.family)
+        graphs, constants = family.graphs(network), family.constants(network)
+        of = finder(self.family, self.params.predict, constants)
+        feeds: dict[str, list[onnx_graph.Feed]] = {}
+        if "int8" in self.params.settings.dtypes:
+            shown = train if name == "all" else of_lines(train, [name])
+            feeds = record(of, eager(graphs), evenly(shown, self.params.settings.calibration))
+        signatures, engines = {}, []
+        for graph, part in graphs.items():
+            exact = onnx_graph.export_graph(part)
+            signatures[graph] = onnx_graph.signature(exact, part.multiple)
+            for dtype in self.params.settings.dtypes:
+                model = _in_dtype(exact, dtype, feeds.get(graph, []))
+                facts = identity(self.params.run, self.family, (name, graph, dtype))
+                content = onnx_graph.write(model, facts, self.output / onnx_name(name, graph, dtype))
+                if dtype in self.params.settings.engines:
+                    engines += self._engines((name, graph, dtype), content, signatures[graph], of)
+            logger.info("exported %s of %s", graph, name)
+        return ExportedNetwork(constants=constants, graphs=signatures), engines
+
+    def _engines(
+        self, which: tuple[str, str, str], model: bytes, signature: ExportedGraph, of: Finder
+    ) -> list[EngineFile]:
+        """One engine for all named targets and, where the full library and a GPU are, one for that GPU."""
+        found = []
+        for library, targets in engine.libraries(self.params.settings.targets):
+            content = engine.build(model, signature, of.axes, targets, library)
+            file = engine_name(*which, library, targets)
+            with whole_file(self.output / file) as partial:
+                partial.write_bytes(content)
+            network, graph, dtype = which
+            found.append(
+                EngineFile.model_validate(
+                    {
+                        "network": network,
+                        "graph": graph,
+                        "dtype": dtype,
+                        "file": file,
+                        "library": library,
+                        "version": engine.library(library).__version__,
+                        "targets": targets,
+                    }
+                )
+            )
+        return found
+
+
+def _in_dtype(exact: Any, dtype: str, feeds: Sequence[onnx_graph.Feed]) -> Any:
+    if dtype == "fp16":
+        return halved(exact)
+    if dtype == "int8":
+        with tempfile.TemporaryDirectory() as folder:
+            return onnx_graph.quantised(exact, feeds, Path(folder))
+    return exact
+
+
+# ---- calibration ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """A backend that keeps what each graph is given."""
+
+    backend: Backend
+    feeds: dict[str, list[onnx_graph.Feed]]
+
+    def run(self, graph: str, *given: Any) -> tuple[Any, ...]:
+        self.feeds[graph].append(tuple(v if isinstance(v, np.ndarray) else self.host(v) for v in given))
+        return self.backend.run(graph, *given)
+
+    def seconds(self, graph: str, *given: Any) -> float:
+        return self.backend.seconds(graph, *given)
+
+    def host(self, value: Any) -> NDArray[Any]:
+        return self.backend.host(value)
+
+
+def record(of: Finder, backend: Backend, shown: Sequence[Sample]) -> dict[str, list[onnx_graph.Feed]]:
+    """What each graph is given while the cells of these images are found: as many calls as there are images."""
+    recorder = Recorder(backend, defaultdict(list))
+    for sample in shown:
+        of.forward(recorder, [of.prepare(read_image(sample.path))])
+    return {graph: evenly(feeds, len(shown)) for graph, feeds in recorder.feeds.items()}

@@ -1,0 +1,1 @@
+"""Results against truth: what is counted, how it is scored, and with what uncertainty."""

@@ -1,0 +1,258 @@
+"""Results against truth, and runs against each other: the files around metrics.py."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monolayer.coco.rle import InputError, whole_file, write_json
+from monolayer.evaluation import bootstrap, breakdown, matching, metrics
+from monolayer.evaluation.cells import Cells, Images, read_results, read_truth
+from monolayer.evaluation.matching import PROTOCOLS, Matches, Setting
+from monolayer.evaluation.metrics import Evidence
+from monolayer.evaluation.pairs import Floats, Ints, Pairs
+from monolayer.params.steps import EvaluateParams
+
+Row = dict[str, Any]
+Files = tuple[Path, Path]  # truth, results
+
+DIGITS = 10  # beyond these, machines differ in the order of their sums
+HEAD = ("protocol", "score_threshold", "threshold_from")
+PAIRED = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "mean_accuracy", "pixel_f1")
+PAIR_COLUMNS = ("run_a", "run_b", "cell_line", "metric", "difference", "low", "high", "p", "real")
+log = logging.getLogger(__name__)
+
+
+# ---- one run -----------------------------------------------------------------------------------------
+
+
+def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Path, threads: int) -> Row:
+    """Score the results of test at the score threshold of val; write `output` and its tables, return the scores."""
+    threshold = None if val is None else choose_threshold(val, params, threads)
+    log.info("reading %s", test[1])
+    images, true = read_truth(test[0])
+    pred = read_results(test[1], images)
+    log.info("%d images, %d true cells, %d predictions", len(images), len(true), len(pred))
+    evidence = gather((images, true, pred), params, threshold, threads)
+    run, by_line = output.name.removesuffix(".json"), groups(images)
+    found, draws = score(evidence, images, params)
+    scores = plain({"run": run} | head(evidence, params, threshold, pred) | found)
+    tables = {
+        "images": image_rows(evidence, images),
+        "curves": breakdown.curves(evidence, by_line),
+        "strata": breakdown.strata(evidence, images, by_line),
+        "errors": breakdown.errors(evidence, by_line),
+    }
+    for name, rows in tables.items():
+        write_table(output.with_name(f"{run}.{name}.csv"), rows, tuple(rows[0]))
+    write_draws(output.with_name(f"{run}.bootstrap.npz"), draws, test_set(evidence, images, params))
+    write_json(output.with_name(f"{run}.headline.json"), {name: scores[name] for name in PAIRED}, indent=1)
+    write_json(output, scores, indent=1)
+    return scores
+
+
+def choose_threshold(val: Files, params: EvaluateParams, threads: int) -> float:
+    """The score threshold of the best instance F1 on these images."""
+    log.info("choosing the score threshold on %s", val[1])
+    images, true = read_truth(val[0])
+    pred = read_results(val[1], images)
+    setting = matching.setting(true, pred, images, PROTOCOLS[params.protocol], threads)
+    setting = replace(setting, ranges=[matching.ANY_AREA])
+    pairs, _ = matching.mask_pairs(true, pred, setting)
+    return metrics.best_threshold(match_masks(true, pred, pairs, setting))
+
+
+def match_masks(true: Cells, pred: Cells, pairs: Pairs, setting: Setting) -> Matches:
+    return matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
+
+
+def gather(
+    cells: tuple[Images, Cells, Cells], params: EvaluateParams, threshold: float | None, threads: int
+) -> Evidence:
+    """Match masks and boxes, count pixels and errors at a score threshold; None: at the best of these images."""
+    images, true, pred = cells
+    setting = matching.setting(true, pred, images, PROTOCOLS[params.protocol], threads)
+    sizes = breakdown.size_ranges(true)
+    pairs, shared = matching.mask_pairs(true, pred, setting)
+    masks = match_masks(true, pred, pairs, replace(setting, ranges=setting.ranges + sizes))
+    threshold = metrics.best_threshold(masks) if threshold is None else threshold
+    kinds = breakdown.error_kinds(true, pred, (pairs, shared), masks, threshold)
+    box_area = pred.boxes_xywh[:, 2] * pred.boxes_xywh[:, 3]
+    boxes = matching.match(true, matching.box_pairs(true, pred, setting), pred.score, box_area, setting)
+    log.info("matched %d pairs of masks that touch; score threshold %g", len(shared), threshold)
+    return Evidence(
+        masks=masks,
+        boxes=boxes,
+        pixels=matching.count_pixels(true, pred, pred.mask_score >= threshold, images, threads),
+        errors=breakdown.count_errors(true, pred, kinds, len(images)),
+        size_ranges=sizes,
+        threshold=threshold,
+        max_dets=setting.protocol.max_dets,
+        threads=threads,
+    )
+
+
+def head(evidence: Evidence, params: EvaluateParams, threshold: float | None, pred: Cells) -> Row:
+    """What the numbers go by."""
+    origin = "test (optimistic)" if threshold is None else "val"
+    if len(pred) and np.ptp(pred.mask_score) == 0:
+        log.info("all predictions have one score: AP is that of a single point, not of a curve")
+        origin = "one score for all" if threshold is None else origin
+    return params.model_dump() | {"score_threshold": evidence.threshold, "threshold_from": origin}
+
+
+def groups(images: Images) -> dict[str, Ints]:
+    """Indices of all images, then of each cell line's."""
+    found = {"all": np.arange(len(images))}
+    for line in sorted(set(images.lines) - {""}):
+        if line == "all":
+            raise InputError("a cell line is called all, which is the name of the row over all lines; rename the line")
+        found[line] = np.array([i for i, name in enumerate(images.lines) if name == line])
+    return found
+
+
+def units(images: Images, params: EvaluateParams) -> list[str]:
+    """What the bootstrap draws whole: the name of each image's well, or the image itself."""
+    if params.resample == "image":
+        return list(map(str, images.ids))
+    return [f"{line}/{well}" for line, well in zip(images.lines, images.wells, strict=True)]
+
+
+def score(evidence: Evidence, images: Images, params: EvaluateParams) -> tuple[Row, dict[str, Floats]]:
+    """Flat scores, `line/metric` for a cell line, with intervals; and the draws of each, the value itself first."""
+    drawn = units(images, params)
+    weights = bootstrap.draws(images.lines, drawn, params.draws, params.seed)
+    weights = np.vstack([np.ones((1, len(images)), np.int64), weights])
+    scores: Row = {}
+    draws: dict[str, Floats] = {}
+    for group, chosen in groups(images).items():
+        prefix = "" if group == "all" else f"{group}/"
+        found = metrics.headline(evidence, chosen, weights[:, chosen])
+        uncertain = len({drawn[i] for i in chosen}) > len({images.lines[i] for i in chosen})  # a line has two to draw
+        scores |= {f"{prefix}images": len(chosen), f"{prefix}cells": int(evidence.masks.positives[0][:, chosen].sum())}
+        for name, values in found.items():
+            low, high = bootstrap.interval(values[1:]) if uncertain else (math.nan, math.nan)
+            scores |= {f"{prefix}{name}": values[0], f"{prefix}{name}_low": low, f"{prefix}{name}_high": high}
+            if uncertain:
+                draws[f"{prefix}{name}"] = values
+        scores |= {f"{prefix}{name}": value for name, value in metrics.details(evidence, chosen).items()}
+        log.info("%s: %d images, mask AP %.4f", group, len(chosen), found["mask_ap"][0])
+    return scores, draws
+
+
+def image_rows(evidence: Evidence, images: Images) -> list[Row]:
+    columns = metrics.by_image(evidence)
+    return [
+        {"image_id": images.ids[i], "file_name": images.names[i], "cell_line": images.lines[i]}
+        | {name: column[i].item() for name, column in columns.items()}
+        for i in range(len(images))
+    ]
+
+
+# ---- runs against each other -------------------------------------------------------------------------
+
+
+def compare(paths: Sequence[Path], output: Path) -> None:
+    """Write a table with a row per run and cell line; in pairs.csv beside, which differences of runs are real."""
+    runs = [read_scores(path) for path in paths]
+    names = [run["run"] for run in runs]
+    if len(set(names)) < len(names):
+        raise InputError(f"two files hold the same run (of {', '.join(names)}); compare each run once")
+    rows = [row for run in runs for row in run_rows(run)]
+    write_table(output, rows, tuple(dict.fromkeys(name for row in rows for name in row)))
+    draws = [read_draws(path.with_name(f"{name}.bootstrap.npz")) for path, name in zip(paths, names, strict=True)]
+    pairs = itertools.combinations(zip(names, draws, strict=True), 2)
+    write_table(output.with_name("pairs.csv"), [row for pair in pairs for row in pair_rows(*pair)], PAIR_COLUMNS)
+
+
+def read_scores(path: Path) -> Row:
+    try:
+        scores = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is not readable as scores ({error}); evaluate the run again") from error
+    for name in ("run", *HEAD):
+        if name not in scores:
+            raise InputError(f"{path} has no {name}, so `monolayer evaluate` did not write it; evaluate the run again")
+    return scores
+
+
+def run_rows(scores: Row) -> list[Row]:
+    """A run's row over all images, then one for each cell line."""
+    settings = {*HEAD, "run", *EvaluateParams.model_fields}
+    own = [name for name in scores if "/" not in name and name not in settings]
+    rows = []
+    for line in ("all", *dict.fromkeys(name.rsplit("/", 1)[0] for name in scores if "/" in name)):
+        prefix = "" if line == "all" else f"{line}/"
+        row = {"run": scores["run"], "cell_line": line} | {name: scores[f"{prefix}{name}"] for name in own}
+        rows.append(row | {name: scores[name] for name in HEAD})
+    return rows
+
+
+Draws = tuple[str, dict[str, Floats]]  # on which test set, and the draws of each score
+
+
+def pair_rows(a: tuple[str, Draws], b: tuple[str, Draws]) -> list[Row]:
+    """Differences a - b of two runs, each draw on the same images."""
+    (run_a, (set_a, draws_a)), (run_b, (set_b, draws_b)) = a, b
+    if set_a != set_b:
+        log.warning("%s and %s were scored on other images or draws: no differences between them", run_a, run_b)
+        return []
+    rows = []
+    for name in draws_a:
+        line, _, metric = name.rpartition("/")
+        difference = draws_a[name] - draws_b[name]
+        if metric in PAIRED and not math.isnan(difference[0]):
+            low, high = bootstrap.interval(difference[1:])
+            found = (difference[0], low, high, bootstrap.p_value(difference[1:]), str(low > 0 or high < 0).lower())
+            rows.append(dict(zip(PAIR_COLUMNS, (run_a, run_b, line or "all", metric, *found), strict=True)))
+    return rows
+
+
+def test_set(evidence: Evidence, images: Images, params: EvaluateParams) -> str:
+    """The same text for runs whose draws can be paired: the same images, truth and settings."""
+    cells = evidence.masks.positives[0].sum(axis=0).tolist()
+    facts = [images.ids, images.lines, units(images, params), cells, params.model_dump()]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+# ---- files -------------------------------------------------------------------------------------------
+
+
+def write_draws(path: Path, draws: dict[str, Floats], on: str) -> None:
+    values = np.array(list(draws.values()), np.float64)  # (scores, 1 + draws)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, names=np.array(list(draws), np.str_), values=values, test_set=np.array(on))
+
+
+def read_draws(path: Path) -> Draws:
+    try:
+        with np.load(path) as file:
+            return str(file["test_set"]), dict(zip(file["names"].tolist(), file["values"], strict=True))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is not readable as draws ({error}); evaluate the run again") from error
+
+
+def plain(row: Row) -> Row:
+    """Numbers as JSON and CSV take them: rounded, null where undefined."""
+    return {
+        name: (None if math.isnan(value) else round(float(value), DIGITS) + 0.0) if isinstance(value, float) else value
+        for name, value in row.items()
+    }
+
+
+def write_table(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Write CSV; undefined numbers are empty."""
+    with whole_file(path) as partial, partial.open("w", newline="") as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(plain(row) for row in rows)

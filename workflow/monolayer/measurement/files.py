@@ -1,0 +1,170 @@
+"""Cells in the forms that other programs open: label TIFF, ImageJ ROI zip, COCO, and tables as Parquet and CSV."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco import rle as coco
+from monolayer.coco.rle import whole_file
+from monolayer.measurement import dictionary
+from monolayer.measurement.morphology import Columns
+from monolayer.measurement.outlines import rings
+from monolayer.models import Instances
+
+MOVE, LINE, CLOSE = 0.0, 1.0, 4.0  # of a path in ImageJ's file, as java.awt.geom.PathIterator numbers them
+DIGITS = 6  # decimals of a table's numbers
+GROUP = 1 << 16  # rows at least of a row group: with a group for each image a file would be mostly footer
+MERGE = 256  # tables of an image each that wait for their group; a table takes kilobytes, however few its rows
+PLAIN: dict[str, Any] = {"quoting_style": "needed", "quoting_header": "none"}  # of CSV
+
+
+# ---- masks ---------------------------------------------------------------------------------------
+
+
+def label_image(found: Instances) -> NDArray[np.int32]:
+    """int32 (H, W), 0 is background, the n-th cell is n; where masks overlap the smaller one is seen."""
+    crops = [(mask, int(x), int(y)) for mask, (x, y) in zip(found.masks, found.offsets_xy, strict=True)]
+    return coco.paint(crops, found.height, found.width)
+
+
+def label_tiff(labels: Sequence[NDArray[np.int32]], pixel_size_um: float | None) -> bytes:
+    """A TIFF of label images, a page for each frame, 16-bit unless a frame has more than 65,535 cells."""
+    import tifffile
+
+    frames = np.stack(labels)
+    frames = frames.astype(np.uint16 if frames.max(initial=0) < 2**16 else np.uint32)
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        frames if len(frames) > 1 else frames[0],
+        photometric="minisblack",
+        compression="zlib",
+        metadata={"axes": "TYX" if len(frames) > 1 else "YX"},
+        resolution=(1e4 / pixel_size_um, 1e4 / pixel_size_um) if pixel_size_um else None,
+        resolutionunit="CENTIMETER" if pixel_size_um else None,
+    )
+    return buffer.getvalue()
+
+
+def roi_zip(frames: Sequence[Instances]) -> bytes:
+    """An ImageJ ROI set (RoiManager opens it): a ROI for each cell, its edges along pixels' edges, on its frame."""
+    from roifile import ROI_TYPE, ImagejRoi
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for frame, found in enumerate(frames):
+            position = frame + 1 if len(frames) > 1 else 0
+            for number, (mask, (x, y)) in enumerate(zip(found.masks, found.offsets_xy.tolist(), strict=True), start=1):
+                name = f"{position:04d}-{number:05d}" if position else f"{number:05d}"
+                edges = rings(mask, x, y)
+                low, high = np.min([e.min(0) for e in edges], 0), np.max([e.max(0) for e in edges], 0)
+                roi = ImagejRoi(name=name, position=position, t_position=position)
+                roi.left, roi.top, roi.right, roi.bottom = (int(v) for v in (*low, *high))
+                if len(edges) == 1:
+                    roi.roitype, roi.n_coordinates = ROI_TYPE.TRACED, len(edges[0])
+                    roi.integer_coordinates = edges[0] - low
+                else:  # holes or several parts: a composite selection
+                    roi.roitype, roi.multi_coordinates = ROI_TYPE.RECT, _path(edges)
+                    roi.shape_roi_size = len(roi.multi_coordinates)
+                # a fixed date: the same cells give the same bytes
+                archive.writestr(zipfile.ZipInfo(f"{name}.roi", (1980, 1, 1, 0, 0, 0)), roi.tobytes())
+    return buffer.getvalue()
+
+
+def _path(edges: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+    parts: list[float] = []
+    for edge in edges:
+        for index, (x, y) in enumerate(edge.tolist()):
+            parts += [LINE if index else MOVE, x, y]
+        parts.append(CLOSE)
+    return np.array(parts, np.float32)
+
+
+def coco_annotations(found: Instances, image_id: int, first_id: int) -> list[dict[str, Any]]:
+    """COCO annotations of the cells, with their scores, numbered from `first_id`."""
+    cells = []
+    for number, (mask, (x, y)) in enumerate(zip(found.masks, found.offsets_xy.tolist(), strict=True)):
+        cells.append(
+            {
+                "id": first_id + number,
+                "image_id": image_id,
+                "category_id": coco.CELL["id"],
+                "segmentation": coco.rle_from_crop(mask, x, y, found.height, found.width),
+                "bbox": [float(x), float(y), float(mask.shape[1]), float(mask.shape[0])],
+                "area": float(mask.sum()),
+                "iscrowd": 0,
+                "score": round(float(found.scores[number]), 5),
+            }
+        )
+    return cells
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def arrow(name: str, columns: Columns | Mapping[str, Sequence[Any]]) -> Any:
+    """An Arrow table of these columns with the names, order and types of the dictionary; NaN becomes empty."""
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64(), "flag": pa.bool_()}
+    schema = pa.schema([(column, types[about.type]) for column, about in dictionary.TABLES[name].items()])
+
+    def values(column: str, type_: Any) -> Any:
+        given = np.asarray(columns[column])
+        given = np.round(given.astype(np.float64), DIGITS) if type_ == pa.float64() else given
+        return pa.array(given, type_, from_pandas=True)
+
+    return pa.table([values(field.name, field.type) for field in schema], schema=schema)
+
+
+@contextmanager
+def growing(name: str, path: Path) -> Iterator[Any]:
+    """A function that appends columns to `path`.parquet and `path`.csv; both appear once the block has ended well."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    schema = arrow(name, dict.fromkeys(dictionary.TABLES[name], ())).schema
+    with (
+        whole_file(path.with_suffix(".parquet")) as binary,
+        whole_file(path.with_suffix(".csv")) as text,
+        parquet.ParquetWriter(binary, schema, compression="zstd") as packed,
+        csv.CSVWriter(text, schema, write_options=csv.WriteOptions(**PLAIN)) as written,
+    ):
+        pending: list[Any] = []
+        rows = 0
+
+        def append(columns: Columns | Mapping[str, Sequence[Any]]) -> None:
+            nonlocal rows
+            pending.append(arrow(name, columns))
+            written.write_table(pending[-1])
+            rows += pending[-1].num_rows
+            if len(pending) == MERGE:
+                pending[:] = [pa.concat_tables(pending).combine_chunks()]
+            if rows >= GROUP:
+                write()
+
+        def write() -> None:
+            nonlocal rows
+            packed.write_table(pa.concat_tables([schema.empty_table(), *pending]))
+            pending.clear()
+            rows = 0
+
+        yield append
+        write()
+
+
+def csv_bytes(name: str, columns: Columns | Mapping[str, Sequence[Any]]) -> bytes:
+    """The table as CSV."""
+    from pyarrow import BufferOutputStream, csv
+
+    sink = BufferOutputStream()
+    csv.write_csv(arrow(name, columns), sink, csv.WriteOptions(**PLAIN))
+    return bytes(sink.getvalue())

@@ -1,0 +1,257 @@
+"""From masks to biology: a row for each cell, a row for each image, growth of each well; and files for other programs.
+
+Nothing here asks which model found the cells, or whether they are true ones.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco import rle as coco
+from monolayer.coco.rle import Image, InputError, Rle, crop_from_rle, whole_file
+from monolayer.data.dataset import read_image
+from monolayer.measurement import dictionary, morphology
+from monolayer.measurement.files import coco_annotations, growing, label_image, label_tiff, roi_zip
+from monolayer.measurement.growth import growth, moment
+from monolayer.measurement.morphology import Columns
+from monolayer.measurement.neighbours import neighbours
+from monolayer.models import Instances
+from monolayer.parallel import each
+from monolayer.params.steps import MeasureParams, NeighbourParams
+from monolayer.progress import track
+
+logger = logging.getLogger(__name__)
+Found = dict[int, list[tuple[float, Rle]]]  # by image: score and mask of each cell
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image and its cells, best first, and what becomes of them."""
+
+    image: Image
+    path: Path
+    cells: list[tuple[float, Rle]]
+    params: MeasureParams
+    output: Path
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Where the cells come from: COCO results from a least score up, or the truth itself where there are none."""
+
+    results: Path | None
+    score_min: float
+
+
+def measure(images: Path, truth: Path, cells: Cells, params: MeasureParams, output: Path, *, workers: int = 1) -> None:
+    """Write cells, images and growth (Parquet and CSV), dictionary.csv and the folder masks of these cells.
+
+    Any number of workers gives the same bytes.
+    """
+    listed = coco.read_truth(truth)
+    found = _true(listed) if cells.results is None else _predicted(cells.results, cells.score_min, listed)
+    jobs = (
+        Job(image, images / image["file_name"], found.pop(image["id"]), params, output / "masks")
+        for image in listed["images"]
+    )
+    (output / "masks").mkdir(parents=True, exist_ok=True)
+    rows, records = [], list[dict[str, Any]]()
+    with growing("cells", output / "cells") as append_cells, growing("images", output / "images") as append_images:
+        for columns, row, of_image in track(each(_measure_one, jobs, workers), len(listed["images"]), "measure"):
+            append_cells(columns)
+            append_images({name: [value] for name, value in row.items()})
+            rows.append(row)
+            records += of_image
+    with growing("growth", output / "growth") as append:
+        fits = growth(rows)
+        append({name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]})
+    if "coco" in params.files:
+        records = [record | {"id": number} for number, record in enumerate(records, start=1)]
+        coco.write_json(
+            output / "masks" / "coco.json",
+            {"images": listed["images"], "annotations": records, "categories": [coco.CELL]},
+        )
+    write_dictionary(output / "dictionary.csv")
+    logger.info("%d cells in %d images", sum(row["cells"] for row in rows), len(rows))
+
+
+def score_threshold(scores: Path) -> float:
+    """The threshold that `evaluate` chose."""
+    try:
+        return float(json.loads(scores.read_text())["score_threshold"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{scores} has no score_threshold ({error!r}); give metrics/<run>.json of evaluate") from error
+
+
+def _true(listed: coco.Truth) -> Found:
+    """By image its true cells; crowds are left out."""
+    found: Found = {image["id"]: [] for image in listed["images"]}
+    for annotation in listed["annotations"]:
+        if not annotation["iscrowd"]:
+            found[annotation["image_id"]].append((1.0, annotation["segmentation"]))
+    return found
+
+
+def _predicted(results: Path, score_min: float, listed: coco.Truth) -> Found:
+    """By image the predicted cells from the least score up, best first."""
+    found: Found = {image["id"]: [] for image in listed["images"]}
+    for result in coco.stream(results):
+        score = result.get("mask_score", result["score"])
+        if result["image_id"] not in found:
+            raise InputError(
+                f"{results} has cells of image {result['image_id']}, which is not in the truth; "
+                "give the COCO file that they were predicted for"
+            )
+        if score >= score_min:
+            found[result["image_id"]].append((score, result["segmentation"]))
+    return {image_id: sorted(cells, key=lambda cell: -cell[0]) for image_id, cells in found.items()}
+
+
+def _measure_one(job: Job) -> tuple[Columns, dict[str, Any], list[dict[str, Any]]]:
+    """The rows of one image's cells, its own row, its COCO annotations; label TIFF and ROI zip are written."""
+    size = job.image["height"], job.image["width"]
+    found = instances(job.cells, *size)
+    pixel_size, frame_hours = job.params.scales(job.image.get("cell_line") or "")
+    about = described(job.image, pixel_size, frame_hours)
+    labels = label_image(found)
+    columns = cell_columns(found, labels, read_image(job.path), job.params.neighbours)
+    columns = with_um(columns, pixel_size)
+    row = about | image_row(columns, labels, pixel_size)
+    stem = Path(job.image["file_name"]).stem
+    if "labels" in job.params.files:
+        _write(job.output / f"{stem}.tif", label_tiff([labels], pixel_size))
+    if "rois" in job.params.files:
+        _write(job.output / f"{stem}.zip", roi_zip([found]))
+    count = len(found.masks)
+    common = {name: np.full(count, value) for name, value in about.items()}
+    return common | columns, row, coco_annotations(found, job.image["id"], 1) if "coco" in job.params.files else []
+
+
+def _write(path: Path, content: bytes) -> None:
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_dictionary(path: Path) -> None:
+    rows = dictionary.rows()
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+# ---- cells in, numbers out -----------------------------------------------------------------------
+
+
+def instances(cells: Sequence[tuple[float, Rle]], height: int, width: int) -> Instances:
+    """Cells from scores and RLEs; those without a pixel are left out."""
+    crops = [(*crop_from_rle(rle), score) for score, rle in cells]
+    crops = [crop for crop in crops if crop[0].any()]
+    corners = np.array([(x, y) for _, x, y, _ in crops], np.int32).reshape(-1, 2)
+    sizes = np.array([mask.shape[::-1] for mask, *_ in crops], np.int32).reshape(-1, 2)
+    return Instances(
+        height=height,
+        width=width,
+        masks=[mask for mask, *_ in crops],
+        offsets_xy=corners,
+        boxes_xyxy=np.c_[corners, corners + sizes].astype(np.float32),
+        scores=np.array([score for *_, score in crops], np.float32),
+    )
+
+
+def trimmed(found: Instances) -> Instances:
+    """The same cells, each mask cut to its own box; those without a pixel are left out."""
+    masks, corners, kept = [], [], []
+    for index, (mask, (x, y)) in enumerate(zip(found.masks, found.offsets_xy.tolist(), strict=True)):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if len(rows):
+            masks.append(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+            corners.append((x + columns[0], y + rows[0]))
+            kept.append(index)
+    return replace(
+        found,
+        masks=masks,
+        offsets_xy=np.array(corners, np.int32).reshape(-1, 2),
+        boxes_xyxy=found.boxes_xyxy[kept],
+        scores=found.scores[kept],
+        mask_scores=None if found.mask_scores is None else found.mask_scores[kept],
+    )
+
+
+def cell_columns(found: Instances, labels: NDArray[np.int32], pixels: NDArray[Any], params: NeighbourParams) -> Columns:
+    """All columns of the cells (masks cut to their boxes) in px; `pixels` (H, W) are the image's own grey values."""
+    packed = morphology.pack(found)
+    x, y = found.offsets_xy.astype(np.int64).T
+    width, height = np.array([mask.shape[::-1] for mask in found.masks], np.int64).reshape(-1, 2).T
+    at_edge = (x == 0) | (y == 0) | (x + width == found.width) | (y + height == found.height)
+    boxes = {"box_x_px": x, "box_y_px": y, "box_width_px": width, "box_height_px": height}
+    shapes = morphology.shapes(packed)
+    centroids = np.c_[shapes["centroid_x_px"], shapes["centroid_y_px"]]
+    scores = found.scores if found.mask_scores is None else found.mask_scores
+    return {
+        "cell": np.arange(1, len(found.masks) + 1),
+        "score": np.round(scores.astype(np.float64), 5),
+        "touches_border": at_edge,
+        **boxes,
+        **shapes,
+        **morphology.intensities(packed, pixels),
+        **neighbours(centroids, labels, params),
+    }
+
+
+def with_um(columns: Mapping[str, Any], pixel_size_um: float | None) -> dict[str, Any]:
+    """The columns and their counterparts in µm and mm, NaN where the pixel size is not known."""
+    side = math.nan if pixel_size_um is None else pixel_size_um
+    factors = {"_um": side, "_um2": side**2, "_per_mm2": 1 / side**2}
+    metric = {}
+    for name, values in columns.items():
+        if other := dictionary.in_um(name):
+            end = next(end for end in factors if other.endswith(end))
+            metric[other] = values * factors[end]
+    return {**columns, **metric}
+
+
+def described(image: Image, pixel_size_um: float | None, frame_hours: float | None) -> dict[str, Any]:
+    """What both tables say of an image."""
+    time_h, frame = moment(image.get("timestamp"), frame_hours)
+    return {
+        "image_id": image["id"],
+        "file_name": image["file_name"],
+        "cell_line": image.get("cell_line") or "",  # COCO files of other tools have none of these
+        "well": image.get("well") or "",
+        "timestamp": image.get("timestamp") or "",
+        "frame": frame,
+        "time_h": time_h,
+        "pixel_size_um": math.nan if pixel_size_um is None else pixel_size_um,
+    }
+
+
+def image_row(columns: Columns, labels: NDArray[np.int32], pixel_size_um: float | None) -> dict[str, Any]:
+    """Count, density, confluence and medians of one image's cells."""
+    height, width = labels.shape
+    whole = ~columns["touches_border"]
+    row: dict[str, Any] = {
+        "width_px": width,
+        "height_px": height,
+        "cells": len(whole),
+        "confluence": float((labels > 0).mean()),
+        "density_per_mpx": len(whole) / (height * width) * 1e6,
+    }
+    for name in dictionary.MEDIANS:
+        values = columns[name][whole]
+        values = values[~np.isnan(values)]
+        row[f"median_{name}"] = float(np.median(values)) if len(values) else math.nan
+    return with_um(row, pixel_size_um)

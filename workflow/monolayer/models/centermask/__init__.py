@@ -1,0 +1,1 @@
+"""CenterMask on VoVNetV2."""

@@ -1,0 +1,158 @@
+"""The true cells of an image as a detector learns from them: cut, turned, zoomed, and how much of a box they cover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from monolayer.coco.rle import Annotation, Mask, crop_from_rle
+
+
+class Cells(NamedTuple):
+    """The true cells of one image, in px of the network's input; masks stay in the image's own pixels.
+
+    A mask (h, w) is kept as its integral image (h + 1, w + 1), rows after rows from `starts` in `integrals`: the part
+    of any rectangle that a cell covers is four look-ups, at any zoom.
+    """
+
+    boxes: Tensor  # (M, 4) xyxy
+    corners: Tensor  # (M, 2) xy of the mask's upper left corner
+    zoom: Tensor  # (2,) xy, px of the network's input per px of a mask
+    sizes: Tensor  # (M, 2) int64, width and height of the mask
+    starts: Tensor  # (M,) int64
+    integrals: Tensor  # int32
+
+
+def _integral_at(cells: Cells, index: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Pixels of masks `index` (R,) left of and above the corners x (R, X) and y (R, Y) in mask px: (R, Y, X)."""
+    width, height = cells.sizes[index].unbind(1)
+    x = x.clamp(min=0).minimum(width[:, None])
+    y = y.clamp(min=0).minimum(height[:, None])
+    left, upper = x.floor().long().minimum(width[:, None] - 1), y.floor().long().minimum(height[:, None] - 1)
+    row = cells.starts[index, None] + upper * (width[:, None] + 1)
+    corner = row[:, :, None] + left[:, None, :]  # (R, Y, X)
+    step = (width + 1)[:, None, None]
+    right, down = (x - left)[:, None, :], (y - upper)[:, :, None]
+    take = cells.integrals
+    above = take[corner] * (1 - right) + take[corner + 1] * right
+    below = take[corner + step] * (1 - right) + take[corner + step + 1] * right
+    return above * (1 - down) + below * down
+
+
+def covered(cells: Cells, index: Tensor, boxes: Tensor, bins: int) -> Tensor:
+    """The part, in [0, 1], that cell index[r] covers of each of bins x bins parts of boxes[r]: (R, bins, bins)."""
+    low = (boxes[:, :2] - cells.corners[index]).double() / cells.zoom  # in mask px; differences need the digits
+    high = (boxes[:, 2:] - cells.corners[index]).double() / cells.zoom
+    along = torch.linspace(0, 1, bins + 1, dtype=torch.double, device=boxes.device)
+    edges = low[:, None] + (high - low)[:, None] * along[:, None]  # (R, bins + 1, 2)
+    counts = _integral_at(cells, index, edges[..., 0], edges[..., 1]).diff(dim=1).diff(dim=2)
+    part = (high - low).prod(1) / bins**2
+    return (counts / part[:, None, None]).float()
+
+
+def part_inside(cells: Cells, index: Tensor, boxes: Tensor) -> Tensor:
+    """The part (R,) of cell index[r] that lies in boxes[r]."""
+    width, height = cells.sizes[index].unbind(1)
+    total = cells.integrals[cells.starts[index] + (width + 1) * (height + 1) - 1]
+    native = (boxes[:, 2:] - boxes[:, :2]).div(cells.zoom).prod(1)
+    return covered(cells, index, boxes, 1)[:, 0, 0] * native / total
+
+
+# ---- views ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class View:
+    """What the network sees of an image: a window (x, y, width, height) in px, then mirrored, upturned, transposed,
+    then zoomed."""
+
+    window: tuple[int, int, int, int]
+    mirrored: bool
+    upturned: bool
+    transposed: bool
+    zoom: float
+
+    @property
+    def native(self) -> tuple[int, int]:
+        """Rows and columns before the zoom."""
+        _, _, width, height = self.window
+        return (width, height) if self.transposed else (height, width)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of what is seen."""
+        rows, columns = (max(1, round(side * self.zoom)) for side in self.native)
+        return rows, columns
+
+
+def whole(height: int, width: int, zoom: float) -> View:
+    """All of an image, as it stands."""
+    return View((0, 0, width, height), False, False, False, zoom)
+
+
+def seen(image: NDArray[np.uint8], view: View) -> Tensor:
+    """The image (H, W) as float (h, w) grey values, 0 to 255; shrinking takes means over what falls together."""
+    x, y, width, height = view.window
+    pixels = _arrange(image[y : y + height, x : x + width], view).copy()  # torch takes no turned or read-only arrays
+    given = torch.from_numpy(pixels).float()[None, None]
+    if view.shape != view.native:
+        given = interpolate(given, view.shape, mode="bilinear", antialias=True, align_corners=False)
+    return given[0, 0]
+
+
+def cells_seen(annotations: Sequence[Annotation], view: View) -> Cells:
+    """The true cells in a view; cut at the window's edge, those outside of it left out."""
+    pieces = [piece for a in annotations if (piece := _cut(*crop_from_rle(a["segmentation"]), view.window))]
+    masks, corners = zip(*(_place(*piece, view) for piece in pieces), strict=True) if pieces else ((), ())
+    zoom = torch.tensor([view.shape[side] / view.native[side] for side in (1, 0)])
+    sizes = torch.tensor([mask.shape[::-1] for mask in masks], dtype=torch.long).reshape(-1, 2)
+    lengths = (sizes + 1).prod(1)
+    low = torch.tensor(corners, dtype=torch.float32).reshape(-1, 2)
+    return Cells(
+        boxes=torch.cat([low * zoom, (low + sizes) * zoom], 1),
+        corners=low * zoom,
+        zoom=zoom,
+        sizes=sizes,
+        starts=lengths.cumsum(0) - lengths,
+        integrals=torch.from_numpy(np.concatenate([np.zeros(0, np.int32), *(_integral(mask) for mask in masks)])),
+    )
+
+
+def _arrange(pixels: NDArray[Any], view: View) -> NDArray[Any]:
+    pixels = pixels[:, ::-1] if view.mirrored else pixels
+    pixels = pixels[::-1] if view.upturned else pixels
+    return pixels.T if view.transposed else pixels
+
+
+def _cut(mask: Mask, x: int, y: int, window: tuple[int, int, int, int]) -> tuple[Mask, int, int] | None:
+    """The mask within the window and its corner there; None where nothing of it is."""
+    left, upper, width, height = window
+    x, y = x - left, y - upper
+    mask = mask[max(0, -y) : max(0, height - y), max(0, -x) : max(0, width - x)]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return mask, max(x, 0) + int(columns[0]), max(y, 0) + int(rows[0])
+
+
+def _place(mask: Mask, x: int, y: int, view: View) -> tuple[Mask, tuple[int, int]]:
+    """A mask of the window and its corner, as the view turns them."""
+    _, _, width, height = view.window
+    x = width - x - mask.shape[1] if view.mirrored else x
+    y = height - y - mask.shape[0] if view.upturned else y
+    return _arrange(mask, view), (y, x) if view.transposed else (x, y)
+
+
+def _integral(mask: Mask) -> NDArray[np.int32]:
+    """The integral image of a mask, flat: its value at (y, x) counts the pixels above and left of that corner."""
+    integral = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
+    integral[1:, 1:] = mask.cumsum(0, dtype=np.int32).cumsum(1)
+    return integral.ravel()

@@ -1,0 +1,211 @@
+"""Cells in images by any run and backend: reading, network and post-processing, each on a thread of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer import models
+from monolayer.backends import Backend
+from monolayer.backends.contract import Contract, identity, onnx_name, read_contract
+from monolayer.coco.rle import InputError
+from monolayer.models import Instances
+from monolayer.models.pipeline import Finder, find, finder
+from monolayer.params.families import PredictSettings, UnetPredict
+from monolayer.params.steps import Dtype
+
+Item = TypeVar("Item")
+Given = TypeVar("Given")
+
+
+class Frame(NamedTuple):
+    """An image that is read when its turn comes; `name` is what an error calls it."""
+
+    name: str
+    cell_line: str | None
+    read: Callable[[], NDArray[np.uint8]]
+
+
+class Network(NamedTuple):
+    finder: Finder
+    backend: Backend
+
+
+class Batch(NamedTuple):
+    """Frames of one network on their way, with what the last step made of them."""
+
+    network: Network
+    sizes: list[tuple[int, int]]  # height, width
+    values: list[Any]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """The networks of a run by name: a cell line's own, and `all` for the lines without one."""
+
+    networks: Mapping[str, Network]
+    batch: int
+
+    def segment(self, images: Sequence[NDArray[np.uint8]], cell_line: str | None = None) -> list[Instances]:
+        """The cells of uint8 (H, W) images at their native size."""
+        network = self.network(cell_line)
+        found: list[Instances] = []
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            for place, image in enumerate(part, start):
+                check_size(f"image {place}", image, network.finder)
+            found += find(network.finder, network.backend, part)
+        return found
+
+    def stream(self, frames: Iterable[Frame]) -> Iterator[Instances]:
+        """The cells of each frame, in order; at most three batches wait before each step."""
+        prepared = ahead(_prepare, self._batches(frames))
+        for batch in ahead(_finish, ahead(_forward, prepared)):
+            yield from batch.values
+
+    def network(self, cell_line: str | None, name: str = "this image") -> Network:
+        """The network for images of a cell line."""
+        key = cell_line if cell_line is not None and cell_line in self.networks else "all"
+        if key not in self.networks:
+            raise InputError(
+                f"{name} is of cell line {cell_line or 'unknown'}, for which this run has no network "
+                f"(it has {', '.join(self.networks)}); train it on that line or use a run of all lines"
+            )
+        return self.networks[key]
+
+    def _batches(self, frames: Iterable[Frame]) -> Iterator[tuple[Network, list[Frame]]]:
+        for _, group in groupby(((self.network(f.cell_line, f.name), f) for f in frames), lambda pair: id(pair[0])):
+            while some := list(islice(group, self.batch)):
+                yield some[0][0], [frame for _, frame in some]
+
+
+def _prepare(given: tuple[Network, list[Frame]]) -> Batch:
+    network, frames = given
+    images = [frame.read() for frame in frames]
+    for frame, image in zip(frames, images, strict=True):
+        check_size(frame.name, image, network.finder)
+    return Batch(network, [image.shape[:2] for image in images], [network.finder.prepare(image) for image in images])
+
+
+def _forward(batch: Batch) -> Batch:
+    return batch._replace(values=batch.network.finder.forward(batch.network.backend, batch.values))
+
+
+def _finish(batch: Batch) -> Batch:
+    found = [batch.network.finder.finish(said, *size) for said, size in zip(batch.values, batch.sizes, strict=True)]
+    return batch._replace(values=found)
+
+
+def check_size(name: str, image: NDArray[np.uint8], of: Finder) -> None:
+    """Refuse an image in which the network's coarsest features have no room."""
+    height, width = image.shape[:2]
+    if min(height, width) < of.stride:
+        raise InputError(
+            f"{name} is {width}x{height} px; this network needs {of.stride} px a side, so enlarge or pad it"
+        )
+
+
+def ahead(work: Callable[[Item], Given], items: Iterable[Item], count: int = 2) -> Iterator[Given]:
+    """work(item) of each item in order, computed on a thread up to `count` items before it is asked for."""
+    with ThreadPoolExecutor(1) as pool:
+        pending: deque[Any] = deque()
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > count:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+# ---- where networks come from --------------------------------------------------------------------
+
+
+def from_weights(weights: Path, settings: PredictSettings | None, threads: int) -> Predictor:
+    """A trained run in torch, on the GPU if there is one; without settings, with those that it was validated with."""
+    import torch
+
+    from monolayer.backends.eager import eager
+
+    torch.set_num_threads(threads)
+    run, networks = models.load_weights(weights, "cuda" if torch.cuda.is_available() else "cpu")
+    family = models.family(run.family)
+    settings = settings or run.settings.val_predict
+    half = getattr(settings, "amp", True)
+    return Predictor(
+        {
+            name: Network(finder(run.family, settings, family.constants(network)), eager(family.graphs(network), half))
+            for name, network in networks.items()
+        },
+        settings.batch,
+    )
+
+
+def turned(settings: PredictSettings, views: int | None) -> PredictSettings:
+    """The same settings with another number of views; None leaves them."""
+    if views is None:
+        return settings
+    if not isinstance(settings, UnetPredict):
+        raise InputError("views are of the U-Nets; leave the number out for this run")
+    return UnetPredict.model_validate(settings.model_dump() | {"views": views})
+
+
+def load(
+    path: Path,
+    backend: str = "onnxruntime",
+    dtype: Dtype = "fp32",
+    threads: int = 2,
+    settings: PredictSettings | None = None,
+    *,
+    views: int | None = None,
+) -> Predictor:
+    """An exported run, from its folder or model.json; needs no torch.
+
+    Other settings than its own may be given, or another number of views.
+    """
+    folder, contract = read_contract(path)
+    settings = turned(settings or contract.settings, views)
+    if dtype not in contract.dtypes:
+        raise InputError(f"{folder} has no {dtype}; it has {', '.join(contract.dtypes)}; export the run with it")
+    if backend not in EXPORTED:
+        raise InputError(f"backend {backend} is unknown; an exported run has {', '.join(EXPORTED)}")
+    networks = {
+        name: Network(
+            finder(contract.family, settings, network.constants),
+            EXPORTED[backend](folder, contract, (name, dtype), threads),
+        )
+        for name, network in contract.networks.items()
+    }
+    return Predictor(networks, settings.batch)
+
+
+def _onnxruntime(folder: Path, contract: Contract, which: tuple[str, str], threads: int) -> Backend:
+    """A network in a dtype."""
+    from monolayer.backends.ort import OnnxRuntime
+
+    network, dtype = which
+    graphs = contract.networks[network].graphs
+    files = {graph: folder / onnx_name(network, graph, dtype) for graph in graphs}
+    expected = {graph: identity(contract.run, contract.family, (network, graph, dtype)) for graph in graphs}
+    return OnnxRuntime(files, expected, threads)
+
+
+def _tensorrt(folder: Path, contract: Contract, which: tuple[str, str], threads: int) -> Backend:
+    from monolayer.backends.trt import TensorRT
+
+    engines = [engine for engine in contract.engines if (engine.network, engine.dtype) == which]
+    if not engines:
+        raise InputError(
+            f"{folder} has no {which[1]} engine; name the dtype in export.engines and export the run again"
+        )
+    return TensorRT(folder, engines)
+
+
+EXPORTED = {"onnxruntime": _onnxruntime, "tensorrt": _tensorrt}

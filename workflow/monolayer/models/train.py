@@ -1,0 +1,134 @@
+"""Train one run: a network, or one for each cell line, and the record of how it came about."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from monolayer import models
+from monolayer.coco.rle import InputError, read_truth, whole_file, write_json
+from monolayer.data.dataset import Sample, of_lines, samples
+from monolayer.params.steps import TrainParams
+
+
+def train(images: Path, splits: Path, params: TrainParams, output: Path, extension: Path | None = None) -> None:
+    """Write weights.pt, run.json and history.csv into `output`; called again after a kill, go on from the checkpoint.
+
+    Synthetic images of `extension` are trained on besides those of train; val stays real.
+
+    The checkpoint stands in `output/checkpoint`, under a name made of the parameters and the truth, so that it can't
+    be taken for another run's, and is removed at the end.
+    """
+    import torch
+
+    started = time.monotonic()
+    torch.set_num_threads(params.cpu_threads)
+    truth = {split: splits / f"{split}.json" for split in ("train", "val")}
+    synthetic = [extension / "annotations.json"] if extension else []
+    workdir = output / "checkpoint" / _fingerprint(params, [*truth.values(), *synthetic])
+    chosen = networks(
+        params.lines,
+        [
+            *samples(read_truth(truth["train"]), images),
+            *(sample for path in synthetic for sample in samples(read_truth(path), path.with_name("images"))),
+        ],
+        samples(read_truth(truth["val"]), images),
+    )
+    trained = {
+        name: models.family(params.family).train(*parts, params.settings, params.seed, workdir / name)
+        for name, parts in chosen.items()
+    }
+    models.save_weights(output / "weights.pt", params, {name: one.state for name, one in trained.items()})
+    _write_history(output / "history.csv", {name: one.history for name, one in trained.items()})
+    record: dict[str, Any] = {
+        "params": params.model_dump(),
+        "networks": {
+            name: {"initial": one.initial, **_size(*chosen[name]), **one.facts} for name, one in trained.items()
+        },
+        "device": _device(),
+        "duration_s": round(time.monotonic() - started, 1),
+        **provenance(Path(__file__).parent),
+    }
+    write_json(output / "run.json", record, indent=1)
+    shutil.rmtree(output / "checkpoint")
+
+
+def networks(
+    lines: str | list[str], train: list[Sample], val: list[Sample]
+) -> dict[str, tuple[list[Sample], list[Sample]]]:
+    """What each network of the run trains and chooses on, by its name: a cell line's, or `all` of those left."""
+    if not train or not val:
+        raise InputError(
+            f"{len(train)} images to train on and {len(val)} to choose on; both need one, change the split"
+        )
+    if lines == "all":
+        return {"all": (train, val)}
+    trained, seen = ({sample.image["cell_line"] for sample in part} for part in (train, val))  # a line may lack in one
+    if lines == "each":
+        rest = {} if trained == seen else {"all": (train, val)}
+        return rest | {line: (of_lines(train, [line]), of_lines(val, [line])) for line in sorted(trained & seen)}
+    return {"all": (of_lines(train, lines), of_lines(val, [line for line in lines if line in seen] or lines))}
+
+
+def _fingerprint(params: TrainParams, files: Sequence[Path]) -> str:
+    digest = hashlib.sha256(params.model_dump_json().encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _write_history(path: Path, histories: dict[str, list[dict[str, float]]]) -> None:
+    rows = [{"network": name, **row} for name, history in histories.items() for row in history]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with whole_file(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _size(train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, int]:
+    return {
+        "train_images": len(train),
+        "synthetic_images": sum(bool(sample.image.get("synthetic")) for sample in train),
+        "train_cells": sum(len(sample.annotations) for sample in train),
+        "val_images": len(val),
+        "val_cells": sum(len(sample.annotations) for sample in val),
+    }
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def provenance(code: Path) -> dict[str, Any]:
+    """Commit that `code` lies in, whether it was changed since, and the versions of what decides the numbers.
+
+    Tables and a dvc.lock that the workflow itself writes over change nothing that training depends on.
+    """
+
+    def git(*words: str) -> str | None:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=code)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    written = (":(top,exclude)results", ":(top,exclude)dvc.lock")
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *written)
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "uncommitted_changes": None if changes is None else bool(changes),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("monolayer", "numpy", "torch", "torchvision", "ultralytics")},
+        },
+    }

@@ -1,0 +1,214 @@
+"""The U-Net family: foreground as the poster has it, or foreground and distance, from which touching cells part.
+
+Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015, with padded
+convolutions and batch norm. `levels` 4, 5 and 6 of `width` 64 are the poster's U-Net (64 to 512), its expanded form
+(1024) and the one of its ensemble (2048).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monolayer.backends.eager import eager
+from monolayer.coco.rle import label_image
+from monolayer.data.dataset import Sample, TrueCells, evenly, read_image
+from monolayer.evaluation.matching import IOUS
+from monolayer.models import Graph, Instances, Trained
+from monolayer.models.fit import fit
+from monolayer.models.pipeline import find
+from monolayer.models.unet.patches import Patches, contrast
+from monolayer.models.unet.pipeline import Finder
+from monolayer.models.unet.tiling import Float
+from monolayer.models.unet.watershed import Labels, Thresholds, matches, separate
+from monolayer.params.families import UnetPredict, UnetTrain
+
+CONTRAST_IMAGES = 100  # enough to measure the contrast of any training set
+
+
+class Convolutions(nn.Sequential):
+    """Two 3x3 convolutions, each normalised and rectified."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        layers: list[nn.Module] = []
+        for channels in (inputs, outputs):
+            layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(True)]
+        super().__init__(*layers)
+
+
+class UNet(nn.Module):
+    """float (B, 1, H, W) to logits (B, outputs, H, W); H and W are multiples of `stride`."""
+
+    thresholds: Tensor
+    contrast: Tensor
+
+    def __init__(self, width: int, levels: int, outputs: int) -> None:
+        super().__init__()
+        channels = [width * 2**level for level in range(levels)]
+        upwards = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
+        self.stride = 2 ** (levels - 1)
+        self.down = nn.ModuleList(Convolutions(*pair) for pair in zip([1, *channels], channels, strict=False))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for below, here in upwards)
+        self.merge = nn.ModuleList(Convolutions(2 * here, here) for _, here in upwards)
+        self.head = nn.Conv2d(width, outputs, 1)
+        self.register_buffer("thresholds", torch.tensor([0.5, 0.5, 0.0]))  # chosen on val once trained
+        self.register_buffer("contrast", torch.tensor(1.0))  # of the training images
+
+    def forward(self, x: Tensor) -> Tensor:
+        skipped = []
+        for level, convolve in enumerate(self.down):
+            x = convolve(functional.max_pool2d(x, 2) if level else x)
+            skipped.append(x)
+        skipped.pop()
+        for rise, convolve in zip(self.up, self.merge, strict=True):
+            x = convolve(torch.cat([skipped.pop(), rise(x)], dim=1))
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+# ---- the family's functions ----------------------------------------------------------------------
+
+
+def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, seed: int, workdir: Path) -> Trained:
+    """Train one network; the thresholds that part cells are chosen on val and travel in its weights."""
+    torch.manual_seed(seed)
+    task = CellTask(train, val, settings)
+    network = _network(settings)
+    network.contrast.fill_(task.contrast)
+    fitted = fit(network, task, settings.fit, seed, workdir / "checkpoint.pt")
+    best = fitted.history[fitted.best_epoch - 1]
+    chosen = Thresholds(best["threshold_foreground"], best["threshold_core"], task.area)
+    state = fitted.state | {"thresholds": torch.tensor(chosen)}
+    return Trained(
+        state,
+        fitted.history,
+        "from scratch",
+        {"best_epoch": fitted.best_epoch, "seconds": fitted.seconds, "thresholds": chosen._asdict()},
+    )
+
+
+def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
+    network = _network(settings)
+    network.load_state_dict(state)
+    return network.to(device).eval()
+
+
+class Maps(nn.Module):
+    """Tiles (B, 1, H, W) to probabilities (B, C, H, W)."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor]:
+        logits: Tensor = self.network(tiles.contiguous(memory_format=torch.channels_last))
+        return (logits.float().sigmoid(),)
+
+
+def graphs(network: UNet) -> dict[str, Graph]:
+    example = torch.zeros(2, 1, 2 * network.stride, 3 * network.stride)
+    axes = {"tiles": {0: "batch", 2: "height", 3: "width"}}
+    return {"maps": Graph(Maps(network), (example,), axes, ("maps",), network.stride)}
+
+
+def constants(network: UNet) -> dict[str, Any]:
+    return {
+        "thresholds": network.thresholds.tolist(),
+        "contrast": float(network.contrast),
+        "stride": network.stride,
+    }
+
+
+def predict(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Instances]:
+    return find(Finder.of(settings, constants(network)), eager(graphs(network)), images)
+
+
+def probabilities(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Float]:
+    """float32 (C, H, W) in [0, 1] for each uint8 (H, W): foreground, and distance if the network was taught it."""
+    finder = Finder.of(settings, constants(network))
+    return finder.forward(eager(graphs(network)), [finder.prepare(image) for image in images])
+
+
+def _network(settings: UnetTrain) -> UNet:
+    outputs = 2 if settings.target == "foreground+distance" else 1
+    # channels last is half the time of a step on a CPU, and what tensor cores want
+    return UNet(settings.width, settings.levels, outputs).to(memory_format=torch.channels_last)
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+class CellTask:
+    """What a U-Net is trained on (fit.Task): patches of train; pixel F1 or instance F1 of some images of val."""
+
+    def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain) -> None:
+        self.settings = settings
+        self.contrast = contrast([read_image(sample.path) for sample in evenly(train, CONTRAST_IMAGES)])
+        self.patches = Patches(TrueCells(train), settings, self.contrast)
+        self.val = evenly(val, settings.val_images)
+        self.distance = settings.target == "foreground+distance"
+        areas = [annotation["area"] for sample in train for annotation in sample.annotations]
+        self.area = float(np.percentile(areas, 1)) / 2 if areas else 0.0
+        cores = settings.search.core if self.distance else [0.5]
+        self.candidates = [Thresholds(*pair, self.area) for pair in product(settings.search.foreground, cores)]
+        self.draw = self.patches.draw
+
+    def __len__(self) -> int:
+        return self.settings.patches
+
+    def collate(self, drawn: list[tuple[Float, NDArray[np.uint8]]]) -> tuple[Tensor, Tensor]:
+        images, targets = zip(*drawn, strict=True)
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+
+    def losses(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Cross entropy and Dice of the foreground; cross entropy of the distance, which is asked for in cells only."""
+        device = next(network.parameters()).device
+        image, target = (tensor.to(device, non_blocking=True) for tensor in batch)
+        true = target.float() / 255
+        logits = network(image.to(memory_format=torch.channels_last)).float()
+        cross = functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
+        cells, found = true[:, 0], logits[:, 0].sigmoid()
+        losses = {
+            "foreground": cross[:, 0].mean(),
+            "dice": 1 - (2 * (found * cells).sum() + 1) / (found.sum() + cells.sum() + 1),
+        }
+        if true.shape[1] == 2:
+            losses["distance"] = (cross[:, 1] * cells).sum() / (cells.sum() + 1)
+        return losses
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Pixel F1 and instance F1 over IoU .50:.05:.95 with the thresholds of the best score.
+
+        At IoU 0.5 alone, thresholds that shave the cells would look as good as those that outline them.
+        """
+        counts = np.zeros((len(self.candidates), 2, 3))  # tp, fp, fn of pixels and of cells
+        for sample in self.val:
+            image = read_image(sample.path)
+            true = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
+            [maps] = probabilities(cast(UNet, network), [image], self.settings.val_predict)
+            parted = (separate(maps, thresholds, self.settings.val_predict.neck) for thresholds in self.candidates)
+            counts += [_count(true, labels) for labels in parted]
+        tp, fp, fn = np.moveaxis(counts, -1, 0)
+        f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
+        scores = f1[:, 1 if self.distance else 0]
+        best = int(scores.argmax())
+        return {
+            "val_pixel_f1": float(f1[best, 0]),
+            "val_f1": float(f1[best, 1]),
+            "threshold_foreground": self.candidates[best].foreground,
+            "threshold_core": self.candidates[best].core,
+            "score": float(scores[best]),
+        }
+
+
+def _count(true: Labels, pred: Labels) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """tp, fp, fn of pixels, and of cells summed over IoU thresholds."""
+    t, p = true > 0, pred > 0
+    return (int((t & p).sum()), int((~t & p).sum()), int((t & ~p).sum())), matches(true, pred, IOUS.tolist())

@@ -1,0 +1,120 @@
+"""Training patches of images larger than the patch: where they are cut, what is to be learned, how they are varied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.data.dataset import Sample, TrueCells
+from monolayer.models.unet.tiling import turn
+from monolayer.params.families import AugmentParams, UnetTrain
+
+Float = NDArray[np.float32]
+Number = TypeVar("Number", np.float32, np.int32)
+
+
+def background(image: NDArray[np.uint8]) -> int:
+    """The median grey level."""
+    return int(np.searchsorted(np.cumsum(np.bincount(image.ravel(), minlength=256)), image.size / 2))
+
+
+def contrast(images: Sequence[NDArray[np.uint8]]) -> float:
+    """Root mean square distance from each image's background, in grey levels, at least 1."""
+    squares = [float(np.square(image - np.float32(background(image))).mean()) for image in images]
+    return max(1.0, float(np.sqrt(np.mean(squares))))
+
+
+def standardise(image: NDArray[np.uint8], spread: float) -> Float:
+    """Background at 0 and the training images' contrast at 1.
+
+    Dividing by an image's own contrast instead would turn the noise of an empty one into cells.
+    """
+    return (image - np.float32(background(image))) / np.float32(spread)
+
+
+def targets(labels: NDArray[np.int32], distance: bool) -> NDArray[np.uint8]:
+    """Foreground and, if asked for, distance to the cell's edge over the cell's largest: (1 or 2, H, W), 255 is 1.
+
+    Of overlapping cells the smaller one is seen (coco.label_image), and what the border cuts is a cell of its own.
+    Dividing by each cell's own largest distance gives thin neurites and fat bodies the same height, so that one
+    threshold finds a core in each.
+    """
+    foreground = (labels > 0).astype(np.uint8)
+    if not distance:
+        return foreground[None] * np.uint8(255)
+    apart = np.pad(foreground, 1)  # the border is an edge
+    inner = apart[1:-1, 1:-1]
+    for one, other, ahead, behind in (
+        (labels[1:], labels[:-1], inner[1:], inner[:-1]),
+        (labels[:, 1:], labels[:, :-1], inner[:, 1:], inner[:, :-1]),
+    ):
+        touching = (one != other) & (one > 0) & (other > 0)
+        ahead[touching] = behind[touching] = 0
+    depth = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
+    np.maximum.at(largest, labels.ravel(), depth.ravel())
+    height = depth / np.maximum(largest, 1)[labels]
+    return np.stack([foreground * np.uint8(255), (height * 255).round().astype(np.uint8)])
+
+
+class Patches:
+    """Patches of `patch` px, of each line as `balance` says, the share `on_cells` with a cell in their middle.
+
+    What is drawn follows from index and rng alone.
+    """
+
+    def __init__(self, cells: TrueCells, settings: UnetTrain, spread: float) -> None:
+        lines = [sample.image["cell_line"] for sample in cells.samples]
+        self._by_line = [[i for i, line in enumerate(lines) if line == one] for one in sorted(set(lines))]
+        sizes = [sum(1 + len(cells.samples[i].annotations) for i in line) for line in self._by_line]
+        self._ends = np.cumsum([size**settings.balance for size in sizes])  # of each line's share of the draws
+        self._cells, self._settings, self._spread = cells, settings, spread
+
+    def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Float, NDArray[np.uint8]]]:
+        """The image's file name, its pixels (1, size, size) and its target uint8 (C, size, size)."""
+        share = (index + 0.5) / self._settings.patches * self._ends[-1]
+        line = self._by_line[int(np.searchsorted(self._ends, share))]
+        chosen = line[rng.integers(len(line))]
+        sample, settings = self._cells.samples[chosen], self._settings
+        window, way = self._window(sample, rng), int(rng.integers(8))
+        image = turn(cut(standardise(self._cells.image(chosen), self._spread), window, settings.patch), way)
+        labels = turn(cut(self._cells.labels(chosen), window, settings.patch), way)
+        target = targets(labels, settings.target == "foreground+distance")
+        return sample.image["file_name"], (vary(image, settings.augment, rng)[None], target)
+
+    def _window(self, sample: Sample, rng: np.random.Generator) -> tuple[int, int]:
+        """Upper left pixel (y, x); the patch lies within the image where that is large enough."""
+        size, cells = self._settings.patch, sample.annotations
+        height, width = sample.image["height"], sample.image["width"]
+        y, x = rng.uniform(0, height), rng.uniform(0, width)
+        if cells and rng.random() < self._settings.on_cells:
+            left, top, w, h = cells[rng.integers(len(cells))]["bbox"]
+            y, x = top + h / 2, left + w / 2
+        return int(np.clip(y - size / 2, 0, max(0, height - size))), int(np.clip(x - size / 2, 0, max(0, width - size)))
+
+
+def cut(plane: NDArray[Number], window: tuple[int, int], size: int) -> NDArray[Number]:
+    """(size, size) of (H, W), filled up with background (0) where the image is too small."""
+    y, x = window
+    part = plane[y : y + size, x : x + size]
+    return np.pad(part, ((0, size - part.shape[0]), (0, size - part.shape[1])))
+
+
+def vary(image: Float, amount: AugmentParams, rng: np.random.Generator) -> Float:
+    """Another exposure of the same cells: gamma, contrast, brightness, focus and noise of a standardised (H, W).
+
+    Signs stay: inverting phase contrast would turn halos into cells.
+    """
+    low, high = float(image.min()), float(image.max()) + 1e-6
+    gamma = np.float32(2.0 ** rng.uniform(-amount.gamma, amount.gamma))
+    image = low + (high - low) * ((image - low) / (high - low)) ** gamma
+    image = image * np.float32(2.0 ** rng.uniform(-amount.contrast, amount.contrast))
+    image = image + np.float32(rng.normal(0, amount.brightness))
+    if (sigma := rng.uniform(-amount.blur, amount.blur)) > 0.3:  # less is no blur; half of the patches stay sharp
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+    noise = np.float32(max(0.0, rng.uniform(-amount.noise, amount.noise)))
+    return (image + noise * rng.standard_normal(image.shape, np.float32)).astype(np.float32)

@@ -1,0 +1,188 @@
+"""From what a network says of each pixel to cells: connected foreground, or watershed from the cells' cores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from monolayer.coco.rle import Mask
+from monolayer.evaluation.pairs import compiled
+from monolayer.models import Instances
+
+Float = NDArray[np.float32]
+Labels = NDArray[np.int32]
+Queue = NDArray[np.int64]
+
+
+class Thresholds(NamedTuple):
+    """foreground: least probability of a cell's pixel. core: least relative distance to the edge, which one cell
+    reaches in one place. area: px²; what is smaller is no cell."""
+
+    foreground: float
+    core: float
+    area: float
+
+
+def separate(maps: Float, thresholds: Thresholds, neck: float) -> Labels:
+    """Label image int32 (H, W) of maps (1, H, W), foreground alone, or (2, H, W), foreground and distance.
+
+    Two cores that touch are two cells where the neck between them is shallower than `neck` times the shallower one.
+    """
+    foreground, core, area = maps[0] > thresholds.foreground, thresholds.core, thresholds.area
+    if len(maps) == 1:
+        return keep_large(ndimage.label(foreground)[0], area)
+    depth = np.rint(255 * maps[1]).astype(np.uint8)
+    # of a disk, the share (1 - core)² lies deeper than `core`: a smaller core is noise
+    least = area * (1 - core) ** 2
+    cores = keep_large(cores_of(depth, foreground & (maps[1] > core), neck, least), least)
+    return keep_large(flood(255 - depth, cores, foreground), area)
+
+
+def keep_large(labels: Labels, area: float) -> Labels:
+    """The labels of at least `area` px², numbered without gaps."""
+    large = np.bincount(labels.ravel()) >= area
+    large[0] = False
+    numbers: Labels = (np.cumsum(large) * large).astype(np.int32)
+    return numbers[labels]
+
+
+@compiled
+def cores_of(depth: NDArray[np.uint8], mask: Mask, neck: float, least: float) -> Labels:
+    """Connected parts of the mask, cut at their necks: int32 (H, W), numbered in reading order.
+
+    Pixels join from the deepest to the shallowest; where two parts of at least `least` px meet, they stay apart if that
+    place is shallower than `neck` times the shallower one's deepest (persistence, as in Chazal et al., J. ACM 2013).
+    """
+    height, width = depth.shape
+    depths, inside = depth.ravel(), mask.ravel()
+    starts = np.zeros(257, np.int64)
+    for pixel in range(height * width):
+        if inside[pixel]:
+            starts[256 - depths[pixel]] += 1
+    starts = np.cumsum(starts)
+    order = np.empty(starts[256], np.int64)
+    for pixel in range(height * width):
+        if inside[pixel]:
+            level = 255 - depths[pixel]
+            order[starts[level]] = pixel
+            starts[level] += 1
+    above, size = np.full(height * width, -1), np.ones(height * width, np.int64)
+    peak = depths.astype(np.int64)
+    for pixel in order:
+        above[pixel] = pixel
+        y, x = divmod(pixel, width)
+        for step, exists in ((-width, y > 0), (-1, x > 0), (1, x < width - 1), (width, y < height - 1)):
+            if not exists or above[pixel + step] < 0:
+                continue
+            high, low = _root(above, pixel), _root(above, pixel + step)
+            if peak[high] < peak[low]:
+                high, low = low, high
+            meets = high != low
+            apart = min(size[high], size[low]) >= least and depths[pixel] < neck * peak[low]
+            if meets and not apart:
+                above[low] = high
+                size[high] += size[low]
+    labels, number = np.zeros(height * width, np.int32), np.zeros(height * width, np.int32)
+    count = 0
+    for pixel in range(height * width):
+        if above[pixel] >= 0:
+            root = _root(above, pixel)
+            if number[root] == 0:
+                count += 1
+                number[root] = count
+            labels[pixel] = number[root]
+    return labels.reshape(height, width)
+
+
+@compiled
+def _root(above: Queue, pixel: int) -> int:
+    """The pixel that stands for the part that this one is in; the way there is halved for the next time."""
+    while above[pixel] != pixel:
+        above[pixel] = above[above[pixel]]
+        pixel = above[pixel]
+    return pixel
+
+
+@compiled
+def flood(altitude: NDArray[np.uint8], labels: Labels, mask: Mask) -> Labels:
+    """Grow labels, lowest altitude first, over what they reach of the mask; `labels` (H, W) is written to.
+
+    Watershed (Meyer, 1994) with a queue for each of the 256 altitudes: skimage's cells but for ties, in a quarter of
+    the time that its heap takes, because each epoch tries all thresholds on val.
+    """
+    height, width = labels.shape
+    heights, found, inside = altitude.ravel(), labels.ravel(), mask.ravel()
+    first, last = np.full(256, -1), np.full(256, -1)
+    following = np.empty(height * width, np.int64)
+    for pixel in range(height * width):
+        if found[pixel] > 0:
+            _queue(pixel, heights[pixel], first, last, following)
+    level = 0
+    while level < 256:
+        pixel = first[level]
+        if pixel < 0:
+            level += 1
+            continue
+        first[level] = following[pixel]
+        y, x = divmod(pixel, width)
+        for step, exists in ((-width, y > 0), (-1, x > 0), (1, x < width - 1), (width, y < height - 1)):
+            other = pixel + step
+            if exists and inside[other] and found[other] == 0:
+                found[other] = found[pixel]
+                _queue(other, heights[other], first, last, following)
+                level = min(level, int(heights[other]))
+    return found.reshape(height, width)
+
+
+@compiled
+def _queue(pixel: int, level: int, first: Queue, last: Queue, following: Queue) -> None:
+    """Put a pixel behind the others of its level."""
+    following[pixel] = -1
+    if first[level] < 0:
+        first[level] = pixel
+    else:
+        following[last[level]] = pixel
+    last[level] = pixel
+
+
+def instances(maps: Float, labels: Labels) -> Instances:
+    """The labelled cells, best first.
+
+    A cell's score is the mean foreground probability of its pixels, times the root of its largest distance where that
+    was learnt: a cell that the network sees from edge to middle is more surely one.
+    """
+    height, width = labels.shape
+    scores = label_means(maps[0], labels)
+    boxes = ndimage.find_objects(labels)
+    masks = [labels[box] == i for i, box in enumerate(boxes, start=1)]
+    if len(maps) > 1:
+        deepest = [maps[1][box][mask].max() for box, mask in zip(boxes, masks, strict=True)]
+        scores = scores * np.sqrt(np.array(deepest, np.float32))
+    order = np.argsort(-scores, kind="stable")
+    places = [boxes[i] for i in order]
+    corners = np.array([(x.start, y.start, x.stop, y.stop) for y, x in places], np.int32).reshape(-1, 4)
+    return Instances(
+        height, width, [masks[i] for i in order], corners[:, :2], corners.astype(np.float32), scores[order]
+    )
+
+
+def label_means(values: Float, labels: Labels) -> Float:
+    """Mean of the values over each label 1, 2, ...: float32 (N,)."""
+    sums = np.bincount(labels.ravel(), values.ravel())
+    return (sums / np.maximum(1, np.bincount(labels.ravel())))[1:].astype(np.float32)
+
+
+def matches(true: Labels, pred: Labels, ious: Sequence[float] = (0.5,)) -> tuple[int, int, int]:
+    """tp, fp, fn, summed over IoU thresholds of at least 0.5, above which each cell has at most one partner."""
+    count = int(pred.max()) + 1
+    pairs = np.bincount(true.ravel().astype(np.int64) * count + pred.ravel())  # px that a true and a found cell share
+    touching = np.flatnonzero(pairs)
+    t, p = np.divmod(touching, count)
+    true_areas, pred_areas = np.bincount(true.ravel()), np.bincount(pred.ravel())
+    iou = (pairs[touching] / (true_areas[t] + pred_areas[p] - pairs[touching]))[(t > 0) & (p > 0)]
+    tp = sum(int((iou > least).sum()) for least in ious)
+    return tp, len(ious) * (count - 1) - tp, len(ious) * int(true.max()) - tp

@@ -1,0 +1,55 @@
+"""Scores of a network on val while it trains, by the evaluator that scores the finished run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco import rle as coco
+from monolayer.data.dataset import Sample, read_image
+from monolayer.evaluation import matching, metrics
+from monolayer.evaluation.cells import read_results, read_truth
+from monolayer.evaluation.cocoeval import FALSE, TRUE
+from monolayer.evaluation.matching import PROTOCOLS
+from monolayer.models import Instances
+
+Find = Callable[[Sequence[NDArray[np.uint8]]], list[Instances]]
+
+
+def validation_scores(val: Sequence[Sample], find: Find, batch: int) -> dict[str, float]:
+    """Mask AP with LIVECell's constants, and precision and recall at the score threshold of the best F1."""
+    with tempfile.TemporaryDirectory() as folder:
+        truth, results = Path(folder) / "truth.json", Path(folder) / "results.json.gz"
+        annotations = [annotation for sample in val for annotation in sample.annotations]
+        images = [sample.image for sample in val]
+        coco.write_json(truth, coco.Truth(images=images, annotations=annotations, categories=[coco.CELL]))
+        coco.write_results(results, _found(val, find, batch))
+        listed, true = read_truth(truth)
+        pred = read_results(results, listed)
+    setting = matching.setting(true, pred, listed, PROTOCOLS["livecell"], 1)
+    pairs, _ = matching.mask_pairs(true, pred, setting)
+    matches = matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
+    every = np.arange(len(listed))
+    curves = metrics.precision(matches, 0, every)  # (T, R)
+    kept = matches.score >= metrics.best_threshold(matches)
+    tp = int((matches.state[0, 0, kept] == TRUE).sum())
+    fp = int((matches.state[0, 0, kept] == FALSE).sum())
+    cells = int(matches.positives[0].sum())
+    return {
+        "val_mask_ap": float(curves.mean()),
+        "val_mask_ap50": float(curves[0].mean()),
+        "val_precision": tp / max(1, tp + fp),
+        "val_recall": tp / max(1, cells),
+    }
+
+
+def _found(val: Sequence[Sample], find: Find, batch: int) -> Any:
+    for start in range(0, len(val), batch):
+        part = val[start : start + batch]
+        for sample, instances in zip(part, find([read_image(sample.path) for sample in part]), strict=True):
+            yield from instances.results(sample.image["id"])

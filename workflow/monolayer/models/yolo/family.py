@@ -1,0 +1,254 @@
+"""YOLO-seg: ultralytics' networks and losses in this pipeline's training loop; finders/yolo.py makes masks of them.
+
+The library's own trainer reads one polygon a cell from text files (holes and parts are lost) and resumes from rounded
+averages; here truth stays a label image, and training resumes exactly (models/fit.py).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor, nn
+
+from monolayer.backends.eager import eager
+from monolayer.coco.rle import InputError
+from monolayer.data.dataset import Sample, TrueCells, lines_in_turn, read_image
+from monolayer.models import Graph, Instances, Trained
+from monolayer.models.fit import fit
+from monolayer.models.pipeline import find
+from monolayer.models.validation import validation_scores
+from monolayer.models.yolo.pipeline import STRIDE, Finder
+from monolayer.params.families import YoloPredict, YoloTrain
+
+# before the first import of ultralytics: settings of this process alone, no installs, no look-ups on the network
+_SETTINGS = tempfile.TemporaryDirectory(prefix="yolo-")  # goes with the process
+os.environ["YOLO_CONFIG_DIR"] = _SETTINGS.name
+os.environ["YOLO_AUTOINSTALL"] = "False"
+os.environ["YOLO_OFFLINE"] = "True"
+
+
+def train(train: Sequence[Sample], val: Sequence[Sample], settings: YoloTrain, seed: int, workdir: Path) -> Trained:
+    """Train one network on images of any size, resized so that the longer side is about imgsz px."""
+    torch.manual_seed(seed)
+    network, initial = _initial(settings)
+    task = _Task(TrueCells(train), val, settings)
+    fitted = fit(network, task, settings.fit, seed, workdir / "last.pt")
+    return Trained(fitted.state, fitted.history, initial, {"best_epoch": fitted.best_epoch, "seconds": fitted.seconds})
+
+
+def build(settings: YoloTrain, state: dict[str, Any], device: str) -> nn.Module:
+    """The network of these settings with these weights, in eval; any key that differs is an error."""
+    network = _network(settings)
+    network.load_state_dict(state)
+    return network.to(device).eval()
+
+
+class Cells(nn.Module):
+    """Grey images uint8 (B, H, W) to boxes xyxy (B, A, 4) in px, scores (B, A), mask coefficients (B, A, 32) and
+    prototypes (B, 32, H / 4, W / 4)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        cast(Any, network).model[-1].dynamic = True  # anchors follow the input's shape in an exported graph too
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        (found, protos), _ = self.network(_normalised(images))
+        centre, size, scores, coefficients = found.float().transpose(1, 2).split([2, 2, 1, protos.shape[1]], dim=2)
+        return torch.cat([centre - size / 2, centre + size / 2], dim=2), scores[..., 0], coefficients, protos
+
+
+def graphs(network: nn.Module) -> dict[str, Graph]:
+    example = torch.zeros(2, 2 * STRIDE, 3 * STRIDE, dtype=torch.uint8)
+    axes = {"images": {0: "batch", 1: "height", 2: "width"}}
+    return {"cells": Graph(Cells(network), (example,), axes, ("boxes", "scores", "coefficients", "protos"), STRIDE)}
+
+
+def constants(network: nn.Module) -> dict[str, Any]:
+    return {}
+
+
+def predict(network: nn.Module, images: Sequence[NDArray[np.uint8]], settings: YoloPredict) -> list[Instances]:
+    """The cells of each image, at native size; images of one input shape go through the network together."""
+    return find(Finder.of(settings, constants(network)), eager(graphs(network)), images)
+
+
+# ---- network and first weights -------------------------------------------------------------------
+
+
+def _network(settings: YoloTrain) -> nn.Module:
+    """One class, three input channels (the grey image three times, so that pretrained weights fit)."""
+    from ultralytics.nn.tasks import SegmentationModel
+    from ultralytics.utils import DEFAULT_CFG
+
+    try:
+        network: Any = SegmentationModel(f"{settings.architecture}.yaml", ch=3, nc=1, verbose=False)  # type: ignore[no-untyped-call]
+    except FileNotFoundError as error:
+        raise InputError(
+            f"architecture {settings.architecture} is not one of ultralytics' (such as yolo11n-seg, yolov9c-seg)"
+        ) from error
+    network.args = deepcopy(DEFAULT_CFG)  # the gains of the losses
+    network.args.overlap_mask = True  # truth comes as one plane of labels an image
+    return cast(nn.Module, network)
+
+
+def _initial(settings: YoloTrain) -> tuple[nn.Module, str]:
+    """The untrained network and where its weights come from; weights that can't be had are an error."""
+    network = _network(settings)
+    if settings.weights == "none":
+        return network, "from scratch"
+    source = _pretrained_file(settings) if settings.weights == "pretrained" else Path(settings.weights)
+    try:
+        from ultralytics.nn.tasks import load_checkpoint
+
+        other, _ = load_checkpoint(str(source))  # type: ignore[no-untyped-call]
+    except Exception as error:  # whatever the library makes of a bad file
+        raise InputError(
+            f"weights {source} can't be read ({error}); name a YOLO-seg .pt, `pretrained` or `none`"
+        ) from error
+    theirs, ours = other.float().state_dict(), network.state_dict()
+    fitting = {key: value for key, value in theirs.items() if key in ours and value.shape == ours[key].shape}
+    classes = [key for key in ours if key not in fitting]
+    if len(fitting) < 0.9 * len(ours):  # only what depends on the number of classes may differ
+        raise InputError(f"weights {source} fit {len(fitting)} of {len(ours)} tensors of {settings.architecture}")
+    network.load_state_dict(fitting, strict=False)
+    return network, f"{source.name}, {len(classes)} of {len(ours)} tensors new"
+
+
+def _pretrained_file(settings: YoloTrain) -> Path:
+    """The library's file for this architecture, fetched once into the user's cache of torch."""
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    cache = Path(torch.hub.get_dir()) / "monolayer"
+    cache.mkdir(parents=True, exist_ok=True)
+    target = cache / f"{settings.architecture}.pt"
+    try:
+        attempt_download_asset(target)
+    except Exception as error:
+        raise InputError(f"pretrained weights {target.name} can't be fetched ({error}); {_CURE}") from error
+    if not target.exists():
+        raise InputError(f"pretrained weights {target.name} can't be fetched; {_CURE}")
+    return target
+
+
+_CURE = "give the path of a downloaded file as `weights`, or say `weights: none` to train from scratch"
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Task:
+    """What models/fit.py trains: an image a draw, at random scale and place on an imgsz square."""
+
+    cells: TrueCells
+    val: Sequence[Sample]
+    settings: YoloTrain
+
+    def __post_init__(self) -> None:
+        self.epoch = lines_in_turn(self.cells.samples)
+
+    def __len__(self) -> int:
+        """Draws of an epoch: as many of each cell line as the most frequent one has images."""
+        return len(self.epoch)
+
+    def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+        sample = self.cells.samples[self.epoch[index]]
+        image, labels = _turned(read_image(sample.path), self.cells.labels(self.epoch[index]), rng)
+        jitter = self.settings.scale_jitter
+        gain = self.settings.imgsz / max(image.shape) * float(rng.uniform(1 - jitter, 1 + jitter))
+        image, labels = _placed(image, labels, gain, self.settings.imgsz, rng)
+        return sample.image["file_name"], (_relit(image, rng), labels)
+
+    def collate(self, samples: list[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> dict[str, Tensor]:
+        """The library's batch: one class, boxes xywh in units of the image, and label planes of 1/mask_ratio."""
+        size, step = self.settings.imgsz, self.settings.mask_ratio
+        planes = [_renumbered(labels) for _, labels in samples]
+        boxes = [_boxes_xywh(plane) / size for plane in planes]
+        return {
+            "img": torch.from_numpy(np.stack([image for image, _ in samples])),
+            "masks": torch.from_numpy(np.stack([plane[::step, ::step] for plane in planes])),
+            "bboxes": torch.from_numpy(np.concatenate(boxes)),
+            "cls": torch.zeros(sum(map(len, boxes)), 1),
+            "batch_idx": torch.cat([torch.full((len(box),), float(k)) for k, box in enumerate(boxes)]),
+        }
+
+    def losses(self, network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The library's losses, summed over the batch as it does: its learning rates are meant for that."""
+        device = next(network.parameters()).device
+        there = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+        there["img"] = _normalised(there["img"])
+        total, parts = cast(Any, network).loss(there)
+        return dict(zip(parts, total, strict=True))
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        settings = self.settings.val_predict
+        scores = validation_scores(self.val, lambda images: predict(network, images, settings), settings.batch)
+        if self.settings.best_by == "ap":
+            return scores | {"score": scores["val_mask_ap"]}
+        enough = scores["val_recall"] >= self.settings.recall_floor
+        # below the floor recall itself is the score, from -1 up, so that the least bad epoch is kept
+        return scores | {"score": scores["val_precision"] if enough else scores["val_recall"] - 1}
+
+
+def _turned(image: Any, labels: Any, rng: np.random.Generator) -> tuple[Any, Any]:
+    """One of the eight ways to turn and mirror an image: cells have no up."""
+    if rng.random() < 0.5:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    turns = int(rng.integers(4))
+    return np.ascontiguousarray(np.rot90(image, turns)), np.ascontiguousarray(np.rot90(labels, turns))
+
+
+def _placed(image: Any, labels: Any, gain: float, size: int, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Image and labels scaled by `gain`, at a random place on a (size, size) square; what leaves it is cut off."""
+    scaled = max(1, round(image.shape[1] * gain)), max(1, round(image.shape[0] * gain))
+    grey = int(np.median(image))
+    image = cv2.resize(image, scaled, interpolation=cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA)
+    labels = cv2.resize(labels, scaled, interpolation=cv2.INTER_NEAREST)
+    square, plane = np.full((size, size), grey, np.uint8), np.zeros((size, size), np.int32)
+    source, target = zip(*(_overlap(length, size, rng) for length in image.shape), strict=True)
+    square[target], plane[target] = image[source], labels[source]
+    return square, plane
+
+
+def _overlap(length: int, size: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Along one axis: which part of `length` px lands on which part of `size` px."""
+    shift = int(rng.integers(abs(size - length) + 1))
+    if length > size:
+        return slice(shift, shift + size), slice(0, size)
+    return slice(0, length), slice(shift, shift + length)
+
+
+def _relit(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Another gamma and contrast, as other lamps and cameras would give."""
+    table = (np.arange(256) / 255) ** float(rng.uniform(0.7, 1.4)) * 255 * float(rng.uniform(0.8, 1.2))
+    return cv2.LUT(image, table.clip(0, 255).astype(np.uint8)).astype(np.uint8, copy=False)
+
+
+def _renumbered(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Labels without gaps, 1 to N."""
+    values, dense = np.unique(labels, return_inverse=True)
+    return np.asarray(dense.reshape(labels.shape) + (values[0] > 0), np.int32)
+
+
+def _boxes_xywh(labels: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Centre, width and height (N, 4) in px of labels 1 to N."""
+    spans = [(box[1].start, box[0].start, box[1].stop, box[0].stop) for box in ndimage.find_objects(labels)]
+    x0, y0, x1, y1 = np.array(spans, np.float32).reshape(-1, 4).T
+    return np.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], axis=1)
+
+
+def _normalised(images: Tensor) -> Tensor:
+    """uint8 (B, H, W) to float (B, 3, H, W) in [0, 1]."""
+    return images.float()[:, None].expand(-1, 3, -1, -1) / 255

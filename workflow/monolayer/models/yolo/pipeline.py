@@ -1,0 +1,134 @@
+"""YOLO-seg: images scaled to the network's input, overlapping boxes suppressed, masks cut inside their boxes.
+
+Suppression has no time limit (the library drops images whose takes too long), and masks are made at native size only
+within their boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.backends import Backend
+from monolayer.backends.contract import Range
+from monolayer.models import Instances
+from monolayer.models.nms import fill, suppress
+from monolayer.params.families import YoloPredict
+
+Float = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+STRIDE = 32  # of the coarsest level: sides of the network's input are multiples of it
+PROTO_STRIDE = 4  # input px of one prototype px
+
+
+class Said(NamedTuple):
+    """What the network says of one image: A boxes in input px, and the prototypes of all masks."""
+
+    boxes: Float  # (A, 4) xyxy
+    scores: Float  # (A,)
+    coefficients: Float  # (A, C)
+    protos: Float  # (C, h, w)
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Graph `cells`: uint8 (B, h, w), sides multiples of 32, to the fields of Said with B before each."""
+
+    settings: YoloPredict
+    stride: int = STRIDE
+
+    @classmethod
+    def of(cls, settings: YoloPredict, constants: Mapping[str, Any]) -> Finder:
+        return cls(settings)
+
+    @property
+    def axes(self) -> dict[str, Range]:
+        side = (STRIDE, self.settings.imgsz, self.settings.imgsz)
+        return {"batch": (1, self.settings.batch, self.settings.batch), "height": side, "width": side}
+
+    def prepare(self, image: Pixels) -> Pixels:
+        height, width = image.shape
+        return resized(image, input_shape(height, width, self.settings.imgsz))
+
+    def forward(self, backend: Backend, prepared: Sequence[Pixels]) -> list[Said]:
+        """Images of one input shape go through the network together."""
+        said: dict[int, Said] = {}
+        for shape in dict.fromkeys(image.shape for image in prepared):
+            members = [index for index, image in enumerate(prepared) if image.shape == shape]
+            given = np.stack([prepared[index] for index in members])
+            outputs = [backend.host(value) for value in backend.run("cells", given)]
+            said |= {index: Said(*parts) for index, parts in zip(members, zip(*outputs, strict=True), strict=True)}
+        return [said[index] for index in range(len(prepared))]
+
+    def finish(self, said: Said, height: int, width: int) -> Instances:
+        candidates = np.flatnonzero(said.scores >= self.settings.score_min)
+        kept = suppress(said.boxes[candidates], said.scores[candidates], self.settings.nms_iou)
+        keep = candidates[kept[: self.settings.max_det]]
+        gain = np.float32(_gain(height, width, self.settings.imgsz))
+        masks = Masks(said.coefficients[keep], said.protos, float(gain))
+        return instances((height, width), said.boxes[keep] / gain, said.scores[keep], masks)
+
+
+# ---- images --------------------------------------------------------------------------------------
+
+
+def _gain(height: int, width: int, imgsz: int) -> float:
+    """What an image is scaled by, so that its longer side is imgsz px."""
+    return imgsz / max(height, width)
+
+
+def input_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
+    """Height and width of the network's input: the scaled image, filled up at its right and foot to the stride."""
+    gain = _gain(height, width, imgsz)
+    return -(-round(height * gain) // STRIDE) * STRIDE, -(-round(width * gain) // STRIDE) * STRIDE
+
+
+def resized(image: Pixels, shape: tuple[int, int]) -> Pixels:
+    """The image scaled into the upper left of an input of this shape, on its own median grey."""
+    gain = max(shape) / max(image.shape)
+    height, width = round(image.shape[0] * gain), round(image.shape[1] * gain)
+    filled = np.full(shape, int(np.median(image)), np.uint8)
+    how = cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA
+    filled[:height, :width] = cv2.resize(image, (width, height), interpolation=how)
+    return filled
+
+
+# ---- masks ---------------------------------------------------------------------------------------
+
+
+class Masks(NamedTuple):
+    """Masks as coefficients (N, C) of prototypes (C, h, w)."""
+
+    coefficients: Float
+    protos: Float
+    gain: float  # input px of one native px
+
+
+def instances(shape: tuple[int, int], boxes: Float, scores: Float, masks: Masks) -> Instances:
+    """The cells of one image (H, W) from boxes xyxy (N, 4) in native px; a box without a pixel is dropped."""
+    height, width = shape
+    boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
+    pixels = np.ceil(boxes).astype(np.int32)  # a px belongs to a box if its corner does, as in the library
+    keep = np.flatnonzero((pixels[:, 2] > pixels[:, 0]) & (pixels[:, 3] > pixels[:, 1]))
+    corners = pixels[keep]
+    areas = (corners[:, 2] - corners[:, 0]).astype(np.int64) * (corners[:, 3] - corners[:, 1])
+    ends = np.cumsum(areas)
+    protos = np.ascontiguousarray(masks.protos.transpose(1, 2, 0))  # (h, w, C): a place's numbers side by side
+    filled = fill(masks.coefficients[keep], protos, corners, ends - areas, masks.gain / PROTO_STRIDE)
+    return Instances(
+        height=height,
+        width=width,
+        masks=[
+            filled[end - area : end].reshape(y1 - y0, x1 - x0)
+            for (x0, y0, x1, y1), area, end in zip(corners.tolist(), areas.tolist(), ends.tolist(), strict=True)
+        ],
+        offsets_xy=corners[:, :2],
+        boxes_xyxy=boxes[keep],
+        scores=scores[keep],
+    )

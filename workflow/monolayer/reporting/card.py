@@ -1,0 +1,131 @@
+"""The model card of an exported run: what it was trained on and how, how good it is on test, and what its files are.
+
+Sections after Mitchell et al. 2019, arXiv:1810.03993.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from monolayer.backends.contract import read_contract
+from monolayer.evaluation.definitions import DEFINITIONS, prefixes
+from monolayer.params.steps import CardParams
+from monolayer.reporting import tables
+from monolayer.reporting.study import SPLITS, read_census, read_history, read_json, steps
+
+ENDS = ("", "_low", "_high")
+SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall", "pixel_f1")
+
+
+def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardParams) -> str:
+    """Markdown on the run that was exported to `exported` from what `model` (its folder in models) holds."""
+    record, scored = read_json(model / "run.json"), read_json(scores)
+    parity = read_json(exported.with_name(f"{exported.name}.parity.json"))
+    folder, contract = read_contract(exported)
+    parts = [
+        f"# {contract.run}\n\nFinds the cells of 8-bit grey images and gives a mask, a box and a score of each. "
+        f"A model of family `{contract.family}`, trained on the dataset `{params.dataset}` by monolayer.",
+        f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}",
+        f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{how(record)}",
+        f"## Scores on test images\n\n{table(by_line(scored))}\n\n"
+        f"With 95 % intervals of the bootstrap over images; F1, precision and recall at IoU .50, of cells with a score "
+        f"of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
+        f"Protocol: {scored['protocol']}.",
+        f"## Files\n\n{table(files(folder))}\n\nHeld against torch on the {parity['images']} test images:\n\n"
+        f"{table(held(parity['rows']))}",
+        *(f"## {title}\n\n{text.strip()}" for title, text in params.notes.items()),
+        f"## Settings\n\n{settings('finding cells', contract.settings.model_dump())}\n\n"
+        f"{settings('training', record['params']['settings'])}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(rows: Sequence[dict[str, str]]) -> str:
+    """Rows of texts as a Markdown table; all have the first one's columns."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def images_by_line(splits: Path, lines: str | list[str]) -> str:
+    """Images and cells of each line and split; what this run did not train on says so."""
+    found: dict[str, dict[str, str]] = {}
+    for split in SPLITS:
+        for line, rows in read_census(splits / f"{split}.json").images.groupby("cell_line"):
+            found.setdefault(str(line), {})[split] = f"{len(rows)} images, {rows['cells'].sum()} cells"
+    for line, texts in found.items():
+        if "train" in texts and isinstance(lines, list) and line not in lines:
+            texts["train"] = "not used"
+    return table(
+        [
+            {"cell line": line} | {split: texts.get(split, "–") for split in SPLITS}
+            for line, texts in sorted(found.items())
+        ]
+    )
+
+
+def networks(record: dict[str, Any], history: pd.DataFrame) -> list[dict[str, str]]:
+    taken = steps(history)
+    return [
+        {
+            "network": name,
+            "began with": str(facts["initial"]),
+            "images": str(facts["train_images"]),
+            "of them synthetic": str(facts["synthetic_images"]),
+            "cells": str(facts["train_cells"]),
+            "steps": str(taken[name]),
+            "best epoch": str(facts["best_epoch"]),
+            "time": tables.duration(facts["seconds"]) if "seconds" in facts else "not recorded",
+        }
+        for name, facts in record["networks"].items()
+    ]
+
+
+def how(record: dict[str, Any]) -> str:
+    """Where and when, as a sentence."""
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    commit = f", commit {record['commit'][:10]}" if record["commit"] else ""
+    changed = " with uncommitted changes" if record["uncommitted_changes"] else ""
+    return f"{record['device']}{commit}{changed}; {versions}."
+
+
+def by_line(scores: dict[str, Any]) -> list[dict[str, str]]:
+    rows = []
+    for line, prefix in prefixes(scores).items():
+        row = {"cell line": line, "images": str(scores[f"{prefix}images"]), "cells": str(scores[f"{prefix}cells"])}
+        for name in SHOWN:
+            row[DEFINITIONS[name].title] = with_interval(*(scores.get(f"{prefix}{name}{end}") for end in ENDS))
+        rows.append(row)
+    return rows
+
+
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")
+
+
+def files(folder: Path) -> list[dict[str, str]]:
+    found = sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".engine"))
+    return [{"file": path.name, "MB": f"{path.stat().st_size / 1e6:.1f}"} for path in found]
+
+
+def held(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+    """Parity of each backend and dtype."""
+    return [
+        {
+            "backend": f"{row['backend']} {row['dtype']}",
+            "mask AP": f"{row['ap']:.4f}" if "ap" in row else "–",
+            "with torch": f"{row['ap_torch']:.4f}" if "ap_torch" in row else "–",
+            "mean mask IoU of the worst image": f"{row['mask_iou']:.4f}" if "mask_iou" in row else "not run",
+        }
+        for row in rows
+    ]
+
+
+def settings(title: str, values: dict[str, Any]) -> str:
+    """Parameters as a sentence, nested ones with their path."""
+    return f"For {title}: " + "; ".join(f"`{name}: {value}`" for name, value in tables.flattened(values, ".")) + "."

@@ -1,0 +1,323 @@
+"""One self-contained HTML page of a study: what was run, the data, the tables, the pictures.
+
+A section is a row of SECTIONS: a function that turns the study into the values of its template templates/{name}.html.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+from markupsafe import Markup
+
+from monolayer.coco.rle import whole_file
+from monolayer.evaluation.breakdown import KINDS
+from monolayer.evaluation.definitions import SHOWN
+from monolayer.params.steps import ReportParams
+from monolayer.reporting import charts as figures
+from monolayer.reporting import tables
+from monolayer.reporting.biology import biology
+from monolayer.reporting.pictures import Album, Picture, compared_layers, truth_layers
+from monolayer.reporting.speed import speed
+from monolayer.reporting.study import SPLITS, Study, steps
+
+PAGE = Path(__file__).with_name("templates")
+CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the tables
+
+
+def report(results: Path, runs: list[str], params: ReportParams, output: Path) -> None:
+    """Write the page of these runs and, beside it, its first picture; the same files give the same bytes."""
+    study, album = Study(results, runs, params), Album(results / "data" / "images", params.settings.micrographs)
+    made = {section.name: section.content(study, album) for section in SECTIONS}
+    contents = {name: content for name, content in made.items() if content is not None}
+    picture = render("overview.svg", album=album, picture=contents["overview"]["median"])
+    for path, text in ((output.with_name("overview.svg"), picture), (output, page(study, album, contents))):
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+# ---- sections ------------------------------------------------------------------------------------
+
+
+def overview(study: Study, album: Album) -> dict[str, Any]:
+    """What was run, the best run, and one picture: its median test image of the cell line with the most cells."""
+    ranks = study.ranking
+    best = ranks[0]
+    test = study.census["test"].images
+    line = str(test.groupby("cell_line")["cells"].sum().idxmax())
+    median = ranked(_of_line(study.by_image(best["run"]), line), 1)
+    images = [census.images for census in study.census.values()]
+    return {
+        "ranking": ranks,
+        "best": best,
+        "images": sum(len(rows) for rows in images),
+        "cells": sum(int(rows["cells"].sum()) for rows in images),
+        "devices": sorted({record["device"] for record in study.records.values()}),
+        "duration_s": sum(record["duration_s"] for record in study.records.values()),
+        "median": compared(study, album, {best["run"]: median})[best["run"]][line][0],
+    }
+
+
+def results(study: Study, album: Album) -> dict[str, Any]:
+    """The tables, over all cell lines and for each, with the documents' rows beside them, and real differences."""
+    columns = tables.columns(SHOWN)
+    more = tables.columns(name for name in study.table.columns if name not in SHOWN)
+    references = tables.references(["all", *study.cell_lines])
+    groups = {}
+    for line, rows in study.table.groupby("cell_line", sort=False):
+        pairs = _of_line(study.pairs, str(line))
+        groups[str(line)] = {
+            "images": rows["images"].iloc[0],
+            "cells": rows["cells"].iloc[0],
+            "ours": tables.rows(rows, columns, pairs),
+            "more": tables.rows(rows, more, pairs),
+            "references": tables.reference_rows(references, str(line), columns),
+        }
+    return {
+        "groups": groups,
+        "columns": columns,
+        "more": more,
+        "notes": tables.notes(references),
+        "chart": Markup(figures.by_line("by-line", study.table, tables.columns(CHARTED))),
+        "differences": {
+            c.heading: tables.differences(study.pairs, study.runs, c.name) for c in tables.columns(CHARTED)
+        },
+        "definitions": tables.definitions([*SHOWN, "low_high", "difference", "score_threshold"]),
+        "more_definitions": tables.definitions(c.about for c in more),
+    }
+
+
+def failures(study: Study, album: Album) -> dict[str, Any]:
+    """Curves along thresholds, scores by density and size, and kinds of errors, over all cell lines and for each."""
+    curves = study.breakdown("curves", ["curve", "x", "y"])
+    strata = study.breakdown("strata", ["stratum", "bin", "low", "high", *figures.STRATIFIED])
+    errors = study.breakdown("errors", ["kind", "lost_cells", "wrong_predictions", "lost_share", "wrong_share"])
+
+    thresholds = {run: study.score_threshold(run) for run in study.runs}
+
+    def charts(line: str, name: str) -> list[Markup]:
+        def of(breakdown: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+            return {run: _of_line(rows, line) for run, rows in breakdown.items()}
+
+        return [
+            Markup(figures.curves(f"{name}-curves", of(curves), thresholds)),
+            Markup(figures.strata(f"{name}-strata", of(strata))),
+            Markup(figures.errors(f"{name}-errors", of(errors))),
+        ]
+
+    lines = list(dict.fromkeys(study.table["cell_line"]))
+    return {
+        "charts": {line: charts(line, f"line-{index}") for index, line in enumerate(lines)},
+        "errors": tables.error_rows(errors),
+        "kinds": KINDS,
+        "definitions": tables.definitions(["density", "size", *KINDS]),
+    }
+
+
+def data(study: Study, album: Album) -> dict[str, Any]:
+    """Images and cells of each line and split, their distributions, and samples of the training images."""
+    lines = study.cell_lines
+    images = {line: {split: _of_line(c.images, line) for split, c in study.census.items()} for line in lines}
+    cells = {line: {split: rows["cells"].tolist() for split, rows in images[line].items()} for line in lines}
+    diameters = {line: {split: c.diameters.get(line, []) for split, c in study.census.items()} for line in lines}
+    return {
+        "confluence": {row["cell_line"]: row["confluence_median"] for row in study.audit["lines"]},
+        "counts": [tables.counts(line, cells[line], diameters[line]) for line in lines],
+        "cells_chart": Markup(figures.distributions("cells", "cells per image", cells, SPLITS)),
+        "diameter_chart": Markup(figures.distributions("diameter", "cell diameter, px", diameters, SPLITS)),
+        "samples": samples(study, album, {line: images[line]["train"] for line in lines}),
+    }
+
+
+def _of_line(rows: pd.DataFrame, line: str) -> pd.DataFrame:
+    return rows[rows["cell_line"] == line]
+
+
+def extensions(study: Study, album: Album) -> dict[str, Any] | None:
+    """How far each extension lies from the originals, and what training on it gained; None if no run used one."""
+    metrics = [name for name in CHARTED if name in study.table]
+    found = {
+        name: {
+            "settings": settings,
+            "shift": study.shift(name).to_dict("records"),
+            "gains": tables.gains(study, name, metrics),
+            "figure": embedded(study.folder / "extensions" / name / "shift.svg", "image/svg+xml"),
+            "samples": embedded(study.folder / "extensions" / name / "samples.png", "image/png")
+            if album.micrographs
+            else None,
+        }
+        for name, settings in study.extensions.items()
+    }
+    return {"extensions": found, "columns": tables.columns(metrics)} if found else None
+
+
+def embedded(path: Path, kind: str) -> str:
+    """A picture as a data URI."""
+    return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
+
+
+def training(study: Study, album: Album) -> dict[str, Any]:
+    """Curves and facts of each run's training."""
+    return {
+        "charts": {
+            run: Markup(figures.training(f"train-{index}", run, study.history(run)))
+            for index, run in enumerate(study.runs)
+        },
+        "networks": tables.grid(
+            {"run": run, "network": name, "steps": taken[name], "device": record["device"], **facts}
+            for run, record in study.records.items()
+            for taken in [steps(study.history(run))]
+            for name, facts in record["networks"].items()
+        ),
+    }
+
+
+def overlays(study: Study, album: Album) -> dict[str, Any]:
+    """Truth and prediction on the best, median and worst test images of each run and cell line."""
+    picks = {run: ranked_by_line(study.by_image(run), study.params.settings.overlays_per_line) for run in study.runs}
+    return {"pictures": compared(study, album, picks)}
+
+
+def audit(study: Study, album: Album) -> dict[str, Any]:
+    """What is wrong with the data."""
+    return {"audit": study.audit}
+
+
+def parameters(study: Study, album: Album) -> dict[str, Any]:
+    """Every parameter that the results depend on, where each run was trained, and the versions of what made it."""
+    apart = ("params", "networks", "versions")
+    versions: dict[str, list[str]] = {}
+    for run, record in study.records.items():
+        text = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+        versions.setdefault(text, []).append(run)
+    return {
+        "used": yaml.safe_dump(
+            study.params.used, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
+        ),
+        "records": tables.grid(
+            {"run": run, **{key: value for key, value in record.items() if key not in apart}}
+            for run, record in study.records.items()
+        ),
+        "versions": versions,
+    }
+
+
+def reproduce(study: Study, album: Album) -> dict[str, Any]:
+    """The commands that make the same page again."""
+    return {}
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+
+
+def spread(length: int, count: int) -> list[int]:
+    """At most `count` of `length` ranks, evenly from the first to the last; one alone is the middle."""
+    if count == 1 or length <= 1:
+        return [(length - 1) // 2][:length]
+    return sorted({step * (length - 1) // (count - 1) for step in range(count)})
+
+
+def ranked_by_line(by_image: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The images that `ranked` chooses of each cell line."""
+    return pd.concat([ranked(rows, count) for _, rows in by_image.groupby("cell_line")])
+
+
+def ranked(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """`count` of these test images from the best to the worst F1, with their rank in words.
+
+    An image without a cell, true or predicted, has no F1 and no rank.
+    """
+    rows = rows[rows["cells_true"] + rows["cells_pred"] > 0]
+    rows = rows.sort_values(["f1_50", "image_id"], ascending=[False, True])
+    chosen, last = spread(len(rows), count), len(rows) - 1
+    words = {last // 2: "median", last: "worst", 0: "best"} if last else {0: "the only image"}
+    return rows.iloc[chosen].assign(
+        rank=[words.get(i, f"number {i + 1}") + (f" of {last + 1}" if last else "") for i in chosen]
+    )
+
+
+def compared(study: Study, album: Album, picks: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, list[Picture]]]:
+    """Pictures of the picked test images with true and predicted cells, by run and cell line."""
+    true = study.true_cells("test", {int(image_id) for rows in picks.values() for image_id in rows["image_id"]})
+    pictures: dict[str, dict[str, list[Picture]]] = {}
+    for run, rows in picks.items():
+        pred = study.predicted_cells(run, {int(image_id) for image_id in rows["image_id"]})
+        pictures[run] = {}
+        for pick in rows.to_dict("records"):
+            image, cells = true[pick["image_id"]]
+            numbers = {"F1": f"{pick['f1_50']:.2f}", "found": pick["tp"], "missed": pick["fn"], "spurious": pick["fp"]}
+            layers = compared_layers(image, cells, pred[image["id"]])
+            picture = album.picture(image, pick["rank"], layers, numbers)
+            pictures[run].setdefault(pick["cell_line"], []).append(picture)
+    return pictures
+
+
+def samples(study: Study, album: Album, by_line: Mapping[str, pd.DataFrame]) -> dict[str, list[Picture]]:
+    """Training images of each line from the fewest to the most cells, with the true cells."""
+    picks: dict[str, list[int]] = {}
+    for line, rows in by_line.items():
+        ids = rows.sort_values(["cells", "image_id"])["image_id"].tolist()
+        picks[line] = [ids[index] for index in spread(len(ids), study.params.settings.samples_per_line)]
+    true = study.true_cells("train", {image_id for ids in picks.values() for image_id in ids})
+    return {
+        line: [album.picture(true[i][0], "", truth_layers(*true[i]), {"cells": len(true[i][1])}) for i in ids]
+        for line, ids in picks.items()
+    }
+
+
+# ---- page ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, if `content` is not None; `name` is its anchor and its template's name."""
+
+    name: str
+    title: str
+    content: Callable[[Study, Album], Mapping[str, Any] | None]
+
+
+SECTIONS = (
+    Section("overview", "Overview", overview),
+    Section("results", "Results", results),
+    Section("failures", "Where it fails", failures),
+    Section("biology", "Biology", biology),
+    Section("data", "Data", data),
+    Section("extensions", "Extensions", extensions),
+    Section("speed", "Speed", speed),
+    Section("training", "Training", training),
+    Section("overlays", "Best, median, worst", overlays),
+    Section("audit", "Audit", audit),
+    Section("parameters", "Parameters", parameters),
+    Section("reproduce", "Reproduce", reproduce),
+)
+
+
+def page(study: Study, album: Album, contents: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page as text."""
+    parts = [
+        (section, Markup(render(f"{section.name}.html", study=study, **contents[section.name])))
+        for section in SECTIONS
+        if section.name in contents
+    ]
+    style, script = (Markup((PAGE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    return render("page.html", study=study, parts=parts, album=album, style=style, script=script)
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of the folder page with these values; a name that it lacks is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= tables.FILTERS
+    return environment.get_template(template).render(**values)

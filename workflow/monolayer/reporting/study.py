@@ -1,0 +1,202 @@
+"""What a report reads of results/{dataset}: tables whole, truth and predictions only for the images that it shows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from monolayer.coco.rle import Image, InputError, Rle, read_truth, stream
+from monolayer.params.steps import ReportParams
+
+SPLITS = ("train", "val", "test")
+# columns of text in any table
+NAMES = ("run", "run_a", "run_b", "network", "cell_line", "file_name", "metric", "curve", "stratum", "kind", "real")
+
+
+@dataclass(frozen=True)
+class Census:
+    """The images of a split and numbers of its cells, without masks; crowds are left out."""
+
+    images: pd.DataFrame  # image_id, file_name, cell_line, cells
+    diameters: dict[str, list[float]]  # by cell line: px, of the circle of a cell's area
+
+
+@dataclass(frozen=True)
+class Study:
+    """The results of one dataset and the runs to show, read when asked for."""
+
+    folder: Path
+    runs: list[str]
+    params: ReportParams
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """metrics.csv: a row per run and cell line, `all` first; the runs in the order asked for."""
+        path = self.folder / "metrics.csv"
+        table = read_table(path, ["run", "cell_line"])
+        for run in self.runs:
+            if run not in set(table["run"]):
+                raise InputError(f"{path} has no row of run {run}; it has {', '.join(sorted(set(table['run'])))}")
+        rank = {run: index for index, run in enumerate(self.runs)}
+        table = table[table["run"].isin(rank)]
+        return table.sort_values("run", key=lambda runs: runs.map(rank), kind="stable").reset_index(drop=True)
+
+    @cached_property
+    def audit(self) -> dict[str, Any]:
+        return read_json(self.folder / "data" / "audit.json")
+
+    @cached_property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """run.json of each run."""
+        return {run: read_json(self.folder / "models" / run / "run.json") for run in self.runs}
+
+    @property
+    def commits(self) -> list[str]:
+        """The commits that trained the runs; none where there was no git."""
+        return sorted({record["commit"] for record in self.records.values() if record["commit"]})
+
+    @property
+    def uncommitted(self) -> bool:
+        """Whether a run was trained with changes that no commit holds."""
+        return any(record["uncommitted_changes"] for record in self.records.values())
+
+    @cached_property
+    def census(self) -> dict[str, Census]:
+        """Images and cells of each split."""
+        return {split: read_census(self.folder / "splits" / f"{split}.json") for split in SPLITS}
+
+    @cached_property
+    def cell_lines(self) -> list[str]:
+        return sorted({line for census in self.census.values() for line in census.images["cell_line"]})
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """pairs.csv: differences of two runs, a row per pair, cell line and metric; none where there is one run."""
+        columns = ["run_a", "run_b", "cell_line", "metric", "difference", "low", "high", "real"]
+        return read_table(self.folder / "pairs.csv", columns)
+
+    def breakdown(self, name: str, columns: Collection[str]) -> dict[str, pd.DataFrame]:
+        """metrics/{run}.{name}.csv of each run, which have a column cell_line and these."""
+        files = {run: self.folder / "metrics" / f"{run}.{name}.csv" for run in self.runs}
+        return {run: read_table(path, ["cell_line", *columns]) for run, path in files.items()}
+
+    @property
+    def extensions(self) -> dict[str, dict[str, Any]]:
+        """The parameters of each extension that a run trained on."""
+        return cast(dict[str, dict[str, Any]], self.params.used.get("extensions", {}))
+
+    def shift(self, extension: str) -> pd.DataFrame:
+        """shift.csv of an extension: a row per cell line."""
+        columns = ["cell_line", "originals", "synthetic", "energy_distance", "null_distance", "p_value"]
+        return read_table(self.folder / "extensions" / extension / "shift.csv", columns)
+
+    def history(self, run: str) -> pd.DataFrame:
+        """history.csv: a row per network and epoch, the steps so far among its columns."""
+        return read_history(self.folder / "models" / run)
+
+    def by_image(self, run: str) -> pd.DataFrame:
+        """metrics/{run}.images.csv: a row per test image."""
+        columns = ["image_id", "cell_line", "cells_true", "cells_pred", "tp", "fp", "fn", "f1_50"]
+        return read_table(self.folder / "metrics" / f"{run}.images.csv", columns)
+
+    @property
+    def ranking(self) -> list[dict[Hashable, Any]]:
+        """The rows over all cell lines, the highest mask AP first."""
+        rows = self.table[self.table["cell_line"] == "all"]
+        return rows.sort_values("mask_ap", ascending=False, kind="stable").to_dict("records")
+
+    def measured(self, source: str, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """cells, images or growth of a run or of the truth; the columns asked for alone."""
+        path = self.folder / "cells" / source / f"{table}.parquet"
+        try:
+            return pd.read_parquet(path, columns=list(columns) if columns else None)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"the report needs {path}, which is not readable ({error}); run snakemake again"
+            ) from error
+
+    def score_threshold(self, run: str) -> float:
+        """The score from which a prediction counts, chosen on val."""
+        rows = self.table[(self.table["run"] == run) & (self.table["cell_line"] == "all")]
+        return float(rows["score_threshold"].iloc[0])
+
+    def true_cells(self, split: str, image_ids: Collection[int]) -> dict[int, tuple[Image, list[Rle]]]:
+        """These images and the masks of their cells."""
+        truth = read_truth(self.folder / "splits" / f"{split}.json")
+        found = {image["id"]: (image, list[Rle]()) for image in truth["images"] if image["id"] in image_ids}
+        for cell in truth["annotations"]:
+            if cell["image_id"] in found and not cell["iscrowd"]:
+                found[cell["image_id"]][1].append(cell["segmentation"])
+        return found
+
+    def predicted_cells(self, run: str, image_ids: Collection[int]) -> dict[int, list[Rle]]:
+        """The masks predicted in these test images from the score threshold up, best first."""
+        threshold = self.score_threshold(run)
+        found: dict[int, list[tuple[float, Rle]]] = defaultdict(list)
+        for result in stream(self.folder / "predictions" / run / "test.json.gz"):
+            score = result.get("mask_score", result["score"])
+            if result["image_id"] in image_ids and score >= threshold:
+                found[result["image_id"]].append((score, result["segmentation"]))
+        return {i: [rle for _, rle in sorted(found[i], key=lambda one: -one[0])] for i in image_ids}
+
+
+def read_census(path: Path) -> Census:
+    """The images of a split's truth, and numbers of its cells."""
+    truth = read_truth(path)
+    lines = {image["id"]: image["cell_line"] for image in truth["images"]}
+    areas: dict[int, list[float]] = {image_id: [] for image_id in lines}
+    for cell in truth["annotations"]:
+        if not cell["iscrowd"]:
+            areas[cell["image_id"]].append(cell["area"])
+    of_line: dict[str, list[float]] = defaultdict(list)
+    for image_id, values in areas.items():
+        of_line[lines[image_id]] += values
+    images = pd.DataFrame(
+        {
+            "image_id": list(lines),
+            "file_name": [image["file_name"] for image in truth["images"]],
+            "cell_line": list(lines.values()),
+            "cells": [len(values) for values in areas.values()],
+        }
+    )
+    return Census(images, {line: [2 * math.sqrt(v / math.pi) for v in values] for line, values in of_line.items()})
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        return cast(dict[str, Any], json.loads(path.read_text()))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"the report needs {path}, which is not readable ({error}); run snakemake again") from error
+
+
+def read_history(model: Path) -> pd.DataFrame:
+    """history.csv in a run's folder of models: a row per network and epoch."""
+    return read_table(model / "history.csv", ["network", "epoch", "step"])
+
+
+def steps(history: pd.DataFrame) -> dict[str, int]:
+    """The steps of each network's training, all epochs together."""
+    return {str(network): int(step) for network, step in history.groupby("network")["step"].max().items()}
+
+
+def read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:
+    """A CSV file that has at least these columns."""
+    try:
+        # converters: a cell line called NA or 1e3 stays a name
+        table = pd.read_csv(path, converters=dict.fromkeys(NAMES, str))
+    except (OSError, ValueError) as error:
+        raise InputError(f"the report needs {path}, which is not readable ({error}); run snakemake again") from error
+    if missing := [column for column in columns if column not in table]:
+        raise InputError(f"{path} has no column {missing[0]}; it has {', '.join(table.columns)}; make it again")
+    return table

@@ -1,0 +1,280 @@
+"""Segment images as a microscope writes them: every complete file once, into growing tables and a growth curve.
+
+done.jsonl is the truth about what is done: a line for each file with how long the tables were after it. What a crash
+leaves in them beyond that is cut off at the next start, so that no file is done twice and none is lost.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from monolayer.coco.rle import Image, InputError, whole_file
+from monolayer.data.images import eight_bit
+from monolayer.measurement import dictionary
+from monolayer.measurement import files as cell_files
+from monolayer.measurement.growth import growth
+from monolayer.measurement.measure import cell_columns, described, image_row, with_um, write_dictionary
+from monolayer.params.data import Percentiles
+from monolayer.params.steps import NeighbourParams
+from monolayer.service.answers import from_score
+from monolayer.service.state import Model
+from monolayer.service.uploads import Limits, frames
+
+logger = logging.getLogger(__name__)
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+LIMITS = Limits(bytes=4 << 30, pixels=1 << 30, frames=10_000)  # of files that are the user's own
+TABLES = ("cells", "images")
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What is watched and how; `pattern` finds the groups line, well and time in a file's path, those that it has."""
+
+    folder: Path
+    output: Path
+    model: Model
+    pattern: re.Pattern[str] | None
+    pixel_size_um: float | None
+    frame_hours: float | None
+    settle_s: float
+    percentiles: Percentiles = field(default_factory=lambda: Percentiles(low=0.5, high=99.8))
+    neighbours: NeighbourParams = field(default_factory=lambda: NeighbourParams(gap=1, radius=100))
+
+
+def watch(what: Watching, stop: Callable[[], bool], every_s: float) -> None:
+    """Segment what is and what comes until `stop()`; raises InputError where another process watches for `output`."""
+    if not what.folder.is_dir():
+        raise InputError(f"{what.folder} is no folder; give the one that the microscope writes to")
+    what.output.mkdir(parents=True, exist_ok=True)
+    with _alone(what.output):
+        tables = Tables.open(what.output)
+        write_dictionary(what.output / "dictionary.csv")
+        seen: dict[str, tuple[int, int]] = {}
+        faulty: dict[str, tuple[int, int]] = {}
+        drawn = -1
+        while not stop():
+            for path in settled(what, tables, seen, faulty):
+                if stop():
+                    break
+                _take(what, tables, path, faulty)
+            if len(tables.rows) != drawn:
+                draw_growth(tables, what.output)
+                drawn = len(tables.rows)
+            time.sleep(every_s)
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    with (output / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{output} belongs to another `monolayer watch` that runs; stop it first") from None
+        yield
+
+
+# ---- which files -----------------------------------------------------------------------------------
+
+
+def settled(
+    what: Watching, tables: Tables, seen: dict[str, tuple[int, int]], faulty: dict[str, tuple[int, int]]
+) -> list[Path]:
+    """Images that are new, have not changed since the last look and for `settle_s`, the oldest first."""
+    found, now = [], time.time()
+    for path in what.folder.rglob("*"):
+        name = path.relative_to(what.folder).as_posix()
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or name in tables.done:
+            continue
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # renamed since
+            continue
+        state = (status.st_size, status.st_mtime_ns)
+        still = seen.get(name) == state
+        seen[name] = state
+        if still and now - status.st_mtime >= what.settle_s and faulty.get(name) != state and status.st_size:
+            found.append((status.st_mtime_ns, path))
+    return [path for _, path in sorted(found)]
+
+
+def _take(what: Watching, tables: Tables, path: Path, faulty: dict[str, tuple[int, int]]) -> None:
+    """Segment one file; a file that can't be read is reported, and tried again once it changes."""
+    name = path.relative_to(what.folder).as_posix()
+    status = path.stat()
+    try:
+        file = File(name, path.read_bytes(), status.st_mtime)
+        columns, rows = segmented(what, file, tables)
+    except (InputError, OSError) as error:
+        faulty[name] = (status.st_size, status.st_mtime_ns)
+        logger.warning("%s is left out until it changes: %s", name, error)
+        return
+    tables.append(file, columns, rows)
+    logger.info("%s: %s cells", name, ", ".join(str(row["cells"]) for row in rows))
+
+
+# ---- one file --------------------------------------------------------------------------------------
+
+
+class File(NamedTuple):
+    """A file by its path in the folder; `taken` is when it was written, in seconds since 1970."""
+
+    name: str
+    content: bytes
+    taken: float
+
+
+def segmented(what: Watching, file: File, tables: Tables) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """For each frame of a file the columns of its cells and its row of the table images."""
+    named = what.pattern.search(file.name) if what.pattern else None
+    if what.pattern and named is None:
+        raise InputError(f"the pattern {what.pattern.pattern} does not match; correct it")
+    groups = {key: value or "" for key, value in (named.groupdict() if named else {}).items()}
+    line = groups.get("line", "")
+    columns, rows = [], []
+    pages = frames(file.content, file.name, LIMITS)
+    for index, own in enumerate(pages):
+        image = eight_bit(own, file.name, what.percentiles)
+        (found,) = what.model.segment([image], line or None)
+        found = from_score(found, what.model.score_min)
+        record = Image(
+            id=len(tables.rows) + index + 1,
+            file_name=file.name,
+            width=image.shape[1],
+            height=image.shape[0],
+            cell_line=line,
+            well=groups.get("well", Path(file.name).parent.as_posix()),
+            timestamp=groups.get("time", f"t{index:03d}"),
+            split=None,
+        )
+        about = described(record, what.pixel_size_um, what.frame_hours)
+        if "time" not in groups and len(pages) == 1:
+            about["time_h"] = (file.taken - tables.began(file.taken)) / 3600
+        labels = cell_files.label_image(found)
+        cells = with_um(cell_columns(found, labels, own, what.neighbours), what.pixel_size_um)
+        count = len(found.masks)
+        columns.append({key: np.full(count, value) for key, value in about.items()} | cells)
+        rows.append(about | image_row(cells, labels, what.pixel_size_um))
+    return columns, rows
+
+
+# ---- tables ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tables:
+    """cells.csv and images.csv, what is in them, and the files that are done."""
+
+    folder: Path
+    done: dict[str, dict[str, Any]]
+    rows: list[dict[str, Any]]  # of images.csv
+
+    @classmethod
+    def open(cls, folder: Path) -> Tables:
+        """Make the tables, or cut off what was not finished."""
+        journal = folder / "done.jsonl"
+        text = journal.read_bytes() if journal.exists() else b""
+        text = text[: text.rfind(b"\n") + 1]
+        entries = [json.loads(line) for line in text.splitlines()]
+        with whole_file(journal) as partial:
+            partial.write_bytes(text)
+        for table in TABLES:
+            header = (",".join(dictionary.TABLES[table]) + "\n").encode()
+            path, length = folder / f"{table}.csv", entries[-1][table] if entries else 0
+            if length == 0:
+                path.write_bytes(header)
+            elif not path.exists() or path.stat().st_size < length:
+                raise InputError(f"{path} is shorter than {journal} says; restore it, or start with an empty folder")
+            else:
+                os.truncate(path, length)
+        with (folder / "images.csv").open(encoding="utf-8", newline="") as file:
+            rows = [_typed(row) for row in csv.DictReader(file)]
+        return cls(folder, {entry["file"]: entry for entry in entries}, rows)
+
+    def began(self, taken: float) -> float:
+        """When the first file was written (seconds since 1970)."""
+        return min((entry["taken"] for entry in self.done.values()), default=taken)
+
+    def append(self, done: File, columns: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+        """Add a file's rows, then note that it is done: a crash in between leaves it to do."""
+        digest = hashlib.sha256(done.content).hexdigest()
+        entry: dict[str, Any] = {"file": done.name, "sha256": digest, "taken": done.taken}
+        whole = {key: np.concatenate([part[key] for part in columns]) for key in columns[0]}
+        for table, values in (("cells", whole), ("images", {key: [row[key] for row in rows] for key in rows[0]})):
+            text = cell_files.csv_bytes(table, values)
+            entry[table] = _add(self.folder / f"{table}.csv", text[text.index(b"\n") + 1 :])
+        _add(self.folder / "done.jsonl", json.dumps(entry).encode() + b"\n")
+        self.done[done.name] = entry
+        self.rows += rows
+
+
+def _add(path: Path, content: bytes) -> int:
+    """Append to a file, down to the disk; return its length."""
+    with path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        return file.tell()
+
+
+def _typed(row: dict[str, str]) -> dict[str, Any]:
+    """A row of images.csv with its numbers."""
+    types: dict[str, Callable[[str], Any]] = {
+        "whole": int,
+        "number": lambda v: float(v) if v else math.nan,
+        "text": str,
+    }
+    return {name: types[column.type](row[name]) for name, column in dictionary.TABLES["images"].items()}
+
+
+# ---- growth ----------------------------------------------------------------------------------------
+
+
+def draw_growth(tables: Tables, output: Path) -> None:
+    """Write growth.csv and growth.svg of all images so far."""
+    fits = growth(tables.rows)
+    with whole_file(output / "growth.csv") as partial:
+        columns = {name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]}
+        partial.write_bytes(cell_files.csv_bytes("growth", columns))
+    with whole_file(output / "growth.svg") as partial:
+        partial.write_bytes(_chart(tables.rows, fits))
+
+
+def _chart(rows: list[dict[str, Any]], fits: list[dict[str, Any]]) -> bytes:
+    """SVG: cells per image over time with the fitted curves, a colour for each line and well."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for index, fit in enumerate(fit for fit in fits if fit["quantity"] == "cells" and fit["well"] != "all"):
+        column = "time_h" if fit["time_unit"] == "h" else "frame"
+        own = [row for row in rows if (row["cell_line"], row["well"]) == (fit["cell_line"], fit["well"])]
+        label = " ".join(part for part in (fit["cell_line"], fit["well"]) if part not in ("", "."))
+        if not math.isnan(fit["doubling_time"]):
+            label += f" doubles in {fit['doubling_time']:.3g} {fit['time_unit']}"
+        axes.plot([row[column] for row in own], [row["cells"] for row in own], "o", color=f"C{index}", label=label)
+        time = np.linspace(fit["start_time"], fit["end_time"], 60)
+        axes.plot(time, fit["start"] * np.exp(fit["rate_per_time"] * (time - fit["start_time"])), color=f"C{index}")
+        axes.set_xlabel("h" if fit["time_unit"] == "h" else "frame")
+    axes.set_ylabel("cells per image")
+    axes.set_ylim(0)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

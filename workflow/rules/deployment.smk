@@ -1,0 +1,71 @@
+# Runs as files that need no training code, held against torch, and how fast they are here.
+
+
+rule export:
+    input:
+        weights=rules.train.output.weights,
+        images=rules.download.output.images,
+        splits=rules.split.output,
+        results="results/{dataset}/predictions/{run}/test.json.gz",
+    output:
+        folder=directory("results/{dataset}/export/{run}"),
+        parity="results/{dataset}/export/{run}.parity.json",
+    log:
+        "results/{dataset}/logs/export/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=lambda w: P.export_params(w.run).model_dump_json(),
+        splits=lambda w: f"results/{w.dataset}/splits",
+    shell:
+        "monolayer export --weights {input.weights} --images {input.images} --splits {params.splits}"
+        " --results {input.results} --params {params.settings:q}"
+        " --output {output.folder} --parity {output.parity} --log {log}"
+
+
+rule card:
+    input:
+        exported=rules.export.output,
+        run=rules.train.output.run,
+        history=rules.train.output.history,
+        scores=rules.evaluate.output.scores,
+        splits=rules.split.output,
+        code=modules(
+            "reporting/card",
+            "reporting/study",
+            "reporting/tables",
+            "evaluation/definitions",
+        ),
+    output:
+        "results/{dataset}/export/{run}.card.md",
+    log:
+        "results/{dataset}/logs/card/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=P.card_params.model_dump_json(),
+        splits=lambda w: f"results/{w.dataset}/splits",
+        model=subpath(input.run, parent=True),
+    shell:
+        "monolayer card --exported {input.exported[0]} --model {params.model} --scores {input.scores}"
+        " --splits {params.splits} --params {params.settings:q} --output {output} --log {log}"
+
+
+rule benchmark:
+    input:
+        weights=rules.train.output.weights,
+        exported=rules.export.output.folder,
+        images=rules.download.output.images,
+        truth="results/{dataset}/splits/test.json",
+    output:
+        "results/{dataset}/benchmark/{run}.json",
+    log:
+        "results/{dataset}/logs/benchmark/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    params:
+        settings=lambda w: P.benchmark_params(w.run).model_dump_json(),
+    shell:
+        "monolayer benchmark --weights {input.weights} --exported {input.exported} --images {input.images}"
+        " --truth {input.truth} --params {params.settings:q} --output {output} --log {log}"

@@ -1,0 +1,66 @@
+# Results against truth, and the table of all runs.
+
+
+rule evaluate:
+    input:
+        truth="results/{dataset}/splits/test.json",
+        results="results/{dataset}/predictions/{run}/test.json.gz",
+        val_truth="results/{dataset}/splits/val.json",
+        val_results="results/{dataset}/predictions/{run}/val.json.gz",
+        code=modules(
+            "evaluation/evaluate",
+            "evaluation/metrics",
+            "evaluation/breakdown",
+            "evaluation/bootstrap",
+            "evaluation/matching",
+            "evaluation/cocoeval",
+            "evaluation/pairs",
+            "evaluation/cells",
+            "coco/rle",
+        ),
+    output:
+        scores="results/{dataset}/metrics/{run}.json",
+        headline="results/{dataset}/metrics/{run}.headline.json",
+        images=report(
+            "results/{dataset}/metrics/{run}.images.csv",
+            caption="../captions/images.rst",
+            category="Tables",
+            subcategory="By image",
+            labels={"dataset": "{dataset}", "content": "{run}, by test image"},
+        ),
+        curves="results/{dataset}/metrics/{run}.curves.csv",
+        strata="results/{dataset}/metrics/{run}.strata.csv",
+        errors="results/{dataset}/metrics/{run}.errors.csv",
+        draws="results/{dataset}/metrics/{run}.bootstrap.npz",
+    log:
+        "results/{dataset}/logs/evaluate/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    params:
+        settings=P.evaluate.model_dump_json(),
+    shell:
+        "monolayer evaluate --truth {input.truth} --results {input.results}"
+        " --val-truth {input.val_truth} --val-results {input.val_results}"
+        " --params {params.settings:q} --output {output.scores} --threads {threads} --log {log}"
+
+
+rule compare:
+    input:
+        scores=by_run(rules.evaluate.output.scores),
+        draws=by_run(rules.evaluate.output.draws),
+        code=modules("evaluation/evaluate", "evaluation/bootstrap"),
+    output:
+        table=report(
+            "results/{dataset}/metrics.csv",
+            caption="../captions/metrics.rst",
+            category="Tables",
+            labels={"dataset": "{dataset}", "content": "scores of all runs"},
+        ),
+        pairs="results/{dataset}/pairs.csv",
+    log:
+        "results/{dataset}/logs/compare.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "monolayer compare --metrics {input.scores} --output {output.table} --log {log}"

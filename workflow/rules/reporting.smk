@@ -1,0 +1,57 @@
+# One page of everything.
+
+
+rule report:
+    input:
+        images=rules.download.output.images,
+        audit=rules.audit.output,
+        splits=rules.split.output,
+        models=by_run(rules.train.output.run),
+        histories=by_run(rules.train.output.history),
+        predictions=by_run("results/{dataset}/predictions/{run}/test.json.gz"),
+        by_image=by_run(rules.evaluate.output.images),
+        curves=by_run(rules.evaluate.output.curves),
+        strata=by_run(rules.evaluate.output.strata),
+        errors=by_run(rules.evaluate.output.errors),
+        shifts=by_extension(rules.shift.output),
+        cells=expand(
+            rules.measure.output.tables,
+            source=[*P.selected_runs, "truth"],
+            allow_missing=True,
+        ),
+        parity=by_exported_run(rules.export.output.parity),
+        cards=by_exported_run(rules.card.output),
+        timings=by_exported_run(rules.benchmark.output),
+        table=rules.compare.output.table,
+        pairs=rules.compare.output.pairs,
+        code=modules(
+            "reporting/report",
+            "reporting/study",
+            "reporting/biology",
+            "reporting/speed",
+            "reporting/tables",
+            "reporting/charts",
+            "reporting/pictures",
+            "evaluation/definitions",
+            "coco/rle",
+        ),
+        page=sorted(Path("workflow/monolayer/reporting/templates").iterdir()),
+    output:
+        picture="results/{dataset}/overview.svg",
+        page=report(
+            "results/{dataset}/report.html",
+            caption="../captions/report.rst",
+            category="Report",
+            labels={"dataset": "{dataset}", "content": "everything on one page"},
+        ),
+    log:
+        "results/{dataset}/logs/report.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=P.report_params.model_dump_json(),
+        runs=P.selected_runs,
+        results=subpath(output.page, parent=True),
+    shell:
+        "monolayer report --results {params.results} --runs {params.runs}"
+        " --params {params.settings:q} --output {output.page} --log {log}"

@@ -1,0 +1,54 @@
+# Synthetic images for train, and how far they lie from the images that they were made from.
+
+
+rule extend:
+    input:
+        images=rules.download.output.images,
+        truth="results/{dataset}/splits/train.json",
+        code=modules(
+            "synthesis/extend",
+            "synthesis/block",
+            "synthesis/laws",
+            "synthesis/collage",
+            "synthesis/cutouts",
+            "synthesis/scene",
+        ),
+    output:
+        images=directory("results/{dataset}/extensions/{extension}/images"),
+        annotations="results/{dataset}/extensions/{extension}/annotations.json",
+    log:
+        "results/{dataset}/logs/extend/{extension}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 4
+    params:
+        settings=lambda w: P.extend_params(w.extension).model_dump_json(),
+        output=subpath(output.annotations, parent=True),
+    shell:
+        "monolayer extend --images {input.images} --truth {input.truth} --workers {threads}"
+        " --params {params.settings:q} --output {params.output} --log {log}"
+
+
+rule shift:
+    input:
+        images=rules.download.output.images,
+        truth="results/{dataset}/splits/train.json",
+        extension=rules.extend.output,
+        code=modules("synthesis/shift", "synthesis/features", "synthesis/figures"),
+    output:
+        table="results/{dataset}/extensions/{extension}/shift.csv",
+        features="results/{dataset}/extensions/{extension}/features.csv",
+        distributions="results/{dataset}/extensions/{extension}/distributions.csv",
+        figure="results/{dataset}/extensions/{extension}/shift.svg",
+        samples="results/{dataset}/extensions/{extension}/samples.png",
+    log:
+        "results/{dataset}/logs/shift/{extension}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 4
+    params:
+        settings=P.shift.model_dump_json(),
+        output=subpath(output.table, parent=True),
+    shell:
+        "monolayer shift --images {input.images} --truth {input.truth} --extension {params.output}"
+        " --workers {threads} --params {params.settings:q} --output {params.output} --log {log}"
