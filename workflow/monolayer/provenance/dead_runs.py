@@ -82,4 +82,4 @@ def _is_gone(pid: int) -> bool:
         status: str = psutil.Process(pid).status()
     except psutil.NoSuchProcess:
         return True
-    return status == psutil.STATUS_ZOMBIE
+    return status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # ended, and not yet taken off the list
