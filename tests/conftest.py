@@ -21,7 +21,9 @@ import numpy as np
 import pytest
 import yaml
 from hypothesis import settings
-from monolayer.coco import rle as coco
+from monolayer.coco.records import CELL, Annotation, Image, Truth
+from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_polygons
+from monolayer.files import write_json
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
@@ -48,7 +50,7 @@ class Culture:
     folder: Path
     images: Path
     annotations: Path
-    truth: coco.Truth
+    truth: Truth
     splits: Path
 
 
@@ -77,7 +79,7 @@ def draw(cells: list[Ellipse], brightness: int, rng: np.random.Generator) -> NDA
     """uint8 (H, W): cells of that brightness on a noisy mid-grey background."""
     pixels = rng.normal(128, 6, (HEIGHT, WIDTH))
     for cell in cells:
-        mask = coco.mask_from_rle(coco.rle_from_polygons([polygon(cell)], HEIGHT, WIDTH))
+        mask = mask_from_rle(rle_from_polygons([polygon(cell)], HEIGHT, WIDTH))
         pixels[mask] = rng.normal(brightness, 8, int(mask.sum()))
     return pixels.clip(0, 255).astype(np.uint8)
 
@@ -87,8 +89,8 @@ def make_culture(folder: Path, seed: int = 0) -> Culture:
     rng = np.random.default_rng(seed)
     images = folder / "images"
     images.mkdir(parents=True)
-    frames: list[coco.Image] = []
-    cells: list[coco.Annotation] = []
+    frames: list[Image] = []
+    cells: list[Annotation] = []
     user_cells: list[dict[str, object]] = []
     for category, (line, brightness) in enumerate({"round": 210, "long": 60}.items(), start=1):
         for well, count in FRAMES.items():
@@ -98,7 +100,7 @@ def make_culture(folder: Path, seed: int = 0) -> Culture:
                 PillowImage.fromarray(draw(placed, brightness, rng)).save(images / name)
                 image_id = len(frames) + 1
                 frames.append(
-                    coco.Image(
+                    Image(
                         id=image_id,
                         file_name=name,
                         width=WIDTH,
@@ -110,8 +112,8 @@ def make_culture(folder: Path, seed: int = 0) -> Culture:
                     )
                 )
                 for cell in placed:
-                    rle = coco.rle_from_polygons([polygon(cell)], HEIGHT, WIDTH)
-                    box, area = coco.box_xywh(rle), float(coco.area(rle))
+                    rle = rle_from_polygons([polygon(cell)], HEIGHT, WIDTH)
+                    box, area = box_xywh(rle), float(rle_area(rle))
                     user_cells.append(
                         {
                             "id": len(cells) + 1,
@@ -124,10 +126,10 @@ def make_culture(folder: Path, seed: int = 0) -> Culture:
                         }
                     )
                     cells.append(
-                        coco.Annotation(
+                        Annotation(
                             id=len(cells) + 1,
                             image_id=image_id,
-                            category_id=coco.CELL["id"],
+                            category_id=CELL["id"],
                             segmentation=rle,
                             bbox=box,
                             area=area,
@@ -141,18 +143,18 @@ def make_culture(folder: Path, seed: int = 0) -> Culture:
     }
     annotations = folder / "annotations.json"
     annotations.write_text(json.dumps(user_file))
-    truth = coco.Truth(images=frames, annotations=cells, categories=[coco.CELL])
+    truth = Truth(images=frames, annotations=cells, categories=[CELL])
     for split in ("train", "val", "test"):
-        coco.write_json(folder / "splits" / f"{split}.json", split_of(truth, split))
+        write_json(folder / "splits" / f"{split}.json", split_of(truth, split))
     return Culture(folder, images, annotations, truth, folder / "splits")
 
 
-def split_of(truth: coco.Truth, split: str) -> coco.Truth:
+def split_of(truth: Truth, split: str) -> Truth:
     """The part of a culture's truth that WELLS puts into this split."""
     images = [image for image in truth["images"] if WELLS[image["well"].split("_")[1]] == split]
     ids = {image["id"] for image in images}
-    return coco.Truth(
-        images=[coco.Image(**{**image, "split": split}) for image in images],
+    return Truth(
+        images=[Image(**{**image, "split": split}) for image in images],
         annotations=[annotation for annotation in truth["annotations"] if annotation["image_id"] in ids],
         categories=truth["categories"],
     )

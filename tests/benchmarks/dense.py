@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from monolayer.coco.rle import read_truth, write_json, write_results
+from monolayer.coco.instances import Instances
+from monolayer.coco.io import read_truth, write_results
 from monolayer.data.dataset import Sample, evenly, read_image, samples
 from monolayer.evaluation.evaluate import evaluate
-from monolayer.models import Instances, predictor
+from monolayer.files import write_json
+from monolayer.models import predictor
 from monolayer.models.unet.pipeline import Finder
 from monolayer.models.unet.watershed import Float, instances, separate
 from monolayer.params.steps import EvaluateParams

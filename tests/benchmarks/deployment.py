@@ -21,9 +21,12 @@ import yaml
 from monolayer import models, params
 from monolayer.backends import cuda
 from monolayer.backends.contract import read_contract
-from monolayer.coco import rle as coco
+from monolayer.coco.io import read_truth, write_results
+from monolayer.coco.records import CELL
+from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_crop
 from monolayer.data.dataset import Sample, evenly, read_image, samples
 from monolayer.deployment import benchmark, parity
+from monolayer.files import write_json
 from monolayer.models import predict, predictor
 from monolayer.models.predict import frames
 from monolayer.models.predictor import Predictor
@@ -51,15 +54,15 @@ def mosaics(fields: list[Sample], side: int, count: int, folder: Path) -> Path:
             y, x = (place // side) * height, (place % side) * width
             pixels[y : y + height, x : x + width] = read_image(field.path)[:height, :width]
             for annotation in field.annotations:
-                mask = coco.mask_from_rle(annotation["segmentation"])[:height, :width]
+                mask = mask_from_rle(annotation["segmentation"])[:height, :width]
                 if mask.any():
-                    rle = coco.rle_from_crop(mask, x, y, *pixels.shape)
+                    rle = rle_from_crop(mask, x, y, *pixels.shape)
                     new = {"id": len(cells) + 1, "image_id": number + 1, "segmentation": rle}
-                    cells.append({**annotation, **new, "bbox": coco.box_xywh(rle), "area": float(coco.area(rle))})
+                    cells.append({**annotation, **new, "bbox": box_xywh(rle), "area": float(rle_area(rle))})
         PillowImage.fromarray(pixels).save(folder / name)
         size = {"height": pixels.shape[0], "width": pixels.shape[1]}
         images.append({**fields[0].image, **size, "id": number + 1, "file_name": name})
-    coco.write_json(folder / "truth.json", {"images": images, "annotations": cells, "categories": [coco.CELL]})
+    write_json(folder / "truth.json", {"images": images, "annotations": cells, "categories": [CELL]})
     return folder / "truth.json"
 
 
@@ -107,13 +110,13 @@ def of_library(network: Any, paths: list[Path], settings: YoloPredict, output: P
 
 def hela(results: Path) -> list[Sample]:
     """The test fields of the demo's crowded line."""
-    every = samples(coco.read_truth(results / "splits/test.json"), results / "data/images")
+    every = samples(read_truth(results / "splits/test.json"), results / "data/images")
     return [field for field in every if field.image["cell_line"] == "HeLa"]
 
 
 def beside_ultralytics(results: Path, threads: int, folder: Path) -> None:
     truth = mosaics(hela(results), 4, 2, folder)
-    todo = samples(coco.read_truth(truth), folder)
+    todo = samples(read_truth(truth), folder)
     # At native size neither of them scales or fills up the image: what they find should be the same.
     side = max(size for sample in todo for size in (sample.image["height"], sample.image["width"]))
     settings = YoloPredict(imgsz=side // STRIDE * STRIDE, batch=1, score_min=0.01, nms_iou=0.7, max_det=3000)
@@ -126,8 +129,8 @@ def beside_ultralytics(results: Path, threads: int, folder: Path) -> None:
     }
     works: dict[str, Callable[[], Any]] = {
         "ultralytics": lambda: of_library(network, [s.path for s in todo], settings, files["ultralytics"]),
-        "ours in torch": lambda: coco.write_results(files["ours in torch"], predict.results(eager, todo, "")),
-        "ours": lambda: coco.write_results(files["ours"], predict.results(run, todo, "")),
+        "ours in torch": lambda: write_results(files["ours in torch"], predict.results(eager, todo, "")),
+        "ours": lambda: write_results(files["ours"], predict.results(run, todo, "")),
     }
     times = best_in_turns(works)
     cells = [len(sample.annotations) for sample in todo]
@@ -147,7 +150,7 @@ def shares(results: Path, threads: int, folder: Path) -> None:
     for side in (2, 3):
         place = folder / str(side)
         place.mkdir()
-        todo = samples(coco.read_truth(mosaics(fields, side, 2, place)), place)
+        todo = samples(read_truth(mosaics(fields, side, 2, place)), place)
         every = list(frames(todo))
         cells = np.mean([len(found.masks) for found in run.stream(every)])
         parts = [benchmark.one(run, frame) for frame in every for _ in range(5)]
@@ -164,7 +167,7 @@ def beside_torch(results: Path, threads: int) -> None:
     """The network alone of every run, images one by one."""
     config = params.load(yaml.safe_load((ROOT / "params.yaml").read_text()))
     settings = BenchmarkSettings(images=4, batches=[1], seconds=0.1, repeats=6)
-    todo = evenly(samples(coco.read_truth(results / "splits/test.json"), results / "data/images"), 4)
+    todo = evenly(samples(read_truth(results / "splits/test.json"), results / "data/images"), 4)
     every = list(frames(todo))
     print("\nNetwork alone, ms an image, best of several:")
     for path in sorted((results / "export").glob("*/model.json")):

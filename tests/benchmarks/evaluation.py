@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from monolayer.coco import rle as coco
+from monolayer.coco.io import write_results
+from monolayer.coco.records import CELL, Rle
+from monolayer.coco.rle import box_xywh, rle_area, rle_from_crop
 from monolayer.evaluation import cells, evaluate, matching, metrics
+from monolayer.files import write_json
 from monolayer.params.steps import EvaluateParams
 
 HEIGHT, WIDTH = 520, 704
@@ -29,13 +32,13 @@ PROTOCOL = matching.PROTOCOLS["livecell"]
 PARAMS = EvaluateParams(protocol="livecell", draws=1000, seed=0, resample="image")
 
 
-def ellipse(cell: np.ndarray[Any, Any]) -> coco.Rle:
+def ellipse(cell: np.ndarray[Any, Any]) -> Rle:
     """RLE of an ellipse (x, y, semi-axes a and b) with its pixels inside the image."""
     x, y, a, b = cell
     x0, y0 = max(0, int(x - a)), max(0, int(y - b))
     x1, y1 = min(WIDTH, int(x + a) + 2), min(HEIGHT, int(y + b) + 2)
     v, u = np.mgrid[y0:y1, x0:x1]
-    return coco.rle_from_crop(((u - x) / a) ** 2 + ((v - y) / b) ** 2 <= 1, x0, y0, HEIGHT, WIDTH)
+    return rle_from_crop(((u - x) / a) ** 2 + ((v - y) / b) ** 2 <= 1, x0, y0, HEIGHT, WIDTH)
 
 
 def draw(count: int, rng: np.random.Generator) -> Any:
@@ -55,7 +58,7 @@ def write_set(folder: Path, images: int, true: int, pred: int) -> tuple[Path, Pa
     annotations: list[dict[str, Any]] = []
     for image, culture in enumerate(cultures, start=1):
         for rle in map(ellipse, culture):
-            area, box = float(coco.area(rle)), coco.box_xywh(rle)
+            area, box = float(rle_area(rle)), box_xywh(rle)
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": image, "category_id": 1, "iscrowd": 0}
                 | {"segmentation": rle, "bbox": box, "area": area}
@@ -72,12 +75,12 @@ def write_set(folder: Path, images: int, true: int, pred: int) -> tuple[Path, Pa
             scores = np.clip(1 / (1 + shake) + rng.normal(0, 0.1, pred), 0, 1)
             for cell, score in zip(found, scores, strict=True):
                 rle = ellipse(cell)
-                box = coco.box_xywh(rle)
+                box = box_xywh(rle)
                 record = {"image_id": image, "category_id": 1, "segmentation": rle, "bbox": box}
                 yield record | {"score": round(float(score), 5)}
 
-    coco.write_json(folder / "truth.json", {"images": frames, "annotations": annotations, "categories": [coco.CELL]})
-    coco.write_results(folder / "results.json.gz", results())
+    write_json(folder / "truth.json", {"images": frames, "annotations": annotations, "categories": [CELL]})
+    write_results(folder / "results.json.gz", results())
     return folder / "truth.json", folder / "results.json.gz"
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from monolayer.coco import rle as coco
-from monolayer.measurement import files as cell_files
+from monolayer.coco.labels import label_tiff, rles_from_labels
+from monolayer.measurement import files
 from monolayer.measurement.measure import cell_columns, instances
 from monolayer.params.steps import NeighbourParams
 from numpy.typing import NDArray
@@ -65,16 +65,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     labels, pixels = culture(args.cells)
-    cells = [(1.0, rle) for rle in coco.rles_from_labels(labels)]
+    cells = [(1.0, rle) for rle in rles_from_labels(labels)]
     found, neighbours = instances(cells, *labels.shape), NeighbourParams(gap=1, radius=100)
     columns = cell_columns(found, labels, pixels, neighbours)
     parts: dict[str, Callable[[], Any]] = {
         "measure: from RLE to all columns": lambda: cell_columns(
             instances(cells, *labels.shape), labels, pixels, neighbours
         ),
-        "label image": lambda: cell_files.label_image(found),
-        "label TIFF": lambda: cell_files.label_tiff([labels], None),
-        "ROI zip": lambda: cell_files.roi_zip([found]),
+        "label image": found.label_image,
+        "label TIFF": lambda: label_tiff([labels], None),
+        "ROI zip": lambda: files.roi_zip([found]),
         "scikit-image, 12 of the columns": lambda: regionprops_table(labels, pixels, properties=PROPERTIES),  # type: ignore[no-untyped-call]
     }
     print(f"{args.cells} cells, {len(columns)} columns, CPU seconds")

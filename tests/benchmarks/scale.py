@@ -24,12 +24,16 @@ import numpy as np
 import yaml
 from monolayer import params
 from monolayer.backends import Backend
-from monolayer.coco import rle as coco
+from monolayer.coco.instances import Instances
+from monolayer.coco.io import read_truth, write_results
+from monolayer.coco.records import CELL, Annotation, Image, Rle, Truth
+from monolayer.coco.rle import box_xywh, rle_area, rle_from_crop
 from monolayer.data import audit, split
 from monolayer.data.dataset import samples
 from monolayer.evaluation import evaluate
+from monolayer.files import write_json
 from monolayer.measurement import measure
-from monolayer.models import Instances, predict
+from monolayer.models import predict
 from monolayer.models.pipeline import Finder
 from monolayer.models.predictor import Network, Predictor
 from monolayer.params.data import SplitParams
@@ -50,7 +54,7 @@ def make_plate(folder: Path, wells: int) -> None:
     rows, columns = np.mgrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]
     disk = rows**2 + columns**2 <= RADIUS**2
     (folder / "images").mkdir(parents=True)
-    images, cells = list[coco.Image](), list[coco.Annotation]()
+    images, cells = list[Image](), list[Annotation]()
     for well in range(wells):
         for time in range(TIMES):
             number = len(images) + 1
@@ -59,11 +63,11 @@ def make_plate(folder: Path, wells: int) -> None:
             name = f"plate_w{well:03d}_t{time:03d}.png"
             for x, y in places(rng):
                 pixels[y : y + disk.shape[0], x : x + disk.shape[1]][disk] += 120
-                rle = coco.rle_from_crop(disk, x, y, SIDE, SIDE)
+                rle = rle_from_crop(disk, x, y, SIDE, SIDE)
                 cells.append(annotation(len(cells) + 1, number, rle))
             PillowImage.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / name)
             images.append(frame(number, name, well, time))
-    coco.write_json(folder / "annotations.json", coco.Truth(images=images, annotations=cells, categories=[coco.CELL]))
+    write_json(folder / "annotations.json", Truth(images=images, annotations=cells, categories=[CELL]))
 
 
 def places(rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -74,8 +78,8 @@ def places(rng: np.random.Generator) -> list[tuple[int, int]]:
     return [(int(n % 3 * third + dx), int(n // 3 * third + dy)) for n, (dx, dy) in zip(chosen, moves, strict=True)]
 
 
-def frame(number: int, name: str, well: int, time: int) -> coco.Image:
-    return coco.Image(
+def frame(number: int, name: str, well: int, time: int) -> Image:
+    return Image(
         id=number,
         file_name=name,
         width=SIDE,
@@ -87,9 +91,9 @@ def frame(number: int, name: str, well: int, time: int) -> coco.Image:
     )
 
 
-def annotation(number: int, image: int, rle: coco.Rle) -> coco.Annotation:
-    box, area = coco.box_xywh(rle), float(coco.area(rle))
-    return coco.Annotation(id=number, image_id=image, category_id=1, segmentation=rle, bbox=box, area=area, iscrowd=0)
+def annotation(number: int, image: int, rle: Rle) -> Annotation:
+    box, area = box_xywh(rle), float(rle_area(rle))
+    return Annotation(id=number, image_id=image, category_id=1, segmentation=rle, bbox=box, area=area, iscrowd=0)
 
 
 # ---- the stages --------------------------------------------------------------------------------------
@@ -132,8 +136,8 @@ def run_split(folder: Path) -> None:
 
 def run_predict(folder: Path) -> None:
     run = Predictor({"all": Network(cast(Finder, Bright()), cast(Backend, None))}, 8)
-    todo = samples(coco.read_truth(folder / "splits/test.json"), folder / "images")
-    coco.write_results(folder / "test.json.gz", predict.results(run, todo, "predict"))
+    todo = samples(read_truth(folder / "splits/test.json"), folder / "images")
+    write_results(folder / "test.json.gz", predict.results(run, todo, "predict"))
 
 
 def run_evaluate(folder: Path) -> None:
@@ -160,6 +164,9 @@ STAGES: dict[str, Callable[[Path], None]] = {
 
 WATCH = """
 import json, resource, subprocess, sys
+from monolayer.coco.io import read_truth, write_results
+from monolayer.files import write_json
+from monolayer.coco.records import Annotation, CELL, Image, Rle, Truth
 done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))

@@ -21,8 +21,12 @@ from typing import Any
 
 import numpy as np
 import yaml
-from monolayer.coco import rle as coco
+from monolayer.coco.io import read_truth
+from monolayer.coco.labels import rles_from_labels
+from monolayer.coco.records import CELL, Annotation, Image, Truth
+from monolayer.coco.rle import box_xywh, crop_from_rle, mask_from_rle, rle_area, rle_from_mask
 from monolayer.data.dataset import read_image
+from monolayer.files import write_json
 from monolayer.params import Params, load
 from monolayer.synthesis.extend import extend
 from numpy.typing import NDArray
@@ -35,7 +39,7 @@ Paste = tuple[NDArray[np.uint8], Any]  # pixels, masks (N, H, W)
 
 def make_data(folder: Path, count: int) -> None:
     """`count` images of about 300 ellipses with bright rims on noise, and their truth."""
-    images, cells = list[coco.Image](), list[coco.Annotation]()
+    images, cells = list[Image](), list[Annotation]()
     rows, columns = np.mgrid[-20:21, -20:21]
     (folder / "images").mkdir(parents=True)
     for index in range(1, count + 1):
@@ -54,7 +58,7 @@ def make_data(folder: Path, count: int) -> None:
         name = f"{index}.png"
         PillowImage.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / name)
         images.append(
-            coco.Image(
+            Image(
                 id=index,
                 file_name=name,
                 width=WIDTH,
@@ -65,19 +69,19 @@ def make_data(folder: Path, count: int) -> None:
                 split=None,
             )
         )
-        for rle in coco.rles_from_labels(labels):
+        for rle in rles_from_labels(labels):
             cells.append(
-                coco.Annotation(
+                Annotation(
                     id=len(cells) + 1,
                     image_id=index,
                     category_id=1,
                     segmentation=rle,
-                    bbox=coco.box_xywh(rle),
-                    area=float(coco.area(rle)),
+                    bbox=box_xywh(rle),
+                    area=float(rle_area(rle)),
                     iscrowd=0,
                 )
             )
-    coco.write_json(folder / "train.json", coco.Truth(images=images, annotations=cells, categories=[coco.CELL]))
+    write_json(folder / "train.json", Truth(images=images, annotations=cells, categories=[CELL]))
 
 
 def ours(data: Path, output: Path, workers: int, params: Params) -> int:
@@ -88,13 +92,11 @@ def ours(data: Path, output: Path, workers: int, params: Params) -> int:
 
 def masks_of(data: Path) -> list[Paste]:
     """The first two images with their masks."""
-    truth = coco.read_truth(data / "train.json")
+    truth = read_truth(data / "train.json")
     return [
         (
             read_image(data / "images" / image["file_name"]),
-            np.array(
-                [coco.mask_from_rle(c["segmentation"]) for c in truth["annotations"] if c["image_id"] == image["id"]]
-            ),
+            np.array([mask_from_rle(c["segmentation"]) for c in truth["annotations"] if c["image_id"] == image["id"]]),
         )
         for image in truth["images"][:2]
     ]
@@ -121,7 +123,7 @@ def with_torchvision(pair: list[Paste]) -> Callable[[], Paste]:
 def with_albumentations(pair: list[Paste]) -> Callable[[], Paste]:
     albumentations = importlib.import_module("albumentations")
     pixels, masks = pair[0]
-    boxes = [coco.crop_from_rle(coco.rle_from_mask(mask)) for mask in masks]
+    boxes = [crop_from_rle(rle_from_mask(mask)) for mask in masks]
     donors = [
         {"image": pixels[y : y + m.shape[0], x : x + m.shape[1], None], "mask": m.astype(np.uint8)} for m, x, y in boxes
     ]
@@ -142,7 +144,7 @@ def finished(paste: Callable[[], Paste], folder: Path) -> Iterator[int]:
     while True:
         pixels, masks = paste()
         PillowImage.fromarray(pixels).save(folder / "image.png", compress_level=1)
-        coco.write_json(folder / "truth.json", [coco.rle_from_mask(np.asarray(mask, bool)) for mask in masks])
+        write_json(folder / "truth.json", [rle_from_mask(np.asarray(mask, bool)) for mask in masks])
         yield len(masks)
 
 

@@ -16,22 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from monolayer.coco import rle as coco
 from monolayer.data import dataset
 from monolayer.models.fit import Training, loader
-from monolayer.models.unet import family as unet
-from monolayer.models.unet import patches
+from monolayer.models.unet import family, patches
 from monolayer.models.unet.watershed import Float, Thresholds, instances, separate
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from conftest import make_culture
+from monolayer.coco.io import read_truth
 from unet_settings import SETTINGS
 
 SETTINGS = SETTINGS.model_copy(update={"width": 8, "levels": 4, "patch": 128, "patches": 64})
 
 
-class Drawn(unet.CellTask):
+class Drawn(family.CellTask):
     """The same task with all its patches drawn beforehand."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -50,9 +49,9 @@ def training() -> None:
     """An epoch of the loop, with patches drawn and drawn beforehand, against forward, backward and step alone."""
     with tempfile.TemporaryDirectory() as folder:
         culture = make_culture(Path(folder) / "culture")
-        samples = dataset.samples(coco.read_truth(culture.splits / "train.json"), culture.images)
-        live, drawn = unet.CellTask(samples, samples, SETTINGS), Drawn(samples, samples, SETTINGS)
-        networks = [unet.UNet(8, 4, 2).to(memory_format=torch.channels_last) for _ in range(2)]
+        samples = dataset.samples(read_truth(culture.splits / "train.json"), culture.images)
+        live, drawn = family.CellTask(samples, samples, SETTINGS), Drawn(samples, samples, SETTINGS)
+        networks = [family.UNet(8, 4, 2).to(memory_format=torch.channels_last) for _ in range(2)]
         optimizer = torch.optim.AdamW(networks[0].parameters())
         batches = [batch for _, batch in loader(drawn, SETTINGS.fit.batch, 0, 0)]
         loop = Training(networks[1], SETTINGS.fit)
@@ -63,7 +62,7 @@ def training() -> None:
                 optimizer.step()
                 optimizer.zero_grad()
 
-        def ours(task: unet.CellTask) -> None:
+        def ours(task: family.CellTask) -> None:
             loop.run_epoch(task, loader(task, SETTINGS.fit.batch, 0, 0), 0)
 
         for warm_up in (bare, lambda: ours(drawn), lambda: ours(live)):

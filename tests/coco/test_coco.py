@@ -12,19 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError, Result
+from monolayer.coco.io import write_results
+from monolayer.coco.labels import label_image, rles_from_labels
+from monolayer.coco.records import Result, Rle
+from monolayer.coco.rle import Mask, crop_from_rle, mask_from_rle, rle_area, rle_from_crop, rle_from_mask
+from monolayer.files import InputError, whole_file
 from pycocotools import mask as rle_codec
 
 masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 24), st.integers(1, 24)))
 
 
 @given(masks)
-def test_a_mask_survives_rle(mask: coco.Mask) -> None:
-    rle = coco.rle_from_mask(mask)
-    assert np.array_equal(coco.mask_from_rle(rle), mask)
-    assert coco.area(rle) == mask.sum()
-    crop, x, y = coco.crop_from_rle(rle)
+def test_a_mask_survives_rle(mask: Mask) -> None:
+    rle = rle_from_mask(mask)
+    assert np.array_equal(mask_from_rle(rle), mask)
+    assert rle_area(rle) == mask.sum()
+    crop, x, y = crop_from_rle(rle)
     again = np.zeros_like(mask)
     again[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
     assert np.array_equal(again, mask)
@@ -34,29 +37,29 @@ def test_a_crop_survives_long_and_empty_runs() -> None:
     """Other tools write runs of no pixels; counts of large images take several characters."""
     counts = [3, 2, 0, 4, 0, 0, 1, 5, 600_000, 2_500, 399_485]
     packed = rle_codec.frPyObjects({"size": [1000, 1003], "counts": counts}, 1000, 1003)
-    rle = coco.Rle(size=[1000, 1003], counts=packed["counts"].decode())
-    crop, x, y = coco.crop_from_rle(rle)
-    assert np.array_equal(crop, coco.mask_from_rle(rle)[y : y + crop.shape[0], x : x + crop.shape[1]])
-    assert crop.sum() == coco.area(rle) == sum(counts[1::2])
+    rle = Rle(size=[1000, 1003], counts=packed["counts"].decode())
+    crop, x, y = crop_from_rle(rle)
+    assert np.array_equal(crop, mask_from_rle(rle)[y : y + crop.shape[0], x : x + crop.shape[1]])
+    assert crop.sum() == rle_area(rle) == sum(counts[1::2])
 
 
 @given(masks, st.integers(0, 6), st.integers(0, 6), st.integers(0, 6), st.integers(0, 6))
-def test_a_crop_is_encoded_as_its_image_would_be(mask: coco.Mask, top: int, left: int, foot: int, right: int) -> None:
+def test_a_crop_is_encoded_as_its_image_would_be(mask: Mask, top: int, left: int, foot: int, right: int) -> None:
     """Byte for byte as pycocotools encodes the whole image, also where runs go over the foot of a column."""
     whole = np.pad(mask, ((top, foot), (left, right)))
-    assert coco.rle_from_crop(mask, left, top, *whole.shape) == coco.rle_from_mask(whole)
+    assert rle_from_crop(mask, left, top, *whole.shape) == rle_from_mask(whole)
 
 
 def test_a_crop_outside_its_image_is_refused() -> None:
     with pytest.raises(InputError, match=r"4x3 px at \(8, 0\) leaves its image of 10x10 px"):
-        coco.rle_from_crop(np.ones((3, 4), bool), 8, 0, 10, 10)
+        rle_from_crop(np.ones((3, 4), bool), 8, 0, 10, 10)
 
 
 def test_of_overlapping_cells_the_smaller_is_seen() -> None:
     large, small = np.zeros((2, 9, 9), bool)
     large[1:8, 1:8], small[3:5, 3:5] = True, True
     for order in ([large, small], [small, large]):
-        labels = coco.label_image([coco.rle_from_mask(mask) for mask in order], 9, 9)
+        labels = label_image([rle_from_mask(mask) for mask in order], 9, 9)
         assert (labels > 0).sum() == large.sum()
         assert len(np.unique(labels[small])) == 1
         assert np.unique(labels[small]) != labels[1, 1]
@@ -64,22 +67,22 @@ def test_of_overlapping_cells_the_smaller_is_seen() -> None:
 
 @given(arrays.arrays(np.int32, (12, 15), elements=st.integers(0, 5)))
 def test_a_label_image_survives_rle(labels: np.ndarray[tuple[int, int], np.dtype[np.int32]]) -> None:
-    rles = coco.rles_from_labels(labels)
+    rles = rles_from_labels(labels)
     values = [value for value in np.unique(labels) if value]
     assert len(rles) == len(values)
     for value, rle in zip(values, rles, strict=True):
-        assert np.array_equal(coco.mask_from_rle(rle), labels == value)
+        assert np.array_equal(mask_from_rle(rle), labels == value)
 
 
 def results(count: int) -> list[Result]:
-    rle = coco.rle_from_mask(np.eye(5, dtype=bool))
+    rle = rle_from_mask(np.eye(5, dtype=bool))
     return [Result(image_id=i, category_id=1, segmentation=rle, bbox=[0, 0, 5, 5], score=0.5) for i in range(count)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_results_are_valid_json_and_the_same_bytes(tmp_path: Path, count: int) -> None:
     for name in ("a.json.gz", "b.json.gz"):
-        assert coco.write_results(tmp_path / name, results(count)) == count
+        assert write_results(tmp_path / name, results(count)) == count
     assert json.loads(gzip.decompress((tmp_path / "a.json.gz").read_bytes())) == results(count)
     assert (tmp_path / "a.json.gz").read_bytes() == (tmp_path / "b.json.gz").read_bytes()
 
@@ -88,7 +91,7 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """torch.save raises a RuntimeError about positions in a file."""
 
     def fail() -> None:
-        with coco.whole_file(tmp_path / "weights.pt"):
+        with whole_file(tmp_path / "weights.pt"):
             raise RuntimeError("unexpected pos 704 vs 598")
 
     with pytest.raises(RuntimeError):
@@ -108,6 +111,6 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
-        coco.write_results(target, broken())  # type: ignore[arg-type]
+        write_results(target, broken())  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["r.json.gz"]
     assert target.read_bytes() == b"old"

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from monolayer.coco import rle as coco
+from monolayer.coco import rle
 from monolayer.coco.overlap import confluence, overlapping_pairs
 from numpy.typing import NDArray
 
@@ -22,7 +22,7 @@ def test_pairs_are_those_of_the_pixels(masks: NDArray[np.bool_], limit: float) -
         for i, j in combinations(range(len(masks)), 2)
         if (masks[i] | masks[j]).any()
     }
-    found = {(i, j): iou for i, j, iou in overlapping_pairs([coco.rle_from_mask(mask) for mask in masks], limit)}
+    found = {(i, j): iou for i, j, iou in overlapping_pairs([rle.rle_from_mask(mask) for mask in masks], limit)}
     assert found.keys() == {pair for pair, iou in ious.items() if iou > limit}
     for pair, iou in found.items():
         assert abs(iou - ious[pair]) < 1e-9
@@ -30,10 +30,10 @@ def test_pairs_are_those_of_the_pixels(masks: NDArray[np.bool_], limit: float) -
 
 @given(STACKS)
 def test_confluence_is_the_union(masks: NDArray[np.bool_]) -> None:
-    rles = [coco.rle_from_mask(mask) for mask in masks]
+    rles = [rle.rle_from_mask(mask) for mask in masks]
     assert confluence(rles, 7, 8) == masks.any(axis=0).sum() / 56
 
 
 def test_areas_above_255_are_no_matter() -> None:
-    big = coco.rle_from_mask(np.ones((40, 50), bool))
+    big = rle.rle_from_mask(np.ones((40, 50), bool))
     assert list(overlapping_pairs([big, big], 0.5)) == [(0, 1, 1.0)]

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import HEIGHT, WELLS, WIDTH, Culture, polygon
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError, Truth
+from monolayer.coco.records import Annotation, Truth
+from monolayer.coco.rle import box_xywh, rle_from_mask, rle_from_polygons
 from monolayer.data.audit import audit
 from monolayer.data.findings import REPAIRED, STOPS, WARNINGS, Findings
+from monolayer.files import InputError, write_json
 from monolayer.params.data import AuditParams
 from PIL import Image as PillowImage
 
@@ -34,7 +35,7 @@ def truth(culture: Culture) -> Truth:
 
 def audited(images: Path, truth: Truth, params: AuditParams = PARAMS) -> dict[str, Any]:
     annotations, output = images.parent / "annotations.json", images.parent / "audit.json"
-    coco.write_json(annotations, truth)
+    write_json(annotations, truth)
     audit(images, annotations, params, output)
     found = json.loads(output.read_text())
     assert isinstance(found, dict)
@@ -213,14 +214,14 @@ def test_a_blank_image(images: Path, truth: Truth) -> None:
 
 def test_cells_drawn_twice_empty_and_outside(images: Path, truth: Truth) -> None:
     cells = truth["annotations"]
-    disk = coco.rle_from_polygons([polygon((60.0, 50.0, 6.0, 6.0, 0.0))], HEIGHT, WIDTH)
-    moved = coco.rle_from_polygons([polygon((61.0, 50.0, 6.0, 6.0, 0.0))], HEIGHT, WIDTH)
-    crowd = coco.Annotation(**{**cells[0], "id": 9003, "segmentation": disk, "iscrowd": 1})
+    disk = rle_from_polygons([polygon((60.0, 50.0, 6.0, 6.0, 0.0))], HEIGHT, WIDTH)
+    moved = rle_from_polygons([polygon((61.0, 50.0, 6.0, 6.0, 0.0))], HEIGHT, WIDTH)
+    crowd = Annotation(**{**cells[0], "id": 9003, "segmentation": disk, "iscrowd": 1})
     for number, rle in ((9001, disk), (9002, moved)):
-        cells.append(coco.Annotation(**{**cells[0], "id": number, "segmentation": rle, "bbox": coco.box_xywh(rle)}))
+        cells.append(Annotation(**{**cells[0], "id": number, "segmentation": rle, "bbox": box_xywh(rle)}))
     cells.append(crowd)
-    empty = coco.rle_from_mask(np.zeros((HEIGHT, WIDTH), bool))
-    cells.append(coco.Annotation(**{**cells[0], "id": 9004, "segmentation": empty, "bbox": [120, 5, 20, 5]}))
+    empty = rle_from_mask(np.zeros((HEIGHT, WIDTH), bool))
+    cells.append(Annotation(**{**cells[0], "id": 9004, "segmentation": empty, "bbox": [120, 5, 20, 5]}))
     found = audited(images, truth)
     examples = {finding["kind"]: finding["examples"] for finding in found["findings"]}
     assert counts(found)["overlapping"] >= 1  # the disk may also hide a cell that was there

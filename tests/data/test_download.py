@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Culture
-from monolayer.coco.rle import Image, InputError
-from monolayer.data import download as sources
+from monolayer.coco.records import Image
+from monolayer.data import download
+from monolayer.files import InputError, whole_folder
 from PIL import Image as PillowImage
 
 
@@ -20,10 +21,10 @@ def image(name: str, number: int = 1) -> Image:
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     target = tmp_path / "images"
-    with sources.whole_folder(target) as folder:
+    with whole_folder(target) as folder:
         (folder / "new").write_text("new")
         assert not target.exists()
-    with sources.whole_folder(target) as folder:
+    with whole_folder(target) as folder:
         (folder / "newer").write_text("newer")
         assert [path.name for path in target.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.rglob("*")] == ["images", "newer"]
@@ -35,7 +36,7 @@ def test_a_failed_block_leaves_the_old_folder(tmp_path: Path) -> None:
     (target / "old").write_text("old")
 
     def fail() -> None:
-        with sources.whole_folder(target) as folder:
+        with whole_folder(target) as folder:
             (folder / "half").write_text("half")
             raise InputError("no")
 
@@ -47,7 +48,7 @@ def test_a_failed_block_leaves_the_old_folder(tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
     (tmp_path / ".images.partial").mkdir()
     (tmp_path / ".images.partial" / "half").write_text("half")
-    with sources.whole_folder(tmp_path / "images"):
+    with whole_folder(tmp_path / "images"):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["images"]
 
@@ -60,7 +61,7 @@ def test_equal_pictures_have_equal_hashes_and_shared_files_are_written_once(tmp_
         asked.append(one["file_name"])
         return np.full((4, 6), 9 if one["file_name"] == "c.png" else 5, np.uint8)
 
-    sources.write_images(images, read, tmp_path)
+    download.write_images(images, read, tmp_path)
     a, b, c, again = (one["content"] for one in images)
     assert a == b == again != c
     assert sorted(asked) == ["a.png", "b.png", "c.png"]
@@ -71,7 +72,7 @@ def test_equal_pictures_have_equal_hashes_and_shared_files_are_written_once(tmp_
 def test_the_first_bad_image_stops(tmp_path: Path) -> None:
     images = [image(f"{number}.png", number) for number in range(50)]
     with pytest.raises(InputError, match=r"^0\.png is 5x4 px, its annotations say 6x4"):
-        sources.write_images(images, lambda one: np.zeros((4, 5), np.uint8), tmp_path)
+        download.write_images(images, lambda one: np.zeros((4, 5), np.uint8), tmp_path)
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(culture: Culture, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
-from monolayer.coco.rle import InputError
 from monolayer.data.images import grey, scale
+from monolayer.files import InputError
 from monolayer.params.data import Percentiles
 from PIL import Image as PillowImage
 

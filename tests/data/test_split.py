@@ -11,13 +11,14 @@ import pytest
 from conftest import Culture
 from hypothesis import given
 from hypothesis import strategies as st
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import Annotation, Image, InputError, Truth
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import CELL, Annotation, Image, Rle, Truth
 from monolayer.data.split import SPLITS, assign, deal, group, split
+from monolayer.files import InputError, write_json
 from monolayer.params.data import SplitParams
 
 PARAMS = SplitParams(seed=0, val=0.2, test=0.2)
-EMPTY = coco.Rle(size=[1, 1], counts="1")
+EMPTY = Rle(size=[1, 1], counts="1")
 
 Row = tuple[str, str, int, str | None, str]  # cell line, well, cells, split, content
 
@@ -50,7 +51,7 @@ def truth_of(rows: list[Row]) -> Truth:
                     iscrowd=0,
                 )
             )
-    return Truth(images=images, annotations=annotations, categories=[coco.CELL])
+    return Truth(images=images, annotations=annotations, categories=[CELL])
 
 
 def wells(line: str, count: int, per_well: int = 2, cells: int = 5) -> list[Row]:
@@ -195,9 +196,9 @@ def test_fixed_splits_without_train_are_refused() -> None:
 
 
 def test_the_three_files_hold_everything_once(culture: Culture, tmp_path: Path) -> None:
-    coco.write_json(tmp_path / "annotations.json", culture.truth)
+    write_json(tmp_path / "annotations.json", culture.truth)
     split(tmp_path / "annotations.json", PARAMS, tmp_path / "splits")
-    parts = {name: coco.read_truth(tmp_path / "splits" / f"{name}.json") for name in SPLITS}
+    parts = {name: read_truth(tmp_path / "splits" / f"{name}.json") for name in SPLITS}
     ids = [image["id"] for part in parts.values() for image in part["images"]]
     assert sorted(ids) == [image["id"] for image in culture.truth["images"]]
     cells = [cell for part in parts.values() for cell in part["annotations"]]

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from monolayer.coco.instances import Instances
 from monolayer.deployment import benchmark
 from monolayer.deployment.benchmark import Memory, keep, one, passes, summary, until
-from monolayer.models import Instances
 from monolayer.models.predictor import Frame, Network, Predictor
 from monolayer.params.steps import BenchmarkSettings
 from numpy.typing import NDArray

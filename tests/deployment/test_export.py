@@ -19,15 +19,16 @@ from conftest import Culture
 from monolayer import models
 from monolayer.backends import cuda, trt
 from monolayer.backends.contract import EngineFile, read_contract
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError
+from monolayer.coco import rle
+from monolayer.coco.io import read_truth, write_results
+from monolayer.coco.records import Rle
 from monolayer.data.dataset import read_image, samples
-from monolayer.deployment import engines as engine
-from monolayer.deployment import export, parity
+from monolayer.deployment import engines, export, parity
+from monolayer.files import InputError
 from monolayer.models import predict, predictor
 from monolayer.models.pipeline import finder
 from monolayer.models.predictor import Frame
-from monolayer.models.unet import family as unet
+from monolayer.models.unet import family
 from monolayer.params.steps import ExportParams, ParityLimits, PredictParams, TrainParams
 from numpy.typing import NDArray
 from unet_settings import SETTINGS
@@ -57,8 +58,8 @@ def weights(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a network for each line; both are the same one."""
     folder = tmp_path_factory.mktemp("run")
     torch.set_num_threads(1)
-    parts = [samples(coco.read_truth(culture.splits / f"{split}.json"), culture.images) for split in ("train", "val")]
-    state = unet.train(parts[0], parts[1], SETTINGS, 0, folder).state
+    parts = [samples(read_truth(culture.splits / f"{split}.json"), culture.images) for split in ("train", "val")]
+    state = family.train(parts[0], parts[1], SETTINGS, 0, folder).state
     params = TrainParams(family="unet", settings=SETTINGS, lines="each", seed=0, cpu_threads=1)
     models.save_weights(folder / "weights.pt", params, {"round": state, "long": state})
     return folder / "weights.pt"
@@ -110,10 +111,10 @@ def test_an_export_that_finds_other_cells_is_refused_by_its_worst_image(
     spoiled = results[0]["image_id"]
     for result in results:
         if result["image_id"] == spoiled:  # torch's masks, grown by a pixel
-            mask = np.pad(coco.mask_from_rle(result["segmentation"]), 1)
+            mask = np.pad(rle.mask_from_rle(result["segmentation"]), 1)
             grown = mask[2:, 1:-1] | mask[:-2, 1:-1] | mask[1:-1, 2:] | mask[1:-1, :-2] | mask[1:-1, 1:-1]
-            result["segmentation"] = coco.rle_from_mask(grown)
-    coco.write_results(tmp_path / "spoiled.json.gz", results)
+            result["segmentation"] = rle.rle_from_mask(grown)
+    write_results(tmp_path / "spoiled.json.gz", results)
     names = {image["id"]: image["file_name"] for image in culture.truth["images"]}
     with pytest.raises(InputError, match=rf"fp32: masks of {names[spoiled]} have a mean IoU of 0\.\d+ with torch's"):
         export.check(exported, culture.images, culture.splits, tmp_path / "spoiled.json.gz", PARAMS)
@@ -130,8 +131,8 @@ def test_lost_cells_and_lost_ap_are_refused(change: dict[str, float], text: str)
 
 
 def test_partners_are_each_others_best() -> None:
-    def square(x: int, side: int) -> coco.Rle:
-        return coco.rle_from_crop(np.ones((side, side), np.bool_), x, 0, 20, 60)
+    def square(x: int, side: int) -> Rle:
+        return rle.rle_from_crop(np.ones((side, side), np.bool_), x, 0, 20, 60)
 
     one, other = [square(0, 10), square(20, 10), square(40, 4)], [square(1, 10), square(0, 9), square(21, 10)]
     assert [(i, j) for i, j, _ in parity.partners(one, other)] == [(0, 0), (1, 2)]
@@ -297,7 +298,7 @@ def test_an_engine_takes_every_input_that_its_finder_makes(exported: Path) -> No
     _, contract = read_contract(exported)
     constants = contract.networks["round"].constants
     axes = finder(contract.family, contract.settings, constants).axes
-    shapes = engine._shapes(contract.networks["round"].graphs["maps"].inputs[0].shape, axes)
+    shapes = engines._shapes(contract.networks["round"].graphs["maps"].inputs[0].shape, axes)
     assert shapes == [(1, 1, 4, 4), (2, 1, 64, 64), (2, 1, 64, 64)]
 
 

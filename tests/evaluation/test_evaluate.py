@@ -15,11 +15,15 @@ import numpy as np
 import pytest
 import tifffile
 from monolayer.__main__ import main
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError
+from monolayer.coco import io
+from monolayer.coco.io import stream, write_results
+from monolayer.coco.labels import label_image
+from monolayer.coco.records import Rle
+from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask, rle_from_polygons
 from monolayer.evaluation import bootstrap, evaluate
 from monolayer.evaluation.cells import read_results, read_truth
 from monolayer.evaluation.definitions import definition
+from monolayer.files import InputError
 from monolayer.params.steps import EvaluateParams
 from PIL import Image as PillowImage
 
@@ -28,9 +32,9 @@ PARAMS = EvaluateParams(protocol="livecell", draws=50, seed=0, resample="image")
 Record = dict[str, Any]
 
 
-def disk(x: float, y: float, r: float) -> coco.Rle:
+def disk(x: float, y: float, r: float) -> Rle:
     v, u = np.mgrid[:HEIGHT, :WIDTH]
-    return coco.rle_from_mask((u - x) ** 2 + (v - y) ** 2 <= r * r)
+    return rle_from_mask((u - x) ** 2 + (v - y) ** 2 <= r * r)
 
 
 def make_truth(images: int = 6) -> Record:
@@ -44,7 +48,7 @@ def make_truth(images: int = 6) -> Record:
         for n in range(4 + i % 3):
             rle = disk(10 + 20 * (n % 3), 10 + 20 * (n // 3), 6 + n % 3)
             cell = {"id": len(annotations) + 1, "image_id": 10 + i, "category_id": 1, "segmentation": rle, "iscrowd": 0}
-            annotations.append(cell | {"bbox": coco.box_xywh(rle), "area": float(coco.area(rle))})
+            annotations.append(cell | {"bbox": box_xywh(rle), "area": float(rle_area(rle))})
     return {"images": frames, "annotations": annotations, "categories": [{"id": 1, "name": "cell"}]}
 
 
@@ -56,9 +60,7 @@ def make_results(truth: Record, noise: float, seed: int = 0) -> list[Record]:
         x, y, w, h = cell["bbox"]
         moved = rng.normal(0, noise, 2)
         rle = disk(x + w / 2 + moved[0], y + h / 2 + moved[1], w / 2)
-        results.append(
-            {"image_id": cell["image_id"], "category_id": 1, "segmentation": rle, "bbox": coco.box_xywh(rle)}
-        )
+        results.append({"image_id": cell["image_id"], "category_id": 1, "segmentation": rle, "bbox": box_xywh(rle)})
         results[-1]["score"] = round(float(1 / (1 + np.hypot(*moved))), 4)
     for image in truth["images"]:
         results.append({"image_id": image["id"], "category_id": 1, "segmentation": disk(30, 20, 2), "score": 0.1})
@@ -81,7 +83,7 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_one_run(tmp_path: Path) -> None:
     truth = make_truth()
     files = write(tmp_path / "truth.json", truth), tmp_path / "results.json.gz"
-    coco.write_results(files[1], make_results(truth, noise=2))  # type: ignore[arg-type]
+    write_results(files[1], make_results(truth, noise=2))  # type: ignore[arg-type]
     scores = evaluate.evaluate(files, files, PARAMS, tmp_path / "metrics" / "a.run.json", threads=2)
     assert json.loads((tmp_path / "metrics" / "a.run.json").read_text()) == scores
     assert scores["run"] == "a.run"
@@ -239,8 +241,8 @@ def test_scores_without_draws(tmp_path: Path) -> None:
 def test_truth_of_other_tools(tmp_path: Path) -> None:
     """Polygons, plain run lengths, no areas, boxes, crowds or lines: the same scores over all."""
     polygon = [5.0, 5.0, 25.0, 5.0, 25.0, 20.0, 5.0, 20.0]
-    rle = coco.rle_from_polygons([polygon], HEIGHT, WIDTH)
-    pixels = coco.mask_from_rle(rle).ravel(order="F").astype(int)
+    rle = rle_from_polygons([polygon], HEIGHT, WIDTH)
+    pixels = mask_from_rle(rle).ravel(order="F").astype(int)
     edges = np.flatnonzero(np.diff(np.r_[0, pixels, 0]))
     counts = np.diff(np.r_[0, edges, len(pixels)]).tolist()
     image = {"id": 1, "file_name": "x.png", "height": HEIGHT, "width": WIDTH}
@@ -264,11 +266,11 @@ def test_any_json_array_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         .replace("{\n}", json.dumps(record))
     )
     for chunk in (1, 7, 1 << 20):
-        monkeypatch.setattr(coco, "CHUNK", chunk)
+        monkeypatch.setattr(io, "CHUNK", chunk)
         (tmp_path / "r.json").write_text(text)
-        assert list(coco.stream(tmp_path / "r.json")) == json.loads(text)
+        assert list(stream(tmp_path / "r.json")) == json.loads(text)
         (tmp_path / "r.json.gz").write_bytes(gzip.compress(text.encode()))
-        assert list(coco.stream(tmp_path / "r.json.gz")) == json.loads(text)
+        assert list(stream(tmp_path / "r.json.gz")) == json.loads(text)
 
 
 def save_png(path: Path, labels: Any) -> None:
@@ -290,7 +292,7 @@ def test_label_images_are_results(tmp_path: Path, ending: str, save: Callable[[P
     folder.mkdir()
     for image in truth["images"]:
         cells = [cell["segmentation"] for cell in truth["annotations"] if cell["image_id"] == image["id"]]
-        save(folder / (Path(image["file_name"]).stem + ending), coco.label_image(cells, HEIGHT, WIDTH) * 7)
+        save(folder / (Path(image["file_name"]).stem + ending), label_image(cells, HEIGHT, WIDTH) * 7)
         if "_cp_masks" in ending:  # Cellpose writes beside the images
             save_png(folder / image["file_name"], np.zeros((HEIGHT, WIDTH)))
     scores = evaluate.evaluate((path, folder), None, PARAMS, tmp_path / "cellpose.json", 1)
@@ -399,10 +401,10 @@ def test_bad_truth(tmp_path: Path, how: str, message: str) -> None:
 )
 def test_bad_files(tmp_path: Path, spoil: Callable[[bytes], bytes], message: str) -> None:
     path = tmp_path / "results.json.gz"
-    coco.write_results(path, make_results(make_truth(2), 1))  # type: ignore[arg-type]
+    write_results(path, make_results(make_truth(2), 1))  # type: ignore[arg-type]
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(InputError, match=message) as error:
-        list(coco.stream(path))
+        list(stream(path))
     assert str(path) in str(error.value)
 
 

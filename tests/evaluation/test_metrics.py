@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from monolayer.coco import rle as coco
+from monolayer.coco.records import Rle
+from monolayer.coco.rle import box_xywh, rle_area, rle_from_mask
 from monolayer.evaluation import breakdown, evaluate, matching, metrics
 from monolayer.evaluation.cells import Images, read_results, read_truth
 from monolayer.evaluation.matching import Protocol
@@ -31,20 +32,20 @@ Record = dict[str, Any]
 # ---- making truth and results ------------------------------------------------------------------------
 
 
-def box(x: int, y: int, w: int, h: int) -> coco.Rle:
+def box(x: int, y: int, w: int, h: int) -> Rle:
     """RLE of a rectangle in an image of 24x32 px."""
     mask = np.zeros((HEIGHT, WIDTH), np.bool_)
     mask[y : y + h, x : x + w] = True
-    return coco.rle_from_mask(mask)
+    return rle_from_mask(mask)
 
 
-def true_cell(image: int, rle: coco.Rle, **changed: Any) -> Record:
-    fields = {"image_id": image, "category_id": 1, "segmentation": rle, "bbox": coco.box_xywh(rle), "iscrowd": 0}
-    return fields | {"area": float(coco.area(rle))} | changed
+def true_cell(image: int, rle: Rle, **changed: Any) -> Record:
+    fields = {"image_id": image, "category_id": 1, "segmentation": rle, "bbox": box_xywh(rle), "iscrowd": 0}
+    return fields | {"area": float(rle_area(rle))} | changed
 
 
-def predicted(image: int, rle: coco.Rle, score: float, **changed: Any) -> Record:
-    fields = {"image_id": image, "category_id": 1, "segmentation": rle, "bbox": coco.box_xywh(rle)}
+def predicted(image: int, rle: Rle, score: float, **changed: Any) -> Record:
+    fields = {"image_id": image, "category_id": 1, "segmentation": rle, "bbox": box_xywh(rle)}
     return fields | {"score": score} | changed
 
 
@@ -91,11 +92,9 @@ def cultures(draw: st.DrawFn) -> tuple[Record, list[Record]]:
     images, categories = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     levels = draw(st.sampled_from([2, 5, 1000]))  # of the score: few make ties
 
-    def shape(near: coco.Rle | None) -> coco.Rle:
+    def shape(near: Rle | None) -> Rle:
         x, y, w, h = (
-            map(int, coco.box_xywh(near))
-            if near
-            else (*rng.integers(0, (WIDTH - 1, HEIGHT - 1)), *rng.integers(1, 12, 2))
+            map(int, box_xywh(near)) if near else (*rng.integers(0, (WIDTH - 1, HEIGHT - 1)), *rng.integers(1, 12, 2))
         )
         if near:
             x, y, w, h = np.maximum(np.array((x, y, w, h)) + rng.integers(-1, 2, 4), 0)
@@ -106,13 +105,13 @@ def cultures(draw: st.DrawFn) -> tuple[Record, list[Record]]:
     for image in range(1, images + 1):
         true = [shape(None) for _ in range(draw(st.integers(0, 6)))]
         for rle in true:
-            area = coco.area(rle) * rng.choice([1.0, 1.0, 0.5])
+            area = rle_area(rle) * rng.choice([1.0, 1.0, 0.5])
             crowd, category = int(rng.random() < 0.2), int(rng.integers(categories)) + 1
             annotations.append(true_cell(image, rle, iscrowd=crowd, category_id=category, area=area))
         for _ in range(draw(st.integers(0, 12))):
             rle = shape(true[rng.integers(len(true))] if true and rng.random() < 0.8 else None)
             score, category = int(rng.integers(levels)) / levels, int(rng.integers(categories)) + 1
-            shaken = (np.array(coco.box_xywh(rle)) + rng.choice([0, 0.25], 4)).tolist()
+            shaken = (np.array(box_xywh(rle)) + rng.choice([0, 0.25], 4)).tolist()
             results.append(predicted(image, rle, score, category_id=category, bbox=shaken))
     return truth_of(annotations, images), [results[i] for i in rng.permutation(len(results))]
 

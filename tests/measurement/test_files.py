@@ -11,10 +11,11 @@ import pytest
 import roifile
 import tifffile
 from matplotlib.path import Path as Polygon
-from monolayer.coco import rle as coco
-from monolayer.measurement import files as cell_files
+from monolayer.coco import rle
+from monolayer.coco.instances import Instances
+from monolayer.coco.labels import label_tiff
+from monolayer.measurement import files
 from monolayer.measurement.dictionary import TABLES
-from monolayer.models import Instances
 from pyarrow import parquet
 from test_morphology import cells_of
 
@@ -32,35 +33,35 @@ def found() -> Instances:
 
 
 def test_label_tiff_holds_the_numbers(found: Instances) -> None:
-    labels = cell_files.label_image(found)
-    content = cell_files.label_tiff([labels], 0.5)
+    labels = found.label_image()
+    content = label_tiff([labels], 0.5)
     with tifffile.TiffFile(io.BytesIO(content)) as tif:
         assert np.array_equal(tif.asarray(), labels)
         assert tif.pages.first.dtype == np.uint16
         assert tif.pages.first.tags["XResolution"].value == (20000, 1)  # px per cm
-    assert content == cell_files.label_tiff([labels], 0.5)
+    assert content == label_tiff([labels], 0.5)
 
 
 def test_a_series_is_a_stack(found: Instances) -> None:
-    labels = cell_files.label_image(found)
-    assert tifffile.imread(io.BytesIO(cell_files.label_tiff([labels, 0 * labels], None))).shape == (2, 60, 80)
+    labels = found.label_image()
+    assert tifffile.imread(io.BytesIO(label_tiff([labels, 0 * labels], None))).shape == (2, 60, 80)
 
 
 def test_more_cells_than_16_bits_hold() -> None:
     labels = np.arange(70_000, dtype=np.int32).reshape(250, 280)
-    assert tifffile.imread(io.BytesIO(cell_files.label_tiff([labels], None))).max() == 69_999
+    assert tifffile.imread(io.BytesIO(label_tiff([labels], None))).max() == 69_999
 
 
 def test_of_overlapping_cells_the_smaller_one_is_seen() -> None:
     large, small = np.ones((6, 6), np.bool_), np.ones((2, 2), np.bool_)
     corners = np.array([[1, 1], [2, 2]], np.int32)
     found = Instances(9, 9, [large, small], corners, np.zeros((2, 4), np.float32), np.ones(2, np.float32))
-    labels = cell_files.label_image(found)
+    labels = found.label_image()
     assert (labels == 2).sum() == 4
     assert (labels == 1).sum() == 32
 
 
-def drawn(roi: roifile.ImagejRoi, shape: tuple[int, int]) -> coco.Mask:
+def drawn(roi: roifile.ImagejRoi, shape: tuple[int, int]) -> rle.Mask:
     """The pixels that a ROI selects, as ImageJ fills it: even-odd."""
     paths = roi.coordinates(multi=True)
     y, x = np.mgrid[: shape[0], : shape[1]]
@@ -71,7 +72,7 @@ def drawn(roi: roifile.ImagejRoi, shape: tuple[int, int]) -> coco.Mask:
 
 
 def test_rois_select_the_same_pixels(found: Instances) -> None:
-    content = cell_files.roi_zip([found])
+    content = files.roi_zip([found])
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         rois = [roifile.ImagejRoi.frombytes(archive.read(name)) for name in archive.namelist()]
     assert len(rois) == 4
@@ -80,19 +81,19 @@ def test_rois_select_the_same_pixels(found: Instances) -> None:
         whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
         assert np.array_equal(drawn(roi, whole.shape), whole)
         assert (roi.left, roi.top, roi.right, roi.bottom) == (x, y, x + mask.shape[1], y + mask.shape[0])
-    assert content == cell_files.roi_zip([found])
+    assert content == files.roi_zip([found])
 
 
 def test_rois_of_a_series_know_their_frame(found: Instances) -> None:
-    with zipfile.ZipFile(io.BytesIO(cell_files.roi_zip([found, found]))) as archive:
+    with zipfile.ZipFile(io.BytesIO(files.roi_zip([found, found]))) as archive:
         assert len(archive.namelist()) == 8
         assert roifile.ImagejRoi.frombytes(archive.read("0002-00001.roi")).position == 2
 
 
 def test_coco_annotations_are_the_masks(found: Instances) -> None:
-    for cell, mask in zip(cell_files.coco_annotations(found, 7, 11), found.masks, strict=True):
+    for cell, mask in zip(files.coco_annotations(found, 7, 11), found.masks, strict=True):
         x, y, width, height = (int(v) for v in cell["bbox"])
-        assert np.array_equal(coco.mask_from_rle(cell["segmentation"])[y : y + height, x : x + width], mask)
+        assert np.array_equal(rle.mask_from_rle(cell["segmentation"])[y : y + height, x : x + width], mask)
         assert (cell["image_id"], cell["area"]) == (7, mask.sum())
 
 
@@ -101,16 +102,16 @@ def test_csv_says_nothing_where_nothing_is_known() -> None:
         name: {"text": 'a, "b"', "whole": 3, "number": np.nan, "flag": True}[c.type]
         for name, c in TABLES["images"].items()
     }
-    text = cell_files.csv_bytes("images", {name: [value] for name, value in row.items()}).decode().splitlines()
+    text = files.csv_bytes("images", {name: [value] for name, value in row.items()}).decode().splitlines()
     assert text[0] == ",".join(TABLES["images"])
     assert '"a, ""b""",' in text[1]
     assert "nan" not in text[1].lower()
 
 
 def test_rows_of_many_images_share_their_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cell_files, "GROUP", 300)
+    monkeypatch.setattr(files, "GROUP", 300)
     row = {column: ["" if about.type == "text" else 0] for column, about in TABLES["images"].items()}
-    with cell_files.growing("images", tmp_path / "images") as append:
+    with files.growing("images", tmp_path / "images") as append:
         for number in range(700):
             append(row | {"image_id": [number]})
     file = parquet.ParquetFile(tmp_path / "images.parquet")

@@ -13,11 +13,13 @@ import pytest
 import tifffile
 from conftest import Culture
 from monolayer.__main__ import main
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError
+from monolayer.coco.instances import Instances
+from monolayer.coco.io import read_truth, write_results
+from monolayer.coco.records import Result
+from monolayer.coco.rle import rle_from_mask
+from monolayer.files import InputError, write_json
 from monolayer.measurement import dictionary
 from monolayer.measurement.measure import Cells, instances, measure, score_threshold, trimmed
-from monolayer.models import Instances
 from monolayer.params.steps import MeasureParams, NeighbourParams
 
 PARAMS = MeasureParams(
@@ -32,7 +34,7 @@ PARAMS = MeasureParams(
 def measured(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The measured truth of all 12 images."""
     folder = tmp_path_factory.mktemp("measured")
-    coco.write_json(folder / "truth.json", culture.truth)
+    write_json(folder / "truth.json", culture.truth)
     measure(culture.images, folder / "truth.json", Cells(None, 0), PARAMS, folder / "cells")
     return folder / "cells"
 
@@ -109,9 +111,9 @@ def test_workers_change_no_byte(measured: Path, culture: Culture, tmp_path: Path
 
 
 def test_predictions_count_from_the_threshold_up_best_first(culture: Culture, tmp_path: Path) -> None:
-    truth = coco.read_truth(culture.splits / "test.json")
+    truth = read_truth(culture.splits / "test.json")
     results = [
-        coco.Result(
+        Result(
             image_id=cell["image_id"],
             category_id=1,
             segmentation=cell["segmentation"],
@@ -121,8 +123,8 @@ def test_predictions_count_from_the_threshold_up_best_first(culture: Culture, tm
         )
         for number, cell in enumerate(truth["annotations"])
     ]
-    coco.write_results(tmp_path / "results.json.gz", results)
-    coco.write_json(tmp_path / "scores.json", {"score_threshold": 0.25})
+    write_results(tmp_path / "results.json.gz", results)
+    write_json(tmp_path / "scores.json", {"score_threshold": 0.25})
     words = ["measure", "--images", str(culture.images), "--truth", str(culture.splits / "test.json")]
     words += ["--results", str(tmp_path / "results.json.gz"), "--scores", str(tmp_path / "scores.json")]
     words += ["--params", PARAMS.model_copy(update={"files": []}).model_dump_json(), "--output", str(tmp_path / "out")]
@@ -136,9 +138,9 @@ def test_predictions_count_from_the_threshold_up_best_first(culture: Culture, tm
 
 
 def test_results_of_another_truth_are_an_error(culture: Culture, tmp_path: Path) -> None:
-    rle = coco.rle_from_mask(np.ones((96, 128), np.bool_))
-    result = coco.Result(image_id=999, category_id=1, segmentation=rle, bbox=[0, 0, 1, 1], score=1.0)
-    coco.write_results(tmp_path / "results.json.gz", [result])
+    rle = rle_from_mask(np.ones((96, 128), np.bool_))
+    result = Result(image_id=999, category_id=1, segmentation=rle, bbox=[0, 0, 1, 1], score=1.0)
+    write_results(tmp_path / "results.json.gz", [result])
     with pytest.raises(InputError, match="image 999, which is not in the truth"):
         measure(culture.images, culture.splits / "test.json", Cells(tmp_path / "results.json.gz", 0), PARAMS, tmp_path)
     with pytest.raises(InputError, match="has no score_threshold"):
@@ -157,5 +159,5 @@ def test_trimmed_masks_are_the_same_pixels() -> None:
 
 
 def test_empty_masks_are_no_cells() -> None:
-    empty = coco.rle_from_mask(np.zeros((5, 5), np.bool_))
+    empty = rle_from_mask(np.zeros((5, 5), np.bool_))
     assert instances([(0.5, empty)], 5, 5).masks == []

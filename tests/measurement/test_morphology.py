@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from monolayer.coco.instances import Instances
 from monolayer.coco.rle import rle_from_mask
 from monolayer.measurement import morphology
 from monolayer.measurement.measure import instances
-from monolayer.models import Instances
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import regionprops_table

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 from monolayer.models.fit import Fitted, fit, loader, rate_factor
 from monolayer.params.families import FitParams
 from torch import Tensor, nn

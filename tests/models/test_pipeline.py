@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from monolayer.coco.rle import InputError, rle_from_crop
-from monolayer.models import Instances
+from monolayer.coco.instances import Instances
+from monolayer.coco.rle import rle_from_crop
+from monolayer.files import InputError
 from monolayer.models.centermask import fcos
 from monolayer.models.centermask.crops import seen, whole
 from monolayer.models.centermask.pipeline import Locations, decode, paste, shapes, zoom

@@ -14,10 +14,12 @@ import tifffile
 from conftest import Culture
 from monolayer import models
 from monolayer.__main__ import main
-from monolayer.backends import contract as exported
-from monolayer.coco.rle import Image, InputError
+from monolayer.backends import contract
+from monolayer.coco.instances import Instances
+from monolayer.coco.records import Image
 from monolayer.data.dataset import Sample
-from monolayer.models import Instances, predict, predictor
+from monolayer.files import InputError
+from monolayer.models import predict, predictor
 from monolayer.models.predictor import Network, Predictor
 from monolayer.models.train import networks
 from monolayer.params.families import YoloPredict
@@ -205,6 +207,6 @@ def test_views_are_of_exported_u_nets(folder: Path, fake: dict[str, Any], tmp_pa
 
 
 def test_the_ready_model_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported, "READY", tmp_path)
+    monkeypatch.setattr(contract, "READY", tmp_path)
     with pytest.raises(InputError, match="the ready model is not in"):
-        exported.ready()
+        contract.ready()

@@ -19,9 +19,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Culture, make_culture
-from monolayer.coco import rle as coco
+from monolayer.coco.io import read_truth, write_results
+from monolayer.coco.records import Image, Result, Truth
+from monolayer.coco.rle import rle_from_crop, rle_from_mask
 from monolayer.data import dataset
 from monolayer.evaluation import evaluate
+from monolayer.files import InputError, write_json
 from monolayer.measurement.measure import Cells, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.reporting import pictures, tables
@@ -89,10 +92,10 @@ def params(samples: int = 2, overlays: int = 3, micrographs: bool = True) -> Rep
     return ReportParams(settings=settings, dataset="culture", scale="quick", used=used)
 
 
-def noisy(truth: coco.Truth, rng: np.random.Generator) -> list[coco.Result]:
+def noisy(truth: Truth, rng: np.random.Generator) -> list[Result]:
     """Most true cells as they are, and one spurious cell in each image's corner."""
     found = [
-        coco.Result(
+        Result(
             image_id=cell["image_id"],
             category_id=1,
             segmentation=cell["segmentation"],
@@ -103,20 +106,20 @@ def noisy(truth: coco.Truth, rng: np.random.Generator) -> list[coco.Result]:
         if rng.random() < 0.8
     ]
     for image in truth["images"]:
-        rle = coco.rle_from_crop(np.ones((3, 3), bool), 0, 0, image["height"], image["width"])
-        found.append(coco.Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.95))
-        found.append(coco.Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.1))
+        rle = rle_from_crop(np.ones((3, 3), bool), 0, 0, image["height"], image["width"])
+        found.append(Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.95))
+        found.append(Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.1))
     return sorted(found, key=lambda result: result["image_id"])
 
 
-def write_run(folder: Path, run: str, find: Callable[[coco.Truth], list[coco.Result]]) -> None:
+def write_run(folder: Path, run: str, find: Callable[[Truth], list[Result]]) -> None:
     """All files of a run that finds these cells."""
     files = {
         split: (folder / "splits" / f"{split}.json", folder / "predictions" / run / f"{split}.json.gz")
         for split in ("val", "test")
     }
     for truth, results in files.values():
-        coco.write_results(results, find(coco.read_truth(truth)))
+        write_results(results, find(read_truth(truth)))
     settings = EvaluateParams(protocol="livecell", draws=20, seed=0, resample="image")
     evaluate.evaluate(files["test"], files["val"], settings, folder / "metrics" / f"{run}.json", threads=1)
     record = {
@@ -128,7 +131,7 @@ def write_run(folder: Path, run: str, find: Callable[[coco.Truth], list[coco.Res
         "uncommitted_changes": False,
         "versions": {"python": "3.11.7"},
     }
-    coco.write_json(folder / "models" / run / "run.json", record)
+    write_json(folder / "models" / run / "run.json", record)
     history = pd.DataFrame(
         {
             "network": "all",
@@ -156,10 +159,10 @@ def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "images").symlink_to(culture.images)
     shutil.copytree(culture.splits, folder / "splits")
-    coco.write_json(folder / "splits" / "test.json", culture.truth)  # all 12 images: ranks need more than one of a line
+    write_json(folder / "splits" / "test.json", culture.truth)  # all 12 images: ranks need more than one of a line
     names = {image["cell_line"] for image in culture.truth["images"]}
     lines = [{"cell_line": name, "confluence_median": 0.25} for name in sorted(names)]
-    coco.write_json(folder / "data" / "audit.json", {"findings": [FINDING], "lines": lines})
+    write_json(folder / "data" / "audit.json", {"findings": [FINDING], "lines": lines})
     write_extension(folder, "matched", sorted(names))
     for seed, run in enumerate(runs):
         write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
@@ -284,9 +287,7 @@ def test_without_micrographs_no_pixel_of_an_image_is_passed_on(folder: Path, tmp
 
 def test_a_large_image_is_embedded_smaller_in_its_shape(tmp_path: Path) -> None:
     PillowImage.fromarray(np.zeros((40, 3000), np.uint8)).save(tmp_path / "wide.png")
-    frame = coco.Image(
-        id=1, file_name="wide.png", width=3000, height=40, cell_line="a", well="", timestamp=None, split=None
-    )
+    frame = Image(id=1, file_name="wide.png", width=3000, height=40, cell_line="a", well="", timestamp=None, split=None)
     album = Album(tmp_path, True)
     album.picture(frame, "", [], {})
     _, uri = album.images[1]
@@ -302,7 +303,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
         image["file_name"] = evil
         image["cell_line"] += "<b>$y$"
     for split in ("train", "val"):
-        coco.write_json(culture.splits / f"{split}.json", culture.truth)
+        write_json(culture.splits / f"{split}.json", culture.truth)
     run = "<script>alert(0)<_script>"
     folder = write_study(tmp_path / "study", culture, [run])
     report(folder, [run], params(), folder / "report.html")
@@ -350,25 +351,25 @@ READS: dict[str, Callable[[Study], object]] = {
 def test_a_missing_file_is_named(path: str, folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "study", symlinks=True)
     (copy / path).unlink()
-    with pytest.raises(coco.InputError, match=re.escape(path)):
+    with pytest.raises(InputError, match=re.escape(path)):
         READS[path](Study(copy, RUNS, params()))
 
 
 def test_a_page_that_fails_is_not_left_half_written(tmp_path: Path) -> None:
-    with pytest.raises(coco.InputError, match=r"metrics\.csv"):
+    with pytest.raises(InputError, match=r"metrics\.csv"):
         report(tmp_path, RUNS, params(), tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_the_table_lacks_is_named(folder: Path) -> None:
-    with pytest.raises(coco.InputError, match="no row of run other; it has unet, yolo"):
+    with pytest.raises(InputError, match="no row of run other; it has unet, yolo"):
         _ = Study(folder, ["other"], params()).table
 
 
 def test_an_outline_follows_the_pixels_edges() -> None:
     mask = np.zeros((10, 12), bool)
     mask[2:6, 3:9] = True
-    path = pictures.outline(coco.rle_from_mask(mask), 0.5)
+    path = pictures.outline(rle_from_mask(mask), 0.5)
     x, y = map(float, path[1 : path.index("l")].split(","))
     points = [(x, y)]
     for step in path[path.index("l") + 1 : -1].split():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from monolayer.coco.rle import write_json
+from monolayer.files import write_json
 from monolayer.reporting import speed
 from monolayer.reporting.report import render
 

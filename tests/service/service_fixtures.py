@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import tifffile
 import uvicorn
-from monolayer.models import Instances
+from monolayer.coco.instances import Instances
 from monolayer.models.unet.watershed import instances
 from monolayer.service.app import create
 from monolayer.service.state import Model, Settings

@@ -20,9 +20,9 @@ import pandas as pd
 import pytest
 import tifffile
 from conftest import Culture
-from monolayer.coco.rle import InputError, write_json
 from monolayer.data.dataset import read_image
 from monolayer.deployment import export
+from monolayer.files import InputError, write_json
 from monolayer.models import predict, predictor
 from monolayer.models.train import train
 from monolayer.params.steps import ExportParams, ExportSettings, ParityLimits, TrainParams

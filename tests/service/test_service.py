@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import roifile
 import tifffile
-from monolayer.coco import rle as coco
+from monolayer.coco import rle
 from monolayer.service.answers import FORMS, Answer, preferred
 from monolayer.service.state import Settings
 from monolayer.service.uploads import Limits
@@ -51,7 +51,7 @@ def test_json_holds_the_cells(url: str) -> None:
     scores = [cell.score for cell in frame.cells]
     assert scores == sorted(scores, reverse=True)
     for cell in answer.json()["frames"][0]["cells"]:
-        mask = coco.mask_from_rle(cell["rle"])
+        mask = rle.mask_from_rle(cell["rle"])
         assert (cell["area_px2"], mask.sum(), cell["area_um2"]) == (25, 25, 6.25)
         assert (image[mask] >= 128).all()
         assert cell["intensity_mean"] == image[mask].mean()

@@ -21,7 +21,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from monolayer.models import Instances
+from monolayer.coco.instances import Instances
 from monolayer.service.batcher import Batcher
 from monolayer.service.state import Model, Settings
 from monolayer.service.uploads import Limits

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 from monolayer.measurement import dictionary
 from monolayer.service import watch as module
 from monolayer.service.watch import Tables, Watching, watch

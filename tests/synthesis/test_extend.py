@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from conftest import Culture, make_culture
 from monolayer.__main__ import main
-from monolayer.coco import rle as coco
+from monolayer.coco import rle
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import Annotation, Truth
 from monolayer.data.dataset import read_image
+from monolayer.files import InputError, write_json
 from monolayer.params.extensions import ExtendParams
 from monolayer.synthesis.extend import extend
 from scipy import ndimage
@@ -64,12 +67,12 @@ def truth_of(folder: Path) -> Any:
 
 def masks_of(truth: Any, image: Any) -> np.ndarray[Any, Any]:
     """The masks of an image's cells, (N, H, W)."""
-    masks = [coco.mask_from_rle(c["segmentation"]) for c in truth["annotations"] if c["image_id"] == image["id"]]
+    masks = [rle.mask_from_rle(c["segmentation"]) for c in truth["annotations"] if c["image_id"] == image["id"]]
     return np.array(masks, bool).reshape(len(masks), image["height"], image["width"])
 
 
 def test_images_and_truth_fit_together(made: Path, culture: Culture) -> None:
-    truth, train = truth_of(made), coco.read_truth(culture.splits / "train.json")
+    truth, train = truth_of(made), read_truth(culture.splits / "train.json")
     assert len(truth["images"]) == 3 * len(train["images"])
     assert {i["id"] for i in truth["images"]}.isdisjoint(i["id"] for i in train["images"])
     assert {c["id"] for c in truth["annotations"]}.isdisjoint(c["id"] for c in train["annotations"])
@@ -81,8 +84,8 @@ def test_images_and_truth_fit_together(made: Path, culture: Culture) -> None:
         assert image["synthetic"]
         assert image["split"] == "train"
     for cell in truth["annotations"]:
-        assert cell["bbox"] == coco.box_xywh(cell["segmentation"])
-        assert cell["area"] == coco.area(cell["segmentation"]) > 0
+        assert cell["bbox"] == rle.box_xywh(cell["segmentation"])
+        assert cell["area"] == rle.rle_area(cell["segmentation"]) > 0
 
 
 def test_masks_are_disjoint_and_are_what_is_seen(made: Path) -> None:
@@ -100,7 +103,7 @@ def test_masks_are_disjoint_and_are_what_is_seen(made: Path) -> None:
 
 
 def test_the_recipe_names_every_cell_and_its_place(made: Path, culture: Culture) -> None:
-    truth, train = truth_of(made), coco.read_truth(culture.splits / "train.json")
+    truth, train = truth_of(made), read_truth(culture.splits / "train.json")
     lines = {image["id"]: image["cell_line"] for image in train["images"]}
     source_line = {cell["id"]: lines[cell["image_id"]] for cell in train["annotations"]}
     for image in truth["images"]:
@@ -129,7 +132,7 @@ def test_bytes_do_not_depend_on_workers_and_do_on_the_seed(culture: Culture, tmp
 
 def test_nothing_of_val_and_test_is_read(culture: Culture, tmp_path: Path, made: Path) -> None:
     """With images and truth of val and test gone, the bytes are the same."""
-    train = {image["file_name"] for image in coco.read_truth(culture.splits / "train.json")["images"]}
+    train = {image["file_name"] for image in read_truth(culture.splits / "train.json")["images"]}
     (tmp_path / "images").mkdir()
     for name in train:
         shutil.copy(culture.images / name, tmp_path / "images" / name)
@@ -150,7 +153,7 @@ def test_a_second_run_leaves_nothing_of_the_first(culture: Culture, tmp_path: Pa
 def test_matched_repeats_count_and_confluence(culture: Culture, tmp_path: Path) -> None:
     """Counts are those of a training image; its confluence is reached within a tenth, or a cell."""
     extend(culture.images, culture.splits / "train.json", params("matched"), tmp_path, workers=1)
-    train = coco.read_truth(culture.splits / "train.json")
+    train = read_truth(culture.splits / "train.json")
     counts = {i["id"]: sum(c["image_id"] == i["id"] for c in train["annotations"]) for i in train["images"]}
     for image in truth_of(tmp_path)["images"]:
         recipe = image["recipe"]
@@ -187,9 +190,9 @@ def test_a_density_out_of_reach_ends_in_fewer_cells(
         assert all(recipe["placed"]["confluence"] > 0.6 for recipe in recipes)
 
 
-def broken(culture: Culture, tmp_path: Path) -> tuple[Path, coco.Truth]:
+def broken(culture: Culture, tmp_path: Path) -> tuple[Path, Truth]:
     """The truth of train, to be spoiled, and where to write it."""
-    return tmp_path / "train.json", copy.deepcopy(coco.read_truth(culture.splits / "train.json"))
+    return tmp_path / "train.json", copy.deepcopy(read_truth(culture.splits / "train.json"))
 
 
 def test_a_line_without_a_whole_cell_is_named(culture: Culture, tmp_path: Path) -> None:
@@ -197,22 +200,20 @@ def test_a_line_without_a_whole_cell_is_named(culture: Culture, tmp_path: Path) 
     lines = {image["id"]: image["cell_line"] for image in truth["images"]}
     for cell in truth["annotations"]:
         if lines[cell["image_id"]] == "long":
-            cell["segmentation"] = coco.rle_from_mask(np.eye(96, 128, dtype=bool))
+            cell["segmentation"] = rle.rle_from_mask(np.eye(96, 128, dtype=bool))
             cell["bbox"], cell["area"] = [0.0, 0.0, 96.0, 96.0], 96.0
-    coco.write_json(path, truth)
-    with pytest.raises(coco.InputError, match=r"cell line long has no whole cell in its 4 training images"):
+    write_json(path, truth)
+    with pytest.raises(InputError, match=r"cell line long has no whole cell in its 4 training images"):
         extend(culture.images, path, params("matched"), tmp_path / "out", workers=1)
 
 
 def test_a_mask_outside_its_image_is_named(culture: Culture, tmp_path: Path) -> None:
     path, truth = broken(culture, tmp_path)
     cell = truth["annotations"][0]
-    cell["segmentation"] = coco.rle_from_crop(np.ones((5, 5), bool), 130, 100, 200, 300)
+    cell["segmentation"] = rle.rle_from_crop(np.ones((5, 5), bool), 130, 100, 200, 300)
     cell["bbox"] = [130.0, 100.0, 5.0, 5.0]
-    coco.write_json(path, truth)
-    with pytest.raises(
-        coco.InputError, match=r"cell line round: the mask of annotation 1, .* is none of round_A1_0.png"
-    ):
+    write_json(path, truth)
+    with pytest.raises(InputError, match=r"cell line round: the mask of annotation 1, .* is none of round_A1_0.png"):
         extend(culture.images, path, params("matched"), tmp_path / "out", workers=1)
 
 
@@ -220,18 +221,18 @@ def test_images_without_background_are_named(culture: Culture, tmp_path: Path) -
     path, truth = broken(culture, tmp_path)
     everything = np.ones((96, 128), bool)
     for image in truth["images"]:
-        whole = coco.Annotation(
+        whole = Annotation(
             id=1000 + image["id"],
             image_id=image["id"],
             category_id=1,
-            segmentation=coco.rle_from_mask(everything),
+            segmentation=rle.rle_from_mask(everything),
             bbox=[0.0, 0.0, 128.0, 96.0],
             area=96.0 * 128.0,
             iscrowd=0,
         )
         truth["annotations"].append(whole)
-    coco.write_json(path, truth)
-    with pytest.raises(coco.InputError, match=r"cell line long: cells cover all of long_.*png"):
+    write_json(path, truth)
+    with pytest.raises(InputError, match=r"cell line long: cells cover all of long_.*png"):
         extend(culture.images, path, params("matched"), tmp_path / "out", workers=1)
 
 
@@ -240,7 +241,7 @@ def test_an_image_without_cells_is_a_background(tmp_path: Path) -> None:
     path, truth = broken(culture, tmp_path)
     empty = truth["images"][0]["id"]
     truth["annotations"] = [cell for cell in truth["annotations"] if cell["image_id"] != empty]
-    coco.write_json(path, truth)
+    write_json(path, truth)
     extend(culture.images, path, params("poster"), tmp_path / "out", workers=1)
     recipes = [i["recipe"] for i in truth_of(tmp_path / "out")["images"] if i["recipe"]["background"] == empty]
     assert len(recipes) == 3

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Culture
-from monolayer.coco import rle as coco
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import CELL, Truth
+from monolayer.files import write_json
 from monolayer.params.extensions import ShiftParams
 from monolayer.synthesis import extend, shift
+from monolayer.synthesis.comparison import energy, energy_test, fit, kolmogorov_smirnov, project
 from monolayer.synthesis.features import FEATURES, features, moments, outlines
 from PIL import Image as PillowImage
 from scipy import stats
@@ -115,27 +118,27 @@ def test_what_too_few_cells_define_is_nan() -> None:
 def test_components_are_those_of_the_originals() -> None:
     rng = RNG(0)
     originals = rng.normal(size=(200, 2)) @ np.array([[5.0, 1, 0, 0], [0, 1, 3, 0]]) + 7
-    plane = shift.fit(originals, 0.99)
+    plane = fit(originals, 0.99)
     assert len(plane.components) == 2  # a feature that does not vary is left out, and the others lie in a plane
     assert plane.components @ plane.components.T == pytest.approx(np.eye(2), abs=1e-9)
     assert plane.explained > 0.99
-    scores, rest = shift.project(originals, plane)
+    scores, rest = project(originals, plane)
     assert scores.mean(0) == pytest.approx([0, 0], abs=1e-9)
     assert scores.std(0)[0] >= scores.std(0)[1]
     assert rest.max() < 0.02
     off = originals + np.array([0.0, 5, 0, 100])
-    assert shift.project(off, plane)[1].mean() > 1  # what the components can't show
+    assert project(off, plane)[1].mean() > 1  # what the components can't show
 
 
 def test_undefined_features_are_as_the_mean() -> None:
     originals = RNG(0).normal(size=(50, 3))
-    plane = shift.fit(originals, 1.0)
+    plane = fit(originals, 1.0)
     holes = originals.copy()
     holes[:, 1] = np.nan
     filled = originals.copy()
     filled[:, 1] = originals[:, 1].mean()
-    assert shift.project(holes, plane)[0] == pytest.approx(shift.project(filled, plane)[0])
-    assert np.isfinite(shift.fit(holes, 1.0).components).all()
+    assert project(holes, plane)[0] == pytest.approx(project(filled, plane)[0])
+    assert np.isfinite(fit(holes, 1.0).components).all()
 
 
 def test_energy_distance_is_its_definition() -> None:
@@ -149,11 +152,11 @@ def test_energy_distance_is_its_definition() -> None:
 
     expected = 2 * mean(one, other) - mean(one, one) - mean(other, other)
     named = np.arange(50) < 20
-    assert shift.energy(distances, named[None])[0] == pytest.approx(expected)
+    assert energy(distances, named[None])[0] == pytest.approx(expected)
     line, line_too = np.sort(one[:, 0]), np.sort(other[:, 0])
     apart = np.abs(np.concatenate([line, line_too])[:, None] - np.concatenate([line, line_too])[None])
     # scipy's is the square root of half of it
-    assert shift.energy(apart, named[None])[0] == pytest.approx(2 * stats.energy_distance(line, line_too) ** 2 / 2)
+    assert energy(apart, named[None])[0] == pytest.approx(2 * stats.energy_distance(line, line_too) ** 2 / 2)
 
 
 def test_the_test_finds_a_shift_and_no_shift() -> None:
@@ -161,8 +164,8 @@ def test_the_test_finds_a_shift_and_no_shift() -> None:
     for seed in range(40):
         rng = RNG(seed)
         one = rng.normal(size=(30, 4))
-        same.append(shift.energy_test(one, rng.normal(size=(40, 4)), 99, rng))
-        small.append(shift.energy_test(one, rng.normal(0.6, 1, (40, 4)), 99, rng))
+        same.append(energy_test(one, rng.normal(size=(40, 4)), 99, rng))
+        small.append(energy_test(one, rng.normal(0.6, 1, (40, 4)), 99, rng))
     p_same = np.array([float(row["p_value"]) for row in same])
     assert 0.3 < p_same.mean() < 0.7  # uniform
     assert (p_same <= 0.05).mean() < 0.2
@@ -174,8 +177,8 @@ def test_the_test_finds_a_shift_and_no_shift() -> None:
 def test_kolmogorov_smirnov_is_scipys() -> None:
     rng = RNG(0)
     one, other = rng.integers(0, 20, 40).astype(float), rng.integers(3, 25, 70).astype(float)
-    assert shift.kolmogorov_smirnov(one, other) == pytest.approx(stats.ks_2samp(one, other).statistic)
-    assert np.isnan(shift.kolmogorov_smirnov(one, one[:0]))
+    assert kolmogorov_smirnov(one, other) == pytest.approx(stats.ks_2samp(one, other).statistic)
+    assert np.isnan(kolmogorov_smirnov(one, one[:0]))
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -229,7 +232,7 @@ def test_bytes_do_not_depend_on_workers(shifted: tuple[Path, Path], culture: Cul
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the development images in ../shared/data/sartorius")
 def test_matched_lies_nearer_than_poster_on_real_cells(tmp_path: Path) -> None:
-    truth = coco.read_truth(REAL / "annotations.json")
+    truth = read_truth(REAL / "annotations.json")
     line = next(c["id"] for c in truth["categories"] if c["name"] == "shsy5y")
     cells = [c for c in truth["annotations"] if c["category_id"] == line]
     ids = {c["image_id"] for c in cells}
@@ -238,7 +241,7 @@ def test_matched_lies_nearer_than_poster_on_real_cells(tmp_path: Path) -> None:
         for i in truth["images"]
         if i["id"] in ids
     ]
-    coco.write_json(tmp_path / "train.json", coco.Truth(images=images, annotations=cells, categories=[coco.CELL]))
+    write_json(tmp_path / "train.json", Truth(images=images, annotations=cells, categories=[CELL]))
     found = {}
     for law in ("matched", "poster"):
         settings = params(law, factor=1, block=8, overlap=0.25, margin={"low": 0.65, "high": 2.0})

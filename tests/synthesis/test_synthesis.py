@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from monolayer.coco import rle as coco
+from monolayer.coco.labels import rles_from_labels
+from monolayer.coco.rle import box_xywh, crop_from_rle, mask_from_rle, rle_from_mask
 from monolayer.params.extensions import GrowthLaw, MatchedLaw, PosterLaw, SynthesisParams
 from monolayer.synthesis import laws
 from monolayer.synthesis.collage import Collage, Plan, compose, outline, turned
@@ -27,7 +28,7 @@ def disk(y: float, x: float, radius: float, size: tuple[int, int] = (HEIGHT, WID
 
 
 def placed(mask: Mask) -> tuple[Mask, int, int]:
-    return coco.crop_from_rle(coco.rle_from_mask(mask))
+    return crop_from_rle(rle_from_mask(mask))
 
 
 def slope() -> NDArray[np.float64]:
@@ -181,7 +182,7 @@ def test_the_first_cell_lies_on_top_and_truth_is_what_is_seen() -> None:
     seen = collage.pixels - light
     assert seen[ndimage.binary_erosion(first, iterations=2)].min() > 225
     assert seen[ndimage.binary_erosion(second & ~first, iterations=2)].max() < 40
-    boxes = [coco.box_xywh(rle) for rle in coco.rles_from_labels(collage.labels)]
+    boxes = [box_xywh(rle) for rle in rles_from_labels(collage.labels)]
     assert [[x, y, x + w, y + h] for x, y, w, h in boxes] == collage.boxes.tolist()
 
 
@@ -217,8 +218,8 @@ def test_holes_and_parts_survive_any_turn() -> None:
         assert ndimage.label(mask)[1] == 2
         assert ndimage.label(~mask)[1] == 2
         assert mask.sum() == pytest.approx(ring.sum(), rel=0.05)
-        (rle,) = coco.rles_from_labels(collage.labels)
-        assert np.array_equal(coco.mask_from_rle(rle), mask)
+        (rle,) = rles_from_labels(collage.labels)
+        assert np.array_equal(mask_from_rle(rle), mask)
 
 
 def test_turned_cells_keep_area_and_axis() -> None:
@@ -339,7 +340,7 @@ def test_masks_of_a_label_image_are_those_of_pycocotools() -> None:
         blocks = np.ones(rng.integers(1, 40, 2), int) if case % 2 else np.ones((1, 1), int)
         labels = 3 * np.kron(rng.integers(0, cells + 1, (height, width)), blocks)
         values = [value for value in np.unique(labels) if value > 0]
-        assert coco.rles_from_labels(labels) == [coco.rle_from_mask(labels == value) for value in values]
+        assert rles_from_labels(labels) == [rle_from_mask(labels == value) for value in values]
 
 
 def test_the_ramp_of_a_cutout_rises_to_the_margin() -> None:

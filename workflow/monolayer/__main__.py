@@ -334,7 +334,7 @@ def _start_log(path: Path | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    from monolayer.coco.rle import InputError
+    from monolayer.files import InputError
 
     try:
         _start_log(args.log)

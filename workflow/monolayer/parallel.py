@@ -5,8 +5,8 @@ from __future__ import annotations
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
@@ -26,6 +26,18 @@ def each(work: Callable[[Item], Given], items: Iterable[Item], workers: int) -> 
         for item in items:
             pending.append(pool.submit(work, item))
             if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def ahead(work: Callable[[Item], Given], items: Iterable[Item], count: int = 2) -> Iterator[Given]:
+    """work(item) of each item in order, computed on a thread up to `count` items before it is asked for."""
+    with ThreadPoolExecutor(1) as pool:
+        pending: deque[Any] = deque()
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > count:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import Culture, make_culture
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError
-from monolayer.data import download as sources
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import CELL, Truth
+from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask
+from monolayer.data import download
+from monolayer.files import InputError
 from monolayer.params.data import CocoSource
 from PIL import Image as PillowImage
 
@@ -36,12 +38,12 @@ def source(images: Path, annotations: Path, **changed: Any) -> CocoSource:
     return CocoSource.model_validate(settings | changed)
 
 
-def fetched(params: CocoSource, folder: Path) -> coco.Truth:
-    sources.download(params, folder / "images", folder / "annotations.json")
-    return coco.read_truth(folder / "annotations.json")
+def fetched(params: CocoSource, folder: Path) -> Truth:
+    download.download(params, folder / "images", folder / "annotations.json")
+    return read_truth(folder / "annotations.json")
 
 
-def kinds(truth: coco.Truth) -> dict[str, int]:
+def kinds(truth: Truth) -> dict[str, int]:
     return {finding["kind"]: finding["count"] for finding in truth["findings"]}
 
 
@@ -53,7 +55,7 @@ def test_truth_of_the_culture_comes_back(culture: Culture, tmp_path: Path) -> No
     hashes = [image.pop("content") for image in truth["images"]]
     assert truth["images"] == culture.truth["images"]
     assert len(set(hashes)) == 12
-    assert truth["categories"] == [coco.CELL]
+    assert truth["categories"] == [CELL]
     assert truth["findings"] == []
     for image in truth["images"]:
         mine, theirs = (
@@ -120,7 +122,7 @@ def test_deep_colour_and_nested_images(tmp_path: Path) -> None:
         assert pixels.max() > 250
         assert cell["bbox"] == [10, 20, 20, 20]
         assert cell["area"] == 400
-        assert coco.mask_from_rle(cell["segmentation"])[20:40, 10:30].all()
+        assert mask_from_rle(cell["segmentation"])[20:40, 10:30].all()
 
 
 # ---- what is refused: the file -------------------------------------------------------------------
@@ -145,8 +147,8 @@ def rle(size: list[int], counts: Any) -> Callable[[Data], None]:
 
 
 PIXELS = 96 * 128
-NARROW = coco.rle_from_mask(np.ones((96, 127), bool))["counts"]
-GOOD = coco.rle_from_mask(np.pad(np.ones((9, 9), bool), ((20, 67), (30, 89))))["counts"]
+NARROW = rle_from_mask(np.ones((96, 127), bool))["counts"]
+GOOD = rle_from_mask(np.pad(np.ones((9, 9), bool), ((20, 67), (30, 89))))["counts"]
 FAULTS: dict[str, tuple[Callable[[Data], Any], str]] = {
     "images are missing": (lambda d: d.pop("images"), r"has no 'images'; a COCO file has"),
     "annotations are missing": (lambda d: d.pop("annotations"), "has no 'annotations'"),
@@ -415,11 +417,11 @@ def test_what_can_be_repaired_is_reported(tmp_path: Path) -> None:
     }
     clipped = truth["annotations"][0]
     assert clipped["bbox"] == [100, 80, 40, 10]  # the file's box still fits
-    assert coco.box_xywh(clipped["segmentation"]) == [100, 80, 28, 10]
+    assert box_xywh(clipped["segmentation"]) == [100, 80, 28, 10]
     assert len(truth["annotations"]) == len(cells) - 4
     assert [a["id"] for a in truth["annotations"]] == list(range(1, len(cells) - 3))
     for before, after in zip(cells[5:10], truth["annotations"][1:6], strict=True):
-        box, area = coco.box_xywh(after["segmentation"]), coco.area(after["segmentation"])
+        box, area = box_xywh(after["segmentation"]), rle_area(after["segmentation"])
         assert after["bbox"] == box
         assert after["area"] == area
         assert before["image_id"] == after["image_id"]

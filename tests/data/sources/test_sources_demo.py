@@ -15,10 +15,13 @@ import pytest
 import tifffile
 import yaml
 from monolayer import params
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError
-from monolayer.data import download as sources
+from monolayer.coco import rle
+from monolayer.coco.io import read_truth
+from monolayer.coco.labels import label_image
+from monolayer.coco.records import CELL, Rle, Truth
+from monolayer.data import download
 from monolayer.data.sources import demo
+from monolayer.files import InputError
 from monolayer.params.data import DemoSeries, DemoSource
 from numpy.typing import NDArray
 
@@ -51,8 +54,8 @@ def squares(*corners: tuple[int, int], size: int = 8, shape: tuple[int, int] = (
     return labels
 
 
-def truth_of(one: DemoSeries, frames: NDArray[Any], labels: NDArray[Any]) -> tuple[coco.Truth, dict[str, Any]]:
-    truth = coco.Truth(images=[], annotations=[], categories=[coco.CELL])
+def truth_of(one: DemoSeries, frames: NDArray[Any], labels: NDArray[Any]) -> tuple[Truth, dict[str, Any]]:
+    truth = Truth(images=[], annotations=[], categories=[CELL])
     return truth, demo.cut(one, frames, labels, truth)
 
 
@@ -91,7 +94,7 @@ def test_truth_of_a_cut_cell_is_the_part_that_is_seen() -> None:
     pixels = fields[image["file_name"]]
     assert pixels.shape == (image["height"], image["width"]) == (20, 20)
     for cell in truth["annotations"]:
-        assert (pixels[coco.mask_from_rle(cell["segmentation"])] == 255).all()
+        assert (pixels[rle.mask_from_rle(cell["segmentation"])] == 255).all()
 
 
 def test_fields_without_cells_are_left_out() -> None:
@@ -144,8 +147,8 @@ def source(path: Path, **changed: Any) -> DemoSource:
 def test_a_wheel_that_is_there_needs_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = source(wheel(tmp_path / "download"))
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: pytest.fail("pip was called"))
-    sources.download(params, tmp_path / "images", tmp_path / "annotations.json")
-    truth = coco.read_truth(tmp_path / "annotations.json")
+    download.download(params, tmp_path / "images", tmp_path / "annotations.json")
+    truth = read_truth(tmp_path / "annotations.json")
     assert Counter(image["well"] for image in truth["images"]) == {"f1": 3, "f5": 3}
     assert {image["file_name"] for image in truth["images"]} == {path.name for path in (tmp_path / "images").iterdir()}
     assert all(image["split"] is None for image in truth["images"])
@@ -188,14 +191,14 @@ def test_the_real_demo(tmp_path: Path) -> None:
     assert {line: len(names) for line, names in wells.items()} == {"HeLa": 6, "Ecoli": 3}
     assert Counter(image["cell_line"] for image in truth["images"])["HeLa"] == 120
     assert len(truth["annotations"]) > 3000
-    cells: dict[int, list[coco.Rle]] = defaultdict(list)
+    cells: dict[int, list[Rle]] = defaultdict(list)
     for cell in truth["annotations"]:
         cells[cell["image_id"]].append(cell["segmentation"])
     contrast: dict[str, list[float]] = defaultdict(list)
     for image in truth["images"]:
         pixels = read(image)
         assert pixels.shape == (image["height"], image["width"])
-        foreground = coco.label_image(cells[image["id"]], *pixels.shape) > 0
+        foreground = label_image(cells[image["id"]], *pixels.shape) > 0
         contrast[image["cell_line"]].append(pixels[foreground].mean() - pixels[~foreground].mean())
     assert min(contrast["HeLa"]) > 40  # nuclei shine
     assert max(contrast["Ecoli"]) < -20  # bacteria are dark in phase contrast

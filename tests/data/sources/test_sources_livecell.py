@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import Web
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError
-from monolayer.data import download as sources
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import Truth
+from monolayer.data import download
 from monolayer.data.sources import fetch
+from monolayer.files import InputError
 from monolayer.params.data import LivecellSource
 from PIL import Image as PillowImage
 
@@ -38,12 +39,12 @@ def source(**changed: Any) -> LivecellSource:
     return LivecellSource.model_validate(settings | changed)
 
 
-def fetched(params: LivecellSource, folder: Path) -> coco.Truth:
-    sources.download(params, folder / "images", folder / "annotations.json")
-    return coco.read_truth(folder / "annotations.json")
+def fetched(params: LivecellSource, folder: Path) -> Truth:
+    download.download(params, folder / "images", folder / "annotations.json")
+    return read_truth(folder / "annotations.json")
 
 
-def kinds(truth: coco.Truth) -> dict[str, int]:
+def kinds(truth: Truth) -> dict[str, int]:
     return {finding["kind"]: finding["count"] for finding in truth["findings"]}
 
 

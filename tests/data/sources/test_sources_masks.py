@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import Annotation, InputError
+from monolayer.coco.records import Annotation
+from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask
 from monolayer.data.findings import Findings
 from monolayer.data.sources.masks import cells
 from monolayer.data.sources.records import check
+from monolayer.files import InputError
 from pycocotools import mask as rle_codec
 
 MASKS = arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
@@ -36,7 +37,7 @@ def cell(segmentation: Any, height: int, width: int, **more: Any) -> Annotation 
 @given(MASKS)
 def test_compressed_and_plain_runs_are_the_same_mask(mask: Any) -> None:
     size = list(mask.shape)
-    rle = coco.rle_from_mask(mask)
+    rle = rle_from_mask(mask)
     edges = np.flatnonzero(np.diff(mask.ravel(order="F").astype(int), prepend=0))
     runs = np.diff(np.r_[0, edges, mask.size]).tolist()
     for segmentation in ({"size": size, "counts": rle["counts"]}, {"size": size, "counts": runs}):
@@ -45,7 +46,7 @@ def test_compressed_and_plain_runs_are_the_same_mask(mask: Any) -> None:
             assert found is None
         else:
             assert found is not None
-            assert np.array_equal(coco.mask_from_rle(found["segmentation"]), mask)
+            assert np.array_equal(mask_from_rle(found["segmentation"]), mask)
             assert found["area"] == mask.sum()
 
 
@@ -56,14 +57,14 @@ def test_damaged_counts_are_an_error_or_a_whole_mask(counts: str) -> None:
     with suppress(InputError):
         found = cell({"size": [6, 7], "counts": counts}, 6, 7)
     if found is not None:
-        assert coco.mask_from_rle(found["segmentation"]).sum() == found["area"] > 0
+        assert mask_from_rle(found["segmentation"]).sum() == found["area"] > 0
 
 
 def test_several_polygons_are_one_cell() -> None:
     left, right = [1, 1, 4, 1, 4, 4, 1, 4], [6, 6, 9, 6, 9, 9, 6, 9]
     found = cell([left, right], 12, 12)
     assert found is not None
-    assert coco.area(found["segmentation"]) == 18
+    assert rle_area(found["segmentation"]) == 18
     assert found["bbox"] == [1, 1, 8, 8]
 
 
@@ -72,13 +73,13 @@ def test_polygons_are_rasterised_as_coco_does() -> None:
     expected = rle_codec.decode(rle_codec.merge(rle_codec.frPyObjects([points], 15, 20)))
     found = cell([points], 15, 20)
     assert found is not None
-    assert np.array_equal(coco.mask_from_rle(found["segmentation"]), expected)
+    assert np.array_equal(mask_from_rle(found["segmentation"]), expected)
 
 
 def test_a_polygon_over_the_edge_is_cut_there() -> None:
     inside = cell([[-8, 2, 5, 2, 5, 6, -8, 6]], 10, 20)
     assert inside is not None
-    assert coco.box_xywh(inside["segmentation"]) == [0, 2, 5, 4]
+    assert box_xywh(inside["segmentation"]) == [0, 2, 5, 4]
 
 
 @pytest.mark.parametrize(

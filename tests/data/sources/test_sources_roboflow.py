@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Web
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError
-from monolayer.data import download as sources
+from monolayer.coco import rle
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import Truth
+from monolayer.data import download
 from monolayer.data.sources import fetch, roboflow
+from monolayer.files import InputError
 from monolayer.params.data import RoboflowSource
 from PIL import Image as PillowImage
 
@@ -79,9 +81,9 @@ def source(**changed: Any) -> RoboflowSource:
     return RoboflowSource.model_validate(settings | changed)
 
 
-def fetched(params: RoboflowSource, folder: Path) -> coco.Truth:
-    sources.download(params, folder / "images", folder / "annotations.json")
-    return coco.read_truth(folder / "annotations.json")
+def fetched(params: RoboflowSource, folder: Path) -> Truth:
+    download.download(params, folder / "images", folder / "annotations.json")
+    return read_truth(folder / "annotations.json")
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_an_export_keeps_its_splits(on_disk: str, tmp_path: Path) -> None:
     assert (first["file_name"], first["well"]) == ("train__dish1_jpg.rf.aa11.png", "dish1_jpg")
     assert Counter(image["well"] for image in truth["images"])["dish1_jpg"] == 2  # augmented copies stay together
     for cell in truth["annotations"]:
-        assert cell["area"] == coco.area(cell["segmentation"]) < 250  # not the export's 1280
+        assert cell["area"] == rle.rle_area(cell["segmentation"]) < 250  # not the export's 1280
         assert cell["category_id"] == 1
     assert len({image["id"] for image in truth["images"]}) == 5
     assert [finding["kind"] for finding in truth["findings"]] == ["ids_renumbered"]  # areas are not expected to fit

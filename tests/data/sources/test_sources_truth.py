@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import Annotation, Image, InputError
+from monolayer.coco.records import Annotation, Image, Rle
 from monolayer.data.findings import Findings
 from monolayer.data.sources.truth import Part, flat_names, join, sample
+from monolayer.files import InputError
 
 LINES = st.dictionaries(st.integers(0, 500), st.sampled_from("abc"), min_size=1)
 
@@ -47,7 +47,7 @@ def part(name: str, image_ids: list[int], cell_ids: list[int]) -> Part:
         Image(id=n, file_name=f"{n}.png", width=4, height=4, cell_line="x", well="w", timestamp=None, split=None)
         for n in image_ids
     ]
-    rle = coco.Rle(size=[4, 4], counts="04l0")
+    rle = Rle(size=[4, 4], counts="04l0")
     cells = [
         Annotation(id=n, image_id=image_ids[0], category_id=9, segmentation=rle, bbox=[0, 0, 1, 4], area=4, iscrowd=0)
         for n in cell_ids

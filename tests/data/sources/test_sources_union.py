@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from conftest import Culture, make_culture
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError
-from monolayer.data import download as sources
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import Truth
+from monolayer.data import download
 from monolayer.data.split import assign
+from monolayer.files import InputError
 from monolayer.params.data import SplitParams, UnionSource
 
 
@@ -42,9 +43,9 @@ def renamed(folder: Path) -> Culture:
     return culture
 
 
-def fetched(params: UnionSource, folder: Path) -> coco.Truth:
-    sources.download(params, folder / "images", folder / "annotations.json")
-    return coco.read_truth(folder / "annotations.json")
+def fetched(params: UnionSource, folder: Path) -> Truth:
+    download.download(params, folder / "images", folder / "annotations.json")
+    return read_truth(folder / "annotations.json")
 
 
 def test_all_of_both_parts_under_ids_of_their_own(culture: Culture, tmp_path: Path) -> None:

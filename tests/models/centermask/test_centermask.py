@@ -15,11 +15,13 @@ import yaml
 from conftest import Culture
 from monolayer import models
 from monolayer.backends.eager import eager
-from monolayer.coco.rle import Annotation, InputError, Rle, area, box_xywh, read_truth, rle_from_crop
-from monolayer.data import download as sources
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import Annotation, Rle
+from monolayer.coco.rle import box_xywh, rle_area, rle_from_crop
+from monolayer.data import download
 from monolayer.data.dataset import evenly, samples
-from monolayer.models.centermask import family as centermask
-from monolayer.models.centermask import pipeline
+from monolayer.files import InputError
+from monolayer.models.centermask import family, pipeline
 from monolayer.models.centermask.crops import Cells, cells_seen, whole
 from monolayer.models.centermask.family import CenterMaskTask, build, predict, train
 from monolayer.models.centermask.network import CenterMask
@@ -53,7 +55,7 @@ def network_of(chosen: CenterMaskTrain = TINY) -> CenterMask:
 
 
 def annotation(rle: Rle) -> Annotation:
-    box, pixels = box_xywh(rle), float(area(rle))
+    box, pixels = box_xywh(rle), float(rle_area(rle))
     return Annotation(id=1, image_id=1, category_id=1, segmentation=rle, bbox=box, area=pixels, iscrowd=0)
 
 
@@ -129,8 +131,8 @@ def test_images_without_cells_train() -> None:
 def found_in(network: CenterMask, images: list[NDArray[np.uint8]]) -> list[Found]:
     """Detections with the probabilities of their masks, at the images' own size."""
     chosen = CenterMaskPredict(**ALL.model_dump(), zoom=1.0, max_side=1000, batch=4, amp=False)
-    finder = Finder.of(chosen, centermask.constants(network))
-    return finder.forward(eager(centermask.graphs(network)), [finder.prepare(image) for image in images])
+    finder = Finder.of(chosen, family.constants(network))
+    return finder.forward(eager(family.graphs(network)), [finder.prepare(image) for image in images])
 
 
 def test_in_eval_an_image_is_seen_alike_whatever_its_batch() -> None:
@@ -262,11 +264,11 @@ def test_imported_weights_start_the_training(tmp_path: Path) -> None:
     models.save_weights(tmp_path / "weights.pt", run, {"all": network.state_dict()})
     torch.manual_seed(1)
     other = CenterMask(TINY.network)
-    assert centermask.start_from(other, tmp_path / "weights.pt").startswith("whole network of weights.pt, sha256 ")
+    assert family.start_from(other, tmp_path / "weights.pt").startswith("whole network of weights.pt, sha256 ")
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
     (tmp_path / "broken.pt").write_bytes(b"")
     with pytest.raises(InputError, match="import-weights"):
-        centermask.start_from(other, tmp_path / "broken.pt")
+        family.start_from(other, tmp_path / "broken.pt")
 
 
 def test_frozen_norms_without_weights_are_refused() -> None:
@@ -292,7 +294,7 @@ def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
     pins = {name: {"size": None, "sha256": None} for name in get_args(LivecellFile)}
     mirror = {"source": "livecell", "url": "http://127.0.0.1:9", "mirror": str(SHARED / "livecell_sample")}
     pack = LivecellSource.model_validate(mirror | {"dedup": "keep", "max_images": None, "pins": pins})
-    sources.download(pack, tmp_path / "images", tmp_path / "truth.json")
+    download.download(pack, tmp_path / "images", tmp_path / "truth.json")
     names = ("A172_Phase_A7_1_00d00h00m_1.png", "Huh7_Phase_A10_1_02d12h00m_3.png")
     every = samples(read_truth(tmp_path / "truth.json"), tmp_path / "images")
     two = [sample for sample in every if sample.image["file_name"] in names]

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from monolayer.coco.rle import Annotation, Mask, area, box_xywh, rle_from_mask
+from monolayer.coco.records import Annotation
+from monolayer.coco.rle import Mask, box_xywh, rle_area, rle_from_mask
 from monolayer.models.centermask.crops import View, cells_seen, covered, part_inside, seen, whole
 
 RNG = np.random.default_rng(0)
@@ -27,7 +28,7 @@ def cells_of(masks: list[Mask]) -> list[Annotation]:
     rles = [rle_from_mask(mask) for mask in masks]
     return [
         Annotation(
-            id=i, image_id=1, category_id=1, segmentation=rle, bbox=box_xywh(rle), area=float(area(rle)), iscrowd=0
+            id=i, image_id=1, category_id=1, segmentation=rle, bbox=box_xywh(rle), area=float(rle_area(rle)), iscrowd=0
         )
         for i, rle in enumerate(rles)
     ]

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from monolayer import models, params
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 from monolayer.models.centermask.family import start_from
 from monolayer.models.centermask.import_weights import import_weights, read_checkpoint
 from monolayer.models.centermask.network import CenterMask

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from conftest import Culture
-from monolayer.coco import rle as coco
+from monolayer.coco.io import read_truth
 from monolayer.data import dataset
 from monolayer.models.unet import patches
 from monolayer.params.families import AugmentParams, UnetTrain
@@ -26,7 +26,7 @@ def disks(*places: tuple[int, int, int]) -> np.ndarray[tuple[int, int], np.dtype
 
 
 def culture_patches(culture: Culture, settings: UnetTrain) -> patches.Patches:
-    samples = dataset.samples(coco.read_truth(culture.splits / "train.json"), culture.images)
+    samples = dataset.samples(read_truth(culture.splits / "train.json"), culture.images)
     return patches.Patches(dataset.TrueCells(samples), settings, 40.0)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import Culture
-from monolayer.coco import rle as coco
+from monolayer.coco.io import read_truth
+from monolayer.coco.labels import label_image
 from monolayer.data import dataset
 from monolayer.data.dataset import Sample, read_image
 from monolayer.models import Trained
-from monolayer.models.unet import family as unet
+from monolayer.models.unet import family
 from monolayer.models.unet.watershed import matches
 from monolayer.params.families import UnetPredict, UnetTrain
 from torch import nn
@@ -22,13 +23,13 @@ PREDICT = UnetPredict(batch=2, tile=128, overlap=32, views=1, neck=0.65)
 
 
 def split(culture: Culture, name: str) -> list[Sample]:
-    return dataset.samples(coco.read_truth(culture.splits / f"{name}.json"), culture.images)
+    return dataset.samples(read_truth(culture.splits / f"{name}.json"), culture.images)
 
 
 @pytest.mark.parametrize(("levels", "bottom"), [(4, 512), (5, 1024), (6, 2048)])
 def test_channels_are_the_posters(levels: int, bottom: int) -> None:
     with torch.device("meta"):
-        network = unet.UNet(64, levels, 1)
+        network = family.UNet(64, levels, 1)
     outputs = [layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     assert outputs[0] == 64
     assert max(outputs) == bottom
@@ -37,7 +38,7 @@ def test_channels_are_the_posters(levels: int, bottom: int) -> None:
 
 @pytest.mark.parametrize("levels", [2, 4, 6])
 def test_output_has_the_size_of_the_input(levels: int) -> None:
-    network = unet.UNet(2, levels, 2).eval()
+    network = family.UNet(2, levels, 2).eval()
     assert network(torch.zeros(1, 1, 2 * network.stride, 3 * network.stride)).shape == (
         1,
         2,
@@ -47,7 +48,7 @@ def test_output_has_the_size_of_the_input(levels: int) -> None:
 
 
 def test_every_weight_learns() -> None:
-    network = unet.UNet(4, 3, 2)
+    network = family.UNet(4, 3, 2)
     network(torch.randn(2, 1, 32, 32)).square().mean().backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
 
@@ -56,24 +57,24 @@ def test_every_weight_learns() -> None:
 def trained(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     torch.set_num_threads(1)
     workdir = tmp_path_factory.mktemp("unet")
-    return unet.train(split(culture, "train"), split(culture, "val"), SETTINGS, 0, workdir)
+    return family.train(split(culture, "train"), split(culture, "val"), SETTINGS, 0, workdir)
 
 
 def test_training_finds_the_cells_of_the_culture(culture: Culture, trained: Trained) -> None:
     losses = [row["loss"] for row in trained.history]
     assert losses[-1] < 0.8 * losses[0]
-    network = unet.build(SETTINGS, trained.state, "cpu")
+    network = family.build(SETTINGS, trained.state, "cpu")
     tp = fp = fn = 0
     for sample in split(culture, "test"):
-        [found] = unet.predict(network, [read_image(sample.path)], PREDICT)
-        pred = coco.label_image((result["segmentation"] for result in found.results(1)), found.height, found.width)
-        true = coco.label_image((a["segmentation"] for a in sample.annotations), found.height, found.width)
+        [found] = family.predict(network, [read_image(sample.path)], PREDICT)
+        pred = label_image((result["segmentation"] for result in found.results(1)), found.height, found.width)
+        true = label_image((a["segmentation"] for a in sample.annotations), found.height, found.width)
         tp, fp, fn = (a + b for a, b in zip((tp, fp, fn), matches(true, pred), strict=True))
     assert 2 * tp / (2 * tp + fp + fn) > 0.8
 
 
 def test_what_val_chose_travels_in_the_weights(trained: Trained) -> None:
-    network = unet.build(SETTINGS, trained.state, "cpu")
+    network = family.build(SETTINGS, trained.state, "cpu")
     chosen = trained.facts["thresholds"]
     assert network.thresholds.tolist() == pytest.approx([chosen["foreground"], chosen["core"], chosen["area"]])
     assert chosen["foreground"] in SETTINGS.search.foreground
@@ -84,11 +85,11 @@ def test_what_val_chose_travels_in_the_weights(trained: Trained) -> None:
 
 def test_weights_of_another_architecture_are_refused(trained: Trained) -> None:
     with pytest.raises(RuntimeError, match=r"Missing key|size mismatch"):
-        unet.build(SETTINGS.model_copy(update={"levels": 4}), trained.state, "cpu")
+        family.build(SETTINGS.model_copy(update={"levels": 4}), trained.state, "cpu")
 
 
 def test_same_seed_same_bytes(culture: Culture, tmp_path: Path, trained: Trained) -> None:
-    again = unet.train(split(culture, "train"), split(culture, "val"), SETTINGS, 0, tmp_path)
+    again = family.train(split(culture, "train"), split(culture, "val"), SETTINGS, 0, tmp_path)
     assert again.history == trained.history
     for name, value in trained.state.items():
         assert torch.equal(again.state[name], value), name
@@ -97,7 +98,7 @@ def test_same_seed_same_bytes(culture: Culture, tmp_path: Path, trained: Trained
 def test_poster_target_trains_on_foreground_alone(culture: Culture, tmp_path: Path) -> None:
     fit = SETTINGS.fit.model_copy(update={"epochs": 1})
     settings = SETTINGS.model_copy(update={"target": "foreground", "fit": fit, "patches": 8})
-    trained = unet.train(split(culture, "train"), split(culture, "val"), settings, 0, tmp_path)
+    trained = family.train(split(culture, "train"), split(culture, "val"), settings, 0, tmp_path)
     assert "distance" not in trained.history[0]
     assert trained.history[0]["score"] == trained.history[0]["val_pixel_f1"]
     assert trained.state["head.weight"].shape[0] == 1
@@ -105,11 +106,11 @@ def test_poster_target_trains_on_foreground_alone(culture: Culture, tmp_path: Pa
 
 def test_tiling_changes_little_and_nothing_far_from_the_edges(culture: Culture, trained: Trained) -> None:
     """Maps of one large tile and of small ones; most pixels differ by less than 1/100, the worst by less than 1/10."""
-    network = unet.build(SETTINGS, trained.state, "cpu")
+    network = family.build(SETTINGS, trained.state, "cpu")
     frame = read_image(split(culture, "test")[0].path)
     image = np.tile(frame, (3, 3))
-    [whole] = unet.probabilities(network, [image], UnetPredict(batch=1, tile=512, overlap=0, views=1, neck=0.65))
-    [tiled] = unet.probabilities(network, [image], UnetPredict(batch=3, tile=128, overlap=64, views=1, neck=0.65))
+    [whole] = family.probabilities(network, [image], UnetPredict(batch=1, tile=512, overlap=0, views=1, neck=0.65))
+    [tiled] = family.probabilities(network, [image], UnetPredict(batch=3, tile=128, overlap=64, views=1, neck=0.65))
     assert whole.shape == (2, *image.shape)
     assert np.quantile(np.abs(tiled - whole), 0.99) < 0.01
     assert np.abs(tiled - whole).max() < 0.1
@@ -117,9 +118,9 @@ def test_tiling_changes_little_and_nothing_far_from_the_edges(culture: Culture, 
 
 
 def test_images_of_any_size(culture: Culture, trained: Trained) -> None:
-    network = unet.build(SETTINGS, trained.state, "cpu")
+    network = family.build(SETTINGS, trained.state, "cpu")
     images = [np.full(shape, 128, np.uint8) for shape in [(1, 1), (5, 300), (129, 127)]]
-    for image, found in zip(images, unet.predict(network, images, PREDICT), strict=True):
+    for image, found in zip(images, family.predict(network, images, PREDICT), strict=True):
         assert (found.height, found.width) == image.shape
 
 
@@ -127,5 +128,5 @@ def test_images_without_cells_train_too(culture: Culture, tmp_path: Path) -> Non
     empty = [Sample(sample.image, sample.path, []) for sample in split(culture, "train")]
     fit = SETTINGS.fit.model_copy(update={"epochs": 1})
     settings: UnetTrain = SETTINGS.model_copy(update={"fit": fit, "patches": 8})
-    trained = unet.train(empty, empty, settings, 0, tmp_path)
+    trained = family.train(empty, empty, settings, 0, tmp_path)
     assert all(torch.isfinite(value).all() for value in trained.state.values())

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import Culture
-from monolayer.coco.rle import InputError, read_truth
+from monolayer.coco.io import read_truth
 from monolayer.data.dataset import TrueCells, samples
-from monolayer.models.yolo import family as yolo
+from monolayer.files import InputError
+from monolayer.models.yolo import family
 from monolayer.models.yolo.pipeline import Masks, instances
 from monolayer.params.families import FitParams, YoloPredict, YoloTrain
 from numpy.typing import NDArray
@@ -53,16 +54,16 @@ def with_settings(**changes: object) -> YoloTrain:
 @pytest.fixture(scope="module")
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
-    return yolo._network(SETTINGS).eval()
+    return family._network(SETTINGS).eval()
 
 
 @pytest.fixture
-def task(culture: Culture) -> yolo._Task:
+def task(culture: Culture) -> family._Task:
     train = samples(read_truth(culture.splits / "train.json"), culture.images)
-    return yolo._Task(TrueCells(train), train, SETTINGS)
+    return family._Task(TrueCells(train), train, SETTINGS)
 
 
-def test_a_draw_moves_image_and_truth_together(task: yolo._Task) -> None:
+def test_a_draw_moves_image_and_truth_together(task: family._Task) -> None:
     for index in range(len(task)):
         image, labels = task.draw(index, np.random.default_rng(index))[1]
         bright = "round" in task.cells.samples[task.epoch[index]].image["file_name"]
@@ -70,20 +71,20 @@ def test_a_draw_moves_image_and_truth_together(task: yolo._Task) -> None:
         assert (inside > outside + 20) if bright else (inside < outside - 20)
 
 
-def test_a_rare_line_is_drawn_as_often_as_a_frequent_one(task: yolo._Task) -> None:
+def test_a_rare_line_is_drawn_as_often_as_a_frequent_one(task: family._Task) -> None:
     frequent = [s for s in task.cells.samples if s.image["cell_line"] == "round"]
     rare = next(s for s in task.cells.samples if s.image["cell_line"] == "long")
-    other = yolo._Task(TrueCells([*frequent, rare]), task.val, SETTINGS)
+    other = family._Task(TrueCells([*frequent, rare]), task.val, SETTINGS)
     assert [other.cells.samples[i] for i in other.epoch] == frequent + [rare] * len(frequent)
 
 
-def test_a_draw_follows_from_its_random_numbers_alone(task: yolo._Task) -> None:
+def test_a_draw_follows_from_its_random_numbers_alone(task: family._Task) -> None:
     one, other = (task.draw(1, np.random.default_rng(7))[1] for _ in range(2))
     assert np.array_equal(one[0], other[0])
     assert np.array_equal(one[1], other[1])
 
 
-def test_a_batch_holds_the_box_and_the_plane_of_each_cell(task: yolo._Task) -> None:
+def test_a_batch_holds_the_box_and_the_plane_of_each_cell(task: family._Task) -> None:
     batch = task.collate([task.draw(i, np.random.default_rng(i))[1] for i in range(3)])
     for image in range(3):
         boxes = batch["bboxes"][batch["batch_idx"] == image] * SETTINGS.imgsz
@@ -101,12 +102,12 @@ def test_cells_with_holes_and_parts_reach_the_loss_whole() -> None:
     labels[2:9, 2:9] = 4
     labels[4:6, 4:6] = 0  # a hole
     labels[12:14, 2:4] = 4  # a second part
-    plane = yolo._renumbered(labels)
+    plane = family._renumbered(labels)
     assert np.array_equal(plane == 1, labels == 4)
-    assert yolo._boxes_xywh(plane).tolist() == [[5.5, 8.0, 7.0, 12.0]]
+    assert family._boxes_xywh(plane).tolist() == [[5.5, 8.0, 7.0, 12.0]]
 
 
-def test_losses_reach_every_parameter(task: yolo._Task, network: torch.nn.Module) -> None:
+def test_losses_reach_every_parameter(task: family._Task, network: torch.nn.Module) -> None:
     batch = task.collate([task.draw(i, np.random.default_rng(i))[1] for i in range(2)])
     network.train()
     torch.stack(list(task.losses(network, batch).values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -141,9 +142,9 @@ def test_predictions_do_not_depend_on_the_batch(network: torch.nn.Module) -> Non
     images: list[NDArray[np.uint8]] = [
         rng.integers(0, 255, shape, np.uint8) for shape in ((96, 128), (128, 96), (96, 128), (40, 50))
     ]
-    together = yolo.predict(network, images, PREDICT)
+    together = family.predict(network, images, PREDICT)
     for image, found in zip(images, together, strict=True):
-        [alone] = yolo.predict(network, [image], PREDICT)
+        [alone] = family.predict(network, [image], PREDICT)
         assert (alone.height, alone.width) == image.shape
         assert np.allclose(alone.boxes_xyxy[:20], found.boxes_xyxy[:20], atol=1e-2)
 
@@ -157,7 +158,7 @@ def test_predictions_do_not_depend_on_the_batch(network: torch.nn.Module) -> Non
 )
 def test_what_cannot_be_had_is_an_error(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
-        yolo._initial(with_settings(**changes))
+        family._initial(with_settings(**changes))
 
 
 def test_a_failed_fetch_is_not_from_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_failed_fetch_is_not_from_scratch(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(downloads, "attempt_download_asset", str)
     with pytest.raises(InputError, match="can't be fetched; give the path of a downloaded file"):
-        yolo._initial(with_settings(weights="pretrained"))
+        family._initial(with_settings(weights="pretrained"))
 
 
 def test_weights_of_another_class_count_are_taken_but_for_the_classes(tmp_path: Path) -> None:
@@ -174,22 +175,22 @@ def test_weights_of_another_class_count_are_taken_but_for_the_classes(tmp_path: 
 
     other = SegmentationModel("yolo11n-seg.yaml", ch=3, nc=80, verbose=False)  # type: ignore[no-untyped-call]
     torch.save({"model": other, "train_args": {}}, tmp_path / "coco.pt")
-    network, initial = yolo._initial(with_settings(weights=str(tmp_path / "coco.pt")))
+    network, initial = family._initial(with_settings(weights=str(tmp_path / "coco.pt")))
     assert initial.startswith("coco.pt, ")
     assert torch.equal(network.state_dict()["model.0.conv.weight"], other.state_dict()["model.0.conv.weight"])
 
 
 @pytest.mark.parametrize(("recall", "score"), [(0.5, 0.9), (0.1, -0.9)])
 def test_best_by_precision_has_a_floor_of_recall(
-    task: yolo._Task, monkeypatch: pytest.MonkeyPatch, recall: float, score: float
+    task: family._Task, monkeypatch: pytest.MonkeyPatch, recall: float, score: float
 ) -> None:
     task.settings = with_settings(best_by="precision", recall_floor=0.2)
     scores = {"val_mask_ap": 0.3, "val_precision": 0.9, "val_recall": recall}
-    monkeypatch.setattr(yolo, "validation_scores", lambda *_: dict(scores))
+    monkeypatch.setattr(family, "validation_scores", lambda *_: dict(scores))
     assert task.validate(torch.nn.Identity())["score"] == pytest.approx(score)
 
 
 def test_the_articles_network_has_its_parameters() -> None:
     """27.9 M, the article's table."""
-    network = yolo._network(with_settings(architecture="yolov9c-seg"))
+    network = family._network(with_settings(architecture="yolov9c-seg"))
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(27.9e6, rel=0.02)

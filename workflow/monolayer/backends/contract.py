@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 from monolayer.params.families import PredictSettings
 from monolayer.params.section import Section
 from monolayer.params.steps import Dtype

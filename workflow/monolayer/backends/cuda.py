@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 
 
 def runtime() -> Any:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from monolayer.models import Graph
+from monolayer.backends.graph import Graph
 
 
 class Eager:

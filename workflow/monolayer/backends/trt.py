@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 
 from monolayer.backends import cuda
 from monolayer.backends.contract import EngineFile
-from monolayer.coco.rle import InputError
-from monolayer.deployment.engines import library
+from monolayer.files import InputError
 
 
 class TensorRT:
@@ -81,3 +81,19 @@ def _context(path: Path, engine: EngineFile) -> Any:
     if loaded is None:
         raise InputError(f"{path} is no engine that {engine.library} {engine.version} can load; export the run again")
     return loaded.create_execution_context()
+
+
+RTX = "tensorrt_rtx"  # from the package index, and needs no GPU to build for one
+
+
+FULL = "tensorrt"  # from the vendor's, for data-centre GPUs; see envs/tensorrt.txt
+
+
+def library(name: str) -> Any:
+    """The module of a TensorRT library."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"{name} is not installed; pip install -r envs/tensorrt.txt, or leave export.engines empty"
+        ) from error

@@ -9,10 +9,10 @@ import os
 def download(args: argparse.Namespace) -> None:
     from pydantic import TypeAdapter
 
-    from monolayer.data import download as sources
+    from monolayer.data.download import download as run
     from monolayer.params.data import Dataset
 
-    sources.download(TypeAdapter(Dataset).validate_json(args.params), args.images, args.annotations)
+    run(TypeAdapter(Dataset).validate_json(args.params), args.images, args.annotations)
 
 
 def audit(args: argparse.Namespace) -> None:
@@ -54,7 +54,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def predict(args: argparse.Namespace) -> None:
-    from monolayer.backends import contract as exported
+    from monolayer.backends import contract
     from monolayer.models import predict
     from monolayer.params.steps import PredictParams
 
@@ -62,7 +62,7 @@ def predict(args: argparse.Namespace) -> None:
         raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
         choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype, args.views, args.shard)
-        predict.predict_folder(args.weights or exported.ready(), args.images, args.output, choice, args.threads)
+        predict.predict_folder(args.weights or contract.ready(), args.images, args.output, choice, args.threads)
     elif args.weights is None:
         raise SystemExit("monolayer predict: a split needs the --weights of a run")
     else:
@@ -71,8 +71,8 @@ def predict(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    from monolayer.coco.rle import write_json
     from monolayer.deployment import export
+    from monolayer.files import write_json
     from monolayer.params.steps import ExportParams
 
     params = ExportParams.model_validate_json(args.params)
@@ -82,7 +82,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def card(args: argparse.Namespace) -> None:
-    from monolayer.coco.rle import whole_file
+    from monolayer.files import whole_file
     from monolayer.params.steps import CardParams
     from monolayer.reporting import card
 
@@ -142,7 +142,7 @@ def report(args: argparse.Namespace) -> None:
 
 
 def serve(args: argparse.Namespace) -> None:
-    from monolayer.backends import contract as exported
+    from monolayer.backends import contract
     from monolayer.service import serve
     from monolayer.service.state import Settings
     from monolayer.service.uploads import Limits
@@ -150,7 +150,7 @@ def serve(args: argparse.Namespace) -> None:
     limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
     models = [
         serve.load(path, args.dtype, args.threads, args.score_min, args.views)
-        for path in args.model or [exported.ready()]
+        for path in args.model or [contract.ready()]
     ]
     key = os.environ.get("MONOLAYER_API_KEY") or None
     serve.serve(models, Settings(limits, key, args.keep, args.sample), args.host, args.port)
@@ -160,10 +160,10 @@ def watch(args: argparse.Namespace) -> None:
     import signal
     import threading
 
-    from monolayer.backends import contract as exported
+    from monolayer.backends import contract
     from monolayer.service import serve, watch
 
-    model = serve.load(args.model or exported.ready(), args.dtype, args.threads, args.score_min, args.views)
+    model = serve.load(args.model or contract.ready(), args.dtype, args.threads, args.score_min, args.views)
     what = watch.Watching(
         args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds
     )

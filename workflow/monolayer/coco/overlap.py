@@ -8,7 +8,8 @@ from typing import Any, cast
 import numpy as np
 from pycocotools import mask as rle_codec
 
-from monolayer.coco.rle import Rle, area
+from monolayer.coco.records import Rle
+from monolayer.coco.rle import rle_area
 
 
 def overlapping_pairs(rles: Sequence[Rle], iou_min: float) -> Iterator[tuple[int, int, float]]:
@@ -20,7 +21,7 @@ def overlapping_pairs(rles: Sequence[Rle], iou_min: float) -> Iterator[tuple[int
         return
     x, y, w, h = np.asarray(rle_codec.toBbox(cast(Any, rles)), np.float64).T
     # one by one: given a list, pycocotools 2.0.11 counts in uint8
-    areas = np.array([area(rle) for rle in rles], np.float64)
+    areas = np.array([rle_area(rle) for rle in rles], np.float64)
     for i in range(len(rles) - 1):
         width = np.minimum(x[i] + w[i], x[i + 1 :] + w[i + 1 :]) - np.maximum(x[i], x[i + 1 :])
         height = np.minimum(y[i] + h[i], y[i + 1 :] + h[i + 1 :]) - np.maximum(y[i], y[i + 1 :])

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from monolayer.coco import rle as coco
+from monolayer.coco import rle
+from monolayer.coco.io import read_truth
 from monolayer.coco.overlap import confluence, overlapping_pairs
-from monolayer.coco.rle import Annotation, Finding, Image, InputError, Truth, read_truth, write_json
+from monolayer.coco.records import Annotation, Finding, Image, Truth
 from monolayer.data.dataset import read_image
 from monolayer.data.findings import Findings
 from monolayer.data.images import fingerprint
+from monolayer.files import InputError, write_json
 from monolayer.params.data import AuditParams
 from monolayer.progress import track
 
@@ -141,7 +143,7 @@ def measure(image: Image, cells: list[Annotation], params: AuditParams, findings
         if min(x, y) < -1 or x + w > image["width"] + 1 or y + h > image["height"] + 1:
             findings.add("box_outside", f"annotation {cell['id']} of {name}: {cell['bbox']}")
     for cell in fitting:
-        if coco.area(cell["segmentation"]) == 0:
+        if rle.rle_area(cell["segmentation"]) == 0:
             findings.add("empty_mask", f"annotation {cell['id']} of {name}")
     alone = [cell for cell in fitting if not cell["iscrowd"]]
     for i, j, iou in overlapping_pairs([cell["segmentation"] for cell in alone], params.duplicate_iou):

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from monolayer.coco.rle import Annotation, Image, InputError, Truth, label_image
+from monolayer.coco.labels import label_image
+from monolayer.coco.records import Annotation, Image, Truth
+from monolayer.files import InputError
 
 Item = TypeVar("Item")
 

@@ -6,36 +6,17 @@ that reads the pixels of one of its images.
 
 from __future__ import annotations
 
-import importlib
 import logging
-import shutil
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from monolayer.coco.rle import Image, InputError, Truth, write_json
+from monolayer.coco.records import Image
+from monolayer.data.sources import Read, source_of
+from monolayer.files import InputError, check_disk, whole_folder, write_json
 from monolayer.params.data import Dataset
 from monolayer.progress import track
 
-Read = Callable[[Image], NDArray[np.uint8]]  # the pixels (H, W) of an image of the truth; called from several threads
-
 THREADS = 2  # decoding and encoding let go of the interpreter; the result doesn't depend on it
-
-
-class Source(Protocol):
-    """The function of a source's module."""
-
-    def collect(self, params: Any, folder: Path) -> tuple[Truth, Read]:
-        """Fetch into `folder`, which outlives a killed run; give the truth and how to read its images."""
-
-
-def source_of(params: Dataset) -> Source:
-    return cast(Source, importlib.import_module(f"monolayer.data.sources.{params.source}"))
 
 
 def download(params: Dataset, images: Path, annotations: Path) -> None:
@@ -53,30 +34,6 @@ def download(params: Dataset, images: Path, annotations: Path) -> None:
     logging.info("%d images and %d cells from %s", len(truth["images"]), len(truth["annotations"]), params.source)
     for finding in truth.get("findings", []):
         logging.warning("%d × %s, e.g. %s", finding["count"], finding["meaning"], finding["examples"][0])
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside `path` that becomes `path` once the block has ended well."""
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def check_disk(folder: Path, needed: int, what: str) -> None:
-    """Refuse to begin what would not fit on the disk of `folder`."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{what} needs {needed / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; make space"
-        )
 
 
 def write_images(images: list[Image], read: Read, folder: Path) -> None:

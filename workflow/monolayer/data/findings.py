@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from monolayer.coco.rle import Finding
+from monolayer.coco.records import Finding
 
 EXAMPLES = 20
 

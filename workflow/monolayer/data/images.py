@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 from monolayer.params.data import Percentiles
 
 Pixels = NDArray[np.uint8]  # (H, W)

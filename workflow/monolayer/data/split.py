@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from monolayer.coco.rle import Image, InputError, Truth, read_truth, write_json
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import Image, Truth
+from monolayer.files import InputError, write_json
 from monolayer.params.data import SplitParams
 
 Split = Literal["train", "val", "test"]

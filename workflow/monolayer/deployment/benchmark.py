@@ -20,13 +20,16 @@ import numpy as np
 
 from monolayer.backends import cuda
 from monolayer.backends.contract import read_contract
-from monolayer.coco.rle import InputError, read_truth, write_json
+from monolayer.coco.instances import Instances
+from monolayer.coco.io import read_truth
 from monolayer.data.dataset import evenly, samples
 from monolayer.deployment import export
 from monolayer.deployment.parity import ways
-from monolayer.models import Instances, predictor
+from monolayer.files import InputError, write_json
+from monolayer.models import predictor
 from monolayer.models.predict import frames
-from monolayer.models.predictor import Frame, Predictor, ahead
+from monolayer.models.predictor import Frame, Predictor
+from monolayer.parallel import ahead
 from monolayer.params.steps import BenchmarkParams, BenchmarkSettings
 
 logger = logging.getLogger(__name__)

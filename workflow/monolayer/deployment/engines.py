@@ -5,24 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from monolayer.backends import cuda
 from monolayer.backends.contract import ExportedGraph, Range
-from monolayer.coco.rle import InputError
-
-RTX = "tensorrt_rtx"  # from the package index, and needs no GPU to build for one
-FULL = "tensorrt"  # from the vendor's, for data-centre GPUs; see envs/tensorrt.txt
-
-
-def library(name: str) -> Any:
-    """The module of a TensorRT library."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(
-            f"{name} is not installed; pip install -r envs/tensorrt.txt, or leave export.engines empty"
-        ) from error
+from monolayer.backends.trt import FULL, RTX, library
+from monolayer.files import InputError
 
 
 def libraries(targets: Sequence[str]) -> list[tuple[str, list[str]]]:

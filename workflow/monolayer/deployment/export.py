@@ -28,11 +28,12 @@ from monolayer.backends.contract import (
     onnx_name,
 )
 from monolayer.backends.eager import eager
-from monolayer.coco.rle import read_truth, whole_file, write_json
+from monolayer.backends.trt import library as trt_library
+from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, evenly, of_lines, read_image, samples
-from monolayer.deployment import engines as engine
-from monolayer.deployment import onnx_graph, parity
+from monolayer.deployment import engines, onnx_graph, parity
 from monolayer.deployment.onnx_half import halved
+from monolayer.files import whole_file, write_json
 from monolayer.models.pipeline import Finder, finder
 from monolayer.params.steps import ExportParams
 
@@ -100,8 +101,8 @@ class Exporter:
     ) -> list[EngineFile]:
         """One engine for all named targets and, where the full library and a GPU are, one for that GPU."""
         found = []
-        for library, targets in engine.libraries(self.params.settings.targets):
-            content = engine.build(model, signature, of.axes, targets, library)
+        for library, targets in engines.libraries(self.params.settings.targets):
+            content = engines.build(model, signature, of.axes, targets, library)
             file = engine_name(*which, library, targets)
             with whole_file(self.output / file) as partial:
                 partial.write_bytes(content)
@@ -114,7 +115,7 @@ class Exporter:
                         "dtype": dtype,
                         "file": file,
                         "library": library,
-                        "version": engine.library(library).__version__,
+                        "version": trt_library(library).__version__,
                         "targets": targets,
                     }
                 )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch.export import Dim
 
 from monolayer.backends.contract import ExportedGraph, Value
-from monolayer.coco.rle import whole_file
-from monolayer.models import Graph
+from monolayer.backends.graph import Graph
+from monolayer.files import whole_file
 
 OPSET = 20
 Feed = tuple[NDArray[Any], ...]  # the inputs of one call

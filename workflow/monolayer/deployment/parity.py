@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
 from monolayer.backends.contract import Contract, EngineFile, read_contract
-from monolayer.coco.rle import InputError, Result, Rle, read_truth, stream, write_results
+from monolayer.coco.io import read_truth, stream, write_results
+from monolayer.coco.records import Result, Rle
 from monolayer.data.dataset import Sample, samples
 from monolayer.evaluation import cells, matching
 from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import precision
+from monolayer.files import InputError
 from monolayer.models import predict, predictor
 from monolayer.params.steps import Dtype, ParityLimits
 

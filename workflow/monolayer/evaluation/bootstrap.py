@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monolayer.evaluation.pairs import Floats, Ints
+from monolayer.compiled import Floats, Ints
 
 LEVEL = 0.95
 

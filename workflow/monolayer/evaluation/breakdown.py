@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import metrics
 from monolayer.evaluation.cells import Cells, Images
 from monolayer.evaluation.cocoeval import FALSE, IGNORED, TRUE
 from monolayer.evaluation.matching import ANY_AREA, IOUS, RECALLS, Matches
 from monolayer.evaluation.metrics import Evidence, ratio
-from monolayer.evaluation.pairs import Floats, Ints, Pairs
+from monolayer.evaluation.pairs import Pairs
 
 Row = dict[str, Any]
 

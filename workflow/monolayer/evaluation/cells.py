@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import InputError
-from monolayer.evaluation import pairs as kernels
-from monolayer.evaluation.pairs import Flags, Floats, Ints, Masks
+from monolayer.coco import io
+from monolayer.coco.io import stream
+from monolayer.coco.labels import read_labels, rles_from_labels
+from monolayer.coco.rle import rle_from_polygons
+from monolayer.coco.rle_kernels import BAD_TEXT, NEGATIVE_RUN, WRONG_SUM, Masks, decode_runs, measure_runs
+from monolayer.compiled import Flags, Floats, Ints
+from monolayer.files import InputError
 
 FAULTS = {
-    kernels.BAD_TEXT: "its RLE counts are cut off or hold characters that RLE does not use",
-    kernels.NEGATIVE_RUN: "its RLE has a negative run",
-    kernels.WRONG_SUM: "its RLE runs do not add up to the image's pixels",
+    BAD_TEXT: "its RLE counts are cut off or hold characters that RLE does not use",
+    NEGATIVE_RUN: "its RLE has a negative run",
+    WRONG_SUM: "its RLE runs do not add up to the image's pixels",
 }
 ASKED_FOR = ("image_id", "category_id", "segmentation", "size", "counts", "score")
 LABEL_SUFFIXES = (".tif", ".tiff", ".png")
@@ -72,7 +74,7 @@ class Cells:
 
 def read_truth(path: Path) -> tuple[Images, Cells]:
     """Read COCO truth of any tool: polygons or RLE; area, bbox and iscrowd where given."""
-    truth = coco.read_truth(path)
+    truth = io.read_truth(path)
     if not isinstance(truth, dict) or not isinstance(truth.get("images"), list):
         raise InputError(f"{path} holds no list of images; give COCO truth with images, annotations and categories")
     if not truth.get("annotations"):
@@ -123,7 +125,7 @@ def read_results(path: Path, images: Images) -> Cells:
     """Read COCO results (.json, .json.gz), or a folder with a label image for every image, whose cells score 1."""
     columns, index = _Columns(path), {image: i for i, image in enumerate(images.ids)}
     rated = 0
-    for number, record in enumerate(_label_records(path, images) if path.is_dir() else coco.stream(path), start=1):
+    for number, record in enumerate(_label_records(path, images) if path.is_dir() else stream(path), start=1):
         try:
             image = index[record["image_id"]]
             score = record["score"]
@@ -163,30 +165,8 @@ def _label_records(folder: Path, images: Images) -> Iterator[dict[str, Any]]:
             raise InputError(
                 f"{files[stem]} is {labels.shape[1]}x{labels.shape[0]} px, its image {size[1]}x{size[0]} px"
             )
-        for rle in coco.rles_from_labels(labels):
+        for rle in rles_from_labels(labels):
             yield {"image_id": image, "category_id": 1, "segmentation": rle, "score": 1.0}
-
-
-def read_labels(path: Path) -> NDArray[np.int64]:
-    """A label image (H, W) from TIFF or PNG: whole numbers, 0 is background."""
-    try:
-        if path.suffix.lower() == ".png":
-            from PIL import Image
-
-            with Image.open(path) as image:
-                pixels = np.asarray(image)
-        else:
-            import tifffile
-
-            pixels = tifffile.imread(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable as a label image ({error}); save it again") from error
-    if pixels.ndim != 2:
-        raise InputError(f"{path} has the shape {pixels.shape}; a label image is one grey plane (height, width)")
-    labels = pixels.astype(np.int64)
-    if not (labels == pixels).all() or labels.min(initial=0) < 0:
-        raise InputError(f"{path} holds values that are no cell numbers; a label image has whole numbers from 0 on")
-    return labels
 
 
 # ---- columns -------------------------------------------------------------------------------------
@@ -246,14 +226,14 @@ class _Columns:
         count = len(self.last)
         image, last = np.asarray(self.image, np.int64), np.asarray(self.last, np.int64)
         text, sizes = np.frombuffer(bytes(self.text), np.uint8), np.asarray(images.sizes, np.int64)[image]
-        first, runs, fault = kernels.decode_runs(text, last, sizes)
+        first, runs, fault = decode_runs(text, last, sizes)
         if fault.any():
             number = int(np.flatnonzero(fault)[0])
             raise InputError(
                 f"{self.source}, record {number + 1}: {FAULTS[int(fault[number])]}; "
                 f"encode the mask at its image's size {sizes[number, 1]}x{sizes[number, 0]}"
             )
-        pixels, extents = kernels.measure_runs(runs, first, sizes[:, 0].copy())
+        pixels, extents = measure_runs(runs, first, sizes[:, 0].copy())
         boxes = np.array(self.box).reshape(-1, 4)
         from_mask = np.isnan(boxes[:, 0])
         boxes[from_mask] = np.c_[extents[:, :2], extents[:, 2:] - extents[:, :2]][from_mask]
@@ -289,4 +269,4 @@ def _compressed(segmentation: Any, size: list[int]) -> bytes:
     polygons = [list(map(float, polygon)) for polygon in segmentation]
     if not polygons or any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
         raise ValueError("its polygon has fewer than 3 points or half a point; drop it or draw it again")
-    return coco.rle_from_polygons(polygons, height, width)["counts"].encode()
+    return rle_from_polygons(polygons, height, width)["counts"].encode()

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.evaluation.pairs import Flags, Floats, Ints, Pairs, compiled
+from monolayer.compiled import Flags, Floats, Ints, compiled
+from monolayer.evaluation.pairs import Pairs
 
 FALSE, TRUE, IGNORED = 0, 1, 2  # states of a prediction; ignored: on a crowd, or outside the area range
 TINY = float(np.spacing(1.0))  # pycocotools adds it to what it divides by

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from monolayer.coco.rle import InputError, whole_file, write_json
+from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import bootstrap, breakdown, matching, metrics
 from monolayer.evaluation.cells import Cells, Images, read_results, read_truth
 from monolayer.evaluation.matching import PROTOCOLS, Matches, Setting
 from monolayer.evaluation.metrics import Evidence
-from monolayer.evaluation.pairs import Floats, Ints, Pairs
+from monolayer.evaluation.pairs import Pairs
+from monolayer.files import InputError, whole_file, write_json
 from monolayer.params.steps import EvaluateParams
 
 Row = dict[str, Any]

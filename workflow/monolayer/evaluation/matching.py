@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.rle import InputError
-from monolayer.evaluation import cocoeval as ranking
-from monolayer.evaluation import pairs as kernels
+from monolayer.compiled import Floats, Ints
+from monolayer.evaluation import cocoeval
+from monolayer.evaluation import pairs as loops
 from monolayer.evaluation.cells import Cells, Images
 from monolayer.evaluation.cocoeval import Judged
-from monolayer.evaluation.pairs import Boxes, Floats, Ints, Pairs, Units
+from monolayer.evaluation.pairs import Boxes, Pairs, Units
+from monolayer.files import InputError
 
 IOUS: Floats = np.linspace(0.5, 0.95, 10)
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
@@ -90,7 +91,7 @@ class Matches:
         """Kept predictions in this state (T, C, I), by IoU threshold, category and image."""
         _, categories, images = self.positives.shape
         unit = self.category * images + self.image
-        found = ranking.count_states(self.state[area], unit, kept, state, categories * images)
+        found = cocoeval.count_states(self.state[area], unit, kept, state, categories * images)
         return np.asarray(found).reshape(-1, categories, images)
 
 
@@ -144,7 +145,7 @@ def mask_pairs(true: Cells, pred: Cells, of: Setting) -> tuple[Pairs, Ints]:
     """All pairs of masks that share a pixel, and the pixels that they share."""
 
     def work(span: tuple[int, int]) -> Any:
-        return kernels.mask_pairs(pred.masks, true.masks, of.units, *span)
+        return loops.mask_pairs(pred.masks, true.masks, of.units, *span)
 
     counts, partner, shared = _joined(in_threads(work, spans(len(of.units.true) - 1), of.threads))
     whole = np.repeat(pred.pixels, counts)
@@ -156,7 +157,7 @@ def box_pairs(true: Cells, pred: Cells, of: Setting) -> Pairs:
     """All pairs of boxes whose IoU reaches the lowest threshold."""
 
     def work(span: tuple[int, int]) -> Any:
-        return kernels.box_pairs(Boxes(pred.boxes_xywh, true.boxes_xywh, true.crowd), of.units, *span, IOUS[0])
+        return loops.box_pairs(Boxes(pred.boxes_xywh, true.boxes_xywh, true.crowd), of.units, *span, IOUS[0])
 
     counts, partner, iou = _joined(in_threads(work, spans(len(of.units.true) - 1), of.threads))
     return Pairs(np.r_[0, np.cumsum(counts)], partner, iou)
@@ -184,7 +185,7 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     def work(part: tuple[int, tuple[int, int]]) -> None:
         a, (begin, end) = part
         span = slice(first[begin], first[end])
-        state[a, :, span], partners = ranking.match(order[span], pairs, judged[a], IOUS)
+        state[a, :, span], partners = cocoeval.match(order[span], pairs, judged[a], IOUS)
         if a == 0:
             partner[span] = partners[0]
 
@@ -214,6 +215,6 @@ def count_pixels(true: Cells, pred: Cells, kept: NDArray[np.bool_], images: Imag
     table = np.c_[pred_of[:-1], pred_of[1:], true_of[:-1], true_of[1:], sizes].astype(np.int64)
 
     def work(span: tuple[int, int]) -> Ints:
-        return np.asarray(kernels.count_pixels(pred.masks, true.masks, true.crowd, kept, table[slice(*span)]))
+        return np.asarray(loops.count_pixels(pred.masks, true.masks, true.crowd, kept, table[slice(*span)]))
 
     return np.concatenate(in_threads(work, spans(len(images)), threads))

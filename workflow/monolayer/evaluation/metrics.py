@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.evaluation import cocoeval as ranking
+from monolayer.compiled import Floats, Ints
+from monolayer.evaluation import cocoeval
 from monolayer.evaluation.cocoeval import FALSE, TRUE
 from monolayer.evaluation.matching import IOUS, RECALLS, Matches, in_threads, spans
-from monolayer.evaluation.pairs import Floats, Ints
 
 SIZES = {"small": 1, "medium": 2, "large": 3}  # the protocol's ranges of areas after the first, all
 SIDE_BY_SIDE = 64  # draws of the bootstrap that go through the registers at a time
@@ -86,11 +86,11 @@ def _over_categories(matches: Matches, area: int, chosen: Ints, work: Callable[[
     image = place[matches.image]
     for category, positives in enumerate(np.ascontiguousarray(matches.positives[area][:, chosen])):
         here = np.flatnonzero((image >= 0) & (matches.category == category))
-        ranked = ranking.events_of(matches.state[area], here, image[here])
+        ranked = cocoeval.events_of(matches.state[area], here, image[here])
 
-        def curves(weights: Ints, ranked: ranking.Events = ranked, positives: Ints = positives) -> Floats:
+        def curves(weights: Ints, ranked: cocoeval.Events = ranked, positives: Ints = positives) -> Floats:
             weights = np.ascontiguousarray(weights)
-            return np.asarray(ranking.interpolated_precision(ranked, positives, weights, len(IOUS), RECALLS))
+            return np.asarray(cocoeval.interpolated_precision(ranked, positives, weights, len(IOUS), RECALLS))
 
         found.append(work(curves))
     return _nanmean(np.array(found))

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import whole_file
+from monolayer.coco import rle
+from monolayer.coco.instances import Instances
+from monolayer.coco.records import CELL
+from monolayer.files import whole_file
 from monolayer.measurement import dictionary
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.outlines import rings
-from monolayer.models import Instances
 
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0  # of a path in ImageJ's file, as java.awt.geom.PathIterator numbers them
 DIGITS = 6  # decimals of a table's numbers
@@ -27,31 +28,6 @@ PLAIN: dict[str, Any] = {"quoting_style": "needed", "quoting_header": "none"}  #
 
 
 # ---- masks ---------------------------------------------------------------------------------------
-
-
-def label_image(found: Instances) -> NDArray[np.int32]:
-    """int32 (H, W), 0 is background, the n-th cell is n; where masks overlap the smaller one is seen."""
-    crops = [(mask, int(x), int(y)) for mask, (x, y) in zip(found.masks, found.offsets_xy, strict=True)]
-    return coco.paint(crops, found.height, found.width)
-
-
-def label_tiff(labels: Sequence[NDArray[np.int32]], pixel_size_um: float | None) -> bytes:
-    """A TIFF of label images, a page for each frame, 16-bit unless a frame has more than 65,535 cells."""
-    import tifffile
-
-    frames = np.stack(labels)
-    frames = frames.astype(np.uint16 if frames.max(initial=0) < 2**16 else np.uint32)
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        frames if len(frames) > 1 else frames[0],
-        photometric="minisblack",
-        compression="zlib",
-        metadata={"axes": "TYX" if len(frames) > 1 else "YX"},
-        resolution=(1e4 / pixel_size_um, 1e4 / pixel_size_um) if pixel_size_um else None,
-        resolutionunit="CENTIMETER" if pixel_size_um else None,
-    )
-    return buffer.getvalue()
 
 
 def roi_zip(frames: Sequence[Instances]) -> bytes:
@@ -96,8 +72,8 @@ def coco_annotations(found: Instances, image_id: int, first_id: int) -> list[dic
             {
                 "id": first_id + number,
                 "image_id": image_id,
-                "category_id": coco.CELL["id"],
-                "segmentation": coco.rle_from_crop(mask, x, y, found.height, found.width),
+                "category_id": CELL["id"],
+                "segmentation": rle.rle_from_crop(mask, x, y, found.height, found.width),
                 "bbox": [float(x), float(y), float(mask.shape[1]), float(mask.shape[0])],
                 "area": float(mask.sum()),
                 "iscrowd": 0,

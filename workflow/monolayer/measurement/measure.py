@@ -17,15 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import Image, InputError, Rle, crop_from_rle, whole_file
+from monolayer.coco.instances import Instances
+from monolayer.coco.io import read_truth, stream
+from monolayer.coco.labels import label_tiff
+from monolayer.coco.records import CELL, Image, Rle, Truth
+from monolayer.coco.rle import crop_from_rle
 from monolayer.data.dataset import read_image
+from monolayer.files import InputError, whole_file, write_json
 from monolayer.measurement import dictionary, morphology
-from monolayer.measurement.files import coco_annotations, growing, label_image, label_tiff, roi_zip
+from monolayer.measurement.files import coco_annotations, growing, roi_zip
 from monolayer.measurement.growth import growth, moment
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.neighbours import neighbours
-from monolayer.models import Instances
 from monolayer.parallel import each
 from monolayer.params.steps import MeasureParams, NeighbourParams
 from monolayer.progress import track
@@ -61,7 +64,7 @@ def measure(images: Path, truth: Path, cells: Cells, params: MeasureParams, outp
 
     Any number of workers gives the same bytes.
     """
-    listed = coco.read_truth(truth)
+    listed = read_truth(truth)
     found = _true(listed) if cells.results is None else _predicted(cells.results, cells.score_min, listed)
     jobs = (
         Job(image, images / image["file_name"], found.pop(image["id"]), params, output / "masks")
@@ -80,9 +83,9 @@ def measure(images: Path, truth: Path, cells: Cells, params: MeasureParams, outp
         append({name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]})
     if "coco" in params.files:
         records = [record | {"id": number} for number, record in enumerate(records, start=1)]
-        coco.write_json(
+        write_json(
             output / "masks" / "coco.json",
-            {"images": listed["images"], "annotations": records, "categories": [coco.CELL]},
+            {"images": listed["images"], "annotations": records, "categories": [CELL]},
         )
     write_dictionary(output / "dictionary.csv")
     logger.info("%d cells in %d images", sum(row["cells"] for row in rows), len(rows))
@@ -96,7 +99,7 @@ def score_threshold(scores: Path) -> float:
         raise InputError(f"{scores} has no score_threshold ({error!r}); give metrics/<run>.json of evaluate") from error
 
 
-def _true(listed: coco.Truth) -> Found:
+def _true(listed: Truth) -> Found:
     """By image its true cells; crowds are left out."""
     found: Found = {image["id"]: [] for image in listed["images"]}
     for annotation in listed["annotations"]:
@@ -105,10 +108,10 @@ def _true(listed: coco.Truth) -> Found:
     return found
 
 
-def _predicted(results: Path, score_min: float, listed: coco.Truth) -> Found:
+def _predicted(results: Path, score_min: float, listed: Truth) -> Found:
     """By image the predicted cells from the least score up, best first."""
     found: Found = {image["id"]: [] for image in listed["images"]}
-    for result in coco.stream(results):
+    for result in stream(results):
         score = result.get("mask_score", result["score"])
         if result["image_id"] not in found:
             raise InputError(
@@ -126,7 +129,7 @@ def _measure_one(job: Job) -> tuple[Columns, dict[str, Any], list[dict[str, Any]
     found = instances(job.cells, *size)
     pixel_size, frame_hours = job.params.scales(job.image.get("cell_line") or "")
     about = described(job.image, pixel_size, frame_hours)
-    labels = label_image(found)
+    labels = found.label_image()
     columns = cell_columns(found, labels, read_image(job.path), job.params.neighbours)
     columns = with_um(columns, pixel_size)
     row = about | image_row(columns, labels, pixel_size)

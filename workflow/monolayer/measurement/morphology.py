@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.evaluation.pairs import compiled
-from monolayer.models import Instances
+from monolayer.coco.instances import Instances
+from monolayer.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

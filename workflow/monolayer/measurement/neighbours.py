@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.evaluation.pairs import compiled
+from monolayer.compiled import compiled
 from monolayer.measurement.morphology import Columns, Floats, Ints
 from monolayer.params.steps import NeighbourParams
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.rle import Mask
-from monolayer.evaluation.pairs import compiled
+from monolayer.compiled import compiled
 
 STEPS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])  # xy of right, down, left, up
 

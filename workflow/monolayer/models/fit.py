@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from monolayer.coco.rle import InputError, whole_file
+from monolayer.files import InputError, whole_file
 from monolayer.params.families import FitParams
 from monolayer.progress import track
 

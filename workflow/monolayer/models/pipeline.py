@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from monolayer.backends import Backend
 from monolayer.backends.contract import Range
-from monolayer.models import Instances
+from monolayer.coco.instances import Instances
 from monolayer.params.families import PredictSettings
 
 FINDERS = {

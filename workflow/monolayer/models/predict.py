@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from monolayer.backends.contract import read_contract, threshold
-from monolayer.coco.rle import InputError, Result, read_truth, whole_file, write_results
-from monolayer.data import images as pixels
+from monolayer.coco.instances import Instances
+from monolayer.coco.io import read_truth, write_results
+from monolayer.coco.records import Result
 from monolayer.data.dataset import Sample, read_image, samples
+from monolayer.data.images import Pixels, grey
 from monolayer.data.sources.coco import SUFFIXES
-from monolayer.models import Instances, predictor
-from monolayer.models.predictor import Frame, Predictor, ahead
+from monolayer.files import InputError, whole_file
+from monolayer.models import predictor
+from monolayer.models.predictor import Frame, Predictor
+from monolayer.parallel import ahead
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import Dtype, PredictParams
 from monolayer.progress import track
@@ -106,8 +110,8 @@ def _files(folder: Path, names: Iterable[str]) -> Iterator[Frame]:
         yield Frame(name, None, partial(_grey, folder / name))
 
 
-def _grey(path: Path) -> pixels.Pixels:
-    return pixels.grey(path.read_bytes(), str(path), DEEP)
+def _grey(path: Path) -> Pixels:
+    return grey(path.read_bytes(), str(path), DEEP)
 
 
 def _named_results(
@@ -138,8 +142,8 @@ def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
 
 
 def _write_labels(path: Path, found: Instances) -> None:
-    from monolayer.measurement.files import label_image, label_tiff
+    from monolayer.coco.labels import label_tiff
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial_path:
-        partial_path.write_bytes(label_tiff([label_image(found)], None))
+        partial_path.write_bytes(label_tiff([found.label_image()], None))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -16,9 +14,10 @@ from numpy.typing import NDArray
 from monolayer import models
 from monolayer.backends import Backend
 from monolayer.backends.contract import Contract, identity, onnx_name, read_contract
-from monolayer.coco.rle import InputError
-from monolayer.models import Instances
+from monolayer.coco.instances import Instances
+from monolayer.files import InputError
 from monolayer.models.pipeline import Finder, find, finder
+from monolayer.parallel import ahead
 from monolayer.params.families import PredictSettings, UnetPredict
 from monolayer.params.steps import Dtype
 
@@ -111,18 +110,6 @@ def check_size(name: str, image: NDArray[np.uint8], of: Finder) -> None:
         raise InputError(
             f"{name} is {width}x{height} px; this network needs {of.stride} px a side, so enlarge or pad it"
         )
-
-
-def ahead(work: Callable[[Item], Given], items: Iterable[Item], count: int = 2) -> Iterator[Given]:
-    """work(item) of each item in order, computed on a thread up to `count` items before it is asked for."""
-    with ThreadPoolExecutor(1) as pool:
-        pending: deque[Any] = deque()
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > count:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
 
 
 # ---- where networks come from --------------------------------------------------------------------

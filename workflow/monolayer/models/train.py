@@ -6,17 +6,17 @@ import csv
 import hashlib
 import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from monolayer import models
-from monolayer.coco.rle import InputError, read_truth, whole_file, write_json
+from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, of_lines, samples
+from monolayer.files import InputError, whole_file, write_json
 from monolayer.params.steps import TrainParams
+from monolayer.provenance.commit import provenance
 
 
 def train(images: Path, splits: Path, params: TrainParams, output: Path, extension: Path | None = None) -> None:
@@ -110,25 +110,3 @@ def _device() -> str:
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-
-
-def provenance(code: Path) -> dict[str, Any]:
-    """Commit that `code` lies in, whether it was changed since, and the versions of what decides the numbers.
-
-    Tables and a dvc.lock that the workflow itself writes over change nothing that training depends on.
-    """
-
-    def git(*words: str) -> str | None:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=code)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    written = (":(top,exclude)results", ":(top,exclude)dvc.lock")
-    changes = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *written)
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": None if changes is None else bool(changes),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("monolayer", "numpy", "torch", "torchvision", "ultralytics")},
-        },
-    }

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import rle as coco
+from monolayer.coco.instances import Instances
+from monolayer.coco.io import write_results
+from monolayer.coco.records import CELL, Truth
 from monolayer.data.dataset import Sample, read_image
 from monolayer.evaluation import matching, metrics
 from monolayer.evaluation.cells import read_results, read_truth
 from monolayer.evaluation.cocoeval import FALSE, TRUE
 from monolayer.evaluation.matching import PROTOCOLS
-from monolayer.models import Instances
+from monolayer.files import write_json
 
 Find = Callable[[Sequence[NDArray[np.uint8]]], list[Instances]]
 
@@ -27,8 +29,8 @@ def validation_scores(val: Sequence[Sample], find: Find, batch: int) -> dict[str
         truth, results = Path(folder) / "truth.json", Path(folder) / "results.json.gz"
         annotations = [annotation for sample in val for annotation in sample.annotations]
         images = [sample.image for sample in val]
-        coco.write_json(truth, coco.Truth(images=images, annotations=annotations, categories=[coco.CELL]))
-        coco.write_results(results, _found(val, find, batch))
+        write_json(truth, Truth(images=images, annotations=annotations, categories=[CELL]))
+        write_results(results, _found(val, find, batch))
         listed, true = read_truth(truth)
         pred = read_results(results, listed)
     setting = matching.setting(true, pred, listed, PROTOCOLS["livecell"], 1)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 
 logger = logging.getLogger(__name__)
 TIMED = re.compile(r"/(run\.json|[^/]*\.card\.md|report\.html|benchmark/[^/]*)$")  # they tell dates and durations

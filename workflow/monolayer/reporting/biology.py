@@ -12,12 +12,12 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from monolayer.coco.rle import Image, Rle, area
-from monolayer.measurement.files import label_image
+from monolayer.coco.records import Image, Rle
+from monolayer.coco.rle import rle_area
 from monolayer.measurement.measure import instances
 from monolayer.measurement.neighbours import touching
 from monolayer.params.steps import MeasureParams
-from monolayer.reporting import charts as figures
+from monolayer.reporting import charts
 from monolayer.reporting.charts import INK, MARKERS, SERIES
 from monolayer.reporting.pictures import Album, Layer, Picture, layer
 from monolayer.reporting.study import Study
@@ -151,10 +151,10 @@ def distributions(name: str, line: str, cells: Mapping[str, pd.DataFrame]) -> st
             ax.set_yticks([])
             ax.grid(visible=False)
             ax.xaxis.set_major_locator(MaxNLocator(4))
-        axes[-1].legend(**figures.BESIDE)
+        axes[-1].legend(**charts.BESIDE)
 
     alt = f"Histograms of {', '.join(DISTRIBUTIONS.values())} of the cells of {line}: truth and predictions"
-    return figures.chart(name, alt, draw, len(DISTRIBUTIONS), (2.3, 1.8))
+    return charts.chart(name, alt, draw, len(DISTRIBUTIONS), (2.3, 1.8))
 
 
 def growth(name: str, line: str, sources: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> str:
@@ -172,9 +172,9 @@ def growth(name: str, line: str, sources: Mapping[str, tuple[pd.DataFrame, pd.Da
             ax.set_xlabel(_unit(next(iter(sources.values()))[1]["time_unit"].iloc[0]))
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             ax.set_ylim(0)
-        axes[-1].legend(**figures.BESIDE)
+        axes[-1].legend(**charts.BESIDE)
 
-    return figures.chart(name, f"Cells per image and confluence of {line} over time, with fits", draw, 2, (3.0, 2.2))
+    return charts.chart(name, f"Cells per image and confluence of {line} over time, with fits", draw, 2, (3.0, 2.2))
 
 
 def _well(ax: Axes, images: pd.DataFrame, fits: pd.DataFrame, style: tuple[str, int]) -> None:
@@ -222,9 +222,9 @@ def neighbour_maps(study: Study, album: Album, images: pd.DataFrame, run: str) -
 
 def neighbour_layers(image: Image, rles: list[Rle], gap: int) -> list[Layer]:
     """The cells as layers by their number of touching neighbours; `CROWDED` stands for so many and more."""
-    rles = [rle for rle in rles if area(rle)]
+    rles = [rle for rle in rles if rle_area(rle)]
     found = instances([(1.0, rle) for rle in rles], image["height"], image["width"])
-    counts = touching(label_image(found), len(found.masks), gap).clip(max=CROWDED)
+    counts = touching(found.label_image(), len(found.masks), gap).clip(max=CROWDED)
     names = [*(f"{n} touching" for n in range(CROWDED)), f"{CROWDED} or more"]
     return [
         layer(f"near near-{n}", name, [rle for rle, c in zip(rles, counts, strict=True) if c == n], image)

@@ -16,9 +16,10 @@ from PIL import Image as PillowImage
 from pycocotools import mask as rle_codec
 from skimage import measure
 
-from monolayer.coco.rle import Image, Rle, crop_from_rle
+from monolayer.coco.records import Image, Rle
+from monolayer.coco.rle import crop_from_rle
+from monolayer.compiled import compiled
 from monolayer.data.dataset import read_image
-from monolayer.evaluation.pairs import compiled
 
 IOU = 0.5  # of a prediction that counts as the same cell
 LONGEST = 1024  # px of an embedded picture; a larger image is shown smaller, its outlines in its own coordinates

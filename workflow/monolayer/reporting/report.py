@@ -16,12 +16,11 @@ import pandas as pd
 import yaml
 from markupsafe import Markup
 
-from monolayer.coco.rle import whole_file
 from monolayer.evaluation.breakdown import KINDS
 from monolayer.evaluation.definitions import SHOWN
+from monolayer.files import whole_file
 from monolayer.params.steps import ReportParams
-from monolayer.reporting import charts as figures
-from monolayer.reporting import tables
+from monolayer.reporting import charts, tables
 from monolayer.reporting.biology import biology
 from monolayer.reporting.pictures import Album, Picture, compared_layers, truth_layers
 from monolayer.reporting.speed import speed
@@ -84,7 +83,7 @@ def results(study: Study, album: Album) -> dict[str, Any]:
         "columns": columns,
         "more": more,
         "notes": tables.notes(references),
-        "chart": Markup(figures.by_line("by-line", study.table, tables.columns(CHARTED))),
+        "chart": Markup(charts.by_line("by-line", study.table, tables.columns(CHARTED))),
         "differences": {
             c.heading: tables.differences(study.pairs, study.runs, c.name) for c in tables.columns(CHARTED)
         },
@@ -96,24 +95,24 @@ def results(study: Study, album: Album) -> dict[str, Any]:
 def failures(study: Study, album: Album) -> dict[str, Any]:
     """Curves along thresholds, scores by density and size, and kinds of errors, over all cell lines and for each."""
     curves = study.breakdown("curves", ["curve", "x", "y"])
-    strata = study.breakdown("strata", ["stratum", "bin", "low", "high", *figures.STRATIFIED])
+    strata = study.breakdown("strata", ["stratum", "bin", "low", "high", *charts.STRATIFIED])
     errors = study.breakdown("errors", ["kind", "lost_cells", "wrong_predictions", "lost_share", "wrong_share"])
 
     thresholds = {run: study.score_threshold(run) for run in study.runs}
 
-    def charts(line: str, name: str) -> list[Markup]:
+    def drawn(line: str, name: str) -> list[Markup]:
         def of(breakdown: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
             return {run: _of_line(rows, line) for run, rows in breakdown.items()}
 
         return [
-            Markup(figures.curves(f"{name}-curves", of(curves), thresholds)),
-            Markup(figures.strata(f"{name}-strata", of(strata))),
-            Markup(figures.errors(f"{name}-errors", of(errors))),
+            Markup(charts.curves(f"{name}-curves", of(curves), thresholds)),
+            Markup(charts.strata(f"{name}-strata", of(strata))),
+            Markup(charts.errors(f"{name}-errors", of(errors))),
         ]
 
     lines = list(dict.fromkeys(study.table["cell_line"]))
     return {
-        "charts": {line: charts(line, f"line-{index}") for index, line in enumerate(lines)},
+        "charts": {line: drawn(line, f"line-{index}") for index, line in enumerate(lines)},
         "errors": tables.error_rows(errors),
         "kinds": KINDS,
         "definitions": tables.definitions(["density", "size", *KINDS]),
@@ -129,8 +128,8 @@ def data(study: Study, album: Album) -> dict[str, Any]:
     return {
         "confluence": {row["cell_line"]: row["confluence_median"] for row in study.audit["lines"]},
         "counts": [tables.counts(line, cells[line], diameters[line]) for line in lines],
-        "cells_chart": Markup(figures.distributions("cells", "cells per image", cells, SPLITS)),
-        "diameter_chart": Markup(figures.distributions("diameter", "cell diameter, px", diameters, SPLITS)),
+        "cells_chart": Markup(charts.distributions("cells", "cells per image", cells, SPLITS)),
+        "diameter_chart": Markup(charts.distributions("diameter", "cell diameter, px", diameters, SPLITS)),
         "samples": samples(study, album, {line: images[line]["train"] for line in lines}),
     }
 
@@ -166,7 +165,7 @@ def training(study: Study, album: Album) -> dict[str, Any]:
     """Curves and facts of each run's training."""
     return {
         "charts": {
-            run: Markup(figures.training(f"train-{index}", run, study.history(run)))
+            run: Markup(charts.training(f"train-{index}", run, study.history(run)))
             for index, run in enumerate(study.runs)
         },
         "networks": tables.grid(

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from monolayer.reporting import charts as figures
+from monolayer.reporting import charts
 from monolayer.reporting.charts import BESIDE, INK, MARKERS, MUTED, colour
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.study import Study, read_json
@@ -127,11 +127,11 @@ def latency(name: str, device: str, rows: pd.DataFrame) -> str:
             ax.set_ylim(len(ways) - 0.5, -0.5)
             ax.grid(axis="y", visible=False)
             ax.grid(axis="x", visible=True)
-        axes[min(len(axes), figures.COLUMNS) - 1].legend(**BESIDE)
+        axes[min(len(axes), charts.COLUMNS) - 1].legend(**BESIDE)
 
     alt = f"Latency of a single image on {device} by stage, of each run and backend"
-    beside = 2.8 / min(len(runs), figures.COLUMNS)  # inches of each panel's share of the ways' names and the legend
-    return figures.chart(name, alt, draw, len(runs), (2.5 + beside, max(1.7, 0.8 + 0.24 * len(ways))))
+    beside = 2.8 / min(len(runs), charts.COLUMNS)  # inches of each panel's share of the ways' names and the legend
+    return charts.chart(name, alt, draw, len(runs), (2.5 + beside, max(1.7, 0.8 + 0.24 * len(ways))))
 
 
 def best_batch(rows: pd.DataFrame) -> pd.DataFrame:
@@ -178,4 +178,4 @@ def pareto(name: str, device: str, rows: pd.DataFrame) -> str:
         ]
         ax.legend(handles=keys, **BESIDE)
 
-    return figures.chart(name, f"Mask AP against images a second on {device}", draw, 1, (6.4, 3.2))
+    return charts.chart(name, f"Mask AP against images a second on {device}", draw, 1, (6.4, 3.2))

@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import pandas as pd
 
-from monolayer.coco.rle import Image, InputError, Rle, read_truth, stream
+from monolayer.coco.io import read_truth, stream
+from monolayer.coco.records import Image, Rle
+from monolayer.files import InputError
 from monolayer.params.steps import ReportParams
 
 SPLITS = ("train", "val", "test")

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from pydantic import BaseModel, Field, create_model
 
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import Image, InputError
-from monolayer.measurement import dictionary
-from monolayer.measurement import files as cell_files
+from monolayer.coco.instances import Instances
+from monolayer.coco.labels import label_tiff
+from monolayer.coco.records import CELL, Image
+from monolayer.coco.rle import rle_from_crop
+from monolayer.files import InputError
+from monolayer.measurement import dictionary, files
 from monolayer.measurement.measure import cell_columns, described, image_row, trimmed, with_um
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.outlines import rings
-from monolayer.models import Instances
 from monolayer.params.steps import NeighbourParams
 
 OUTLINE = (255, 157, 28)  # of an overlay; the page's colour of predicted cells
@@ -65,7 +66,7 @@ def frame(
     near: NeighbourParams,
 ) -> Frame:
     """Measure the cells (masks cut to their boxes) of a frame: its own grey values and the 8-bit ones."""
-    labels = cell_files.label_image(found)
+    labels = found.label_image()
     columns = with_um(cell_columns(found, labels, pixels[0], near), scale)
     row = described(record, scale, None) | image_row(columns, labels, scale)
     return Frame(record, pixels[1], found, labels, columns, row)
@@ -137,7 +138,7 @@ def _json_frame(number: int, frame: Frame, masks: Masks, picture: bool) -> dict[
     cells: list[dict[str, Any]] = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     for cell, mask, (x, y) in zip(cells, frame.found.masks, frame.found.offsets_xy.tolist(), strict=True):
         if masks == "rle":
-            cell["rle"] = coco.rle_from_crop(mask, x, y, frame.found.height, frame.found.width)
+            cell["rle"] = rle_from_crop(mask, x, y, frame.found.height, frame.found.width)
         elif masks == "polygons":
             cell["polygons"] = [ring.ravel().tolist() for ring in rings(mask, x, y)]
     summary = {name: _number(value) for name, value in frame.row.items() if name not in dictionary.IMAGE}
@@ -173,7 +174,7 @@ def as_csv(frames: Sequence[Frame]) -> bytes:
         )
         for name in dictionary.TABLES["cells"]
     }
-    return cell_files.csv_bytes("cells", whole)
+    return files.csv_bytes("cells", whole)
 
 
 def as_tiff(frames: Sequence[Frame]) -> bytes:
@@ -181,20 +182,20 @@ def as_tiff(frames: Sequence[Frame]) -> bytes:
     if len(shapes) > 1:
         raise InputError("the pages have different sizes, which a label TIFF can't hold; send them apart")
     size = frames[0].row["pixel_size_um"]
-    return cell_files.label_tiff([frame.labels for frame in frames], None if math.isnan(size) else size)
+    return label_tiff([frame.labels for frame in frames], None if math.isnan(size) else size)
 
 
 def as_rois(frames: Sequence[Frame]) -> bytes:
-    return cell_files.roi_zip([frame.found for frame in frames])
+    return files.roi_zip([frame.found for frame in frames])
 
 
 def as_coco(frames: Sequence[Frame]) -> bytes:
     """A COCO file: an image for each frame."""
     cells: list[dict[str, Any]] = []
     for frame in frames:
-        cells += cell_files.coco_annotations(frame.found, frame.record["id"], len(cells) + 1)
+        cells += files.coco_annotations(frame.found, frame.record["id"], len(cells) + 1)
     images = [dict(frame.record) for frame in frames]
-    return json.dumps({"images": images, "annotations": cells, "categories": [coco.CELL]}).encode()
+    return json.dumps({"images": images, "annotations": cells, "categories": [CELL]}).encode()
 
 
 def as_picture(frames: Sequence[Frame]) -> bytes:

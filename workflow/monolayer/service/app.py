@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 from monolayer.service import answers
 from monolayer.service.batcher import Batcher
 from monolayer.service.edge import Edge, Gauges

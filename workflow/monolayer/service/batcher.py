@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.models import Instances
+from monolayer.coco.instances import Instances
 
 logger = logging.getLogger(__name__)
 Image = NDArray[np.uint8]

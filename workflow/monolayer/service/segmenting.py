@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from monolayer.coco import rle as coco
-from monolayer.data import images as pixels
+from monolayer.coco.records import Image
+from monolayer.data.images import eight_bit
+from monolayer.files import whole_file
 from monolayer.service import answers
 from monolayer.service.interface import IMAGE_TYPES, Asked
 from monolayer.service.state import Model, Settings, State
@@ -81,11 +82,11 @@ async def _upload(request: Request) -> tuple[bytes, str]:
 
 def _read(data: bytes, name: str, settings: Settings) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
     """Each frame in its own grey values, and in the 8 bits that the network sees."""
-    return [(own, pixels.eight_bit(own, name, settings.percentiles)) for own in frames(data, name, settings.limits)]
+    return [(own, eight_bit(own, name, settings.percentiles)) for own in frames(data, name, settings.limits)]
 
 
-def record_of(name: str, index: int, image: NDArray[np.uint8], cell_line: str | None) -> coco.Image:
-    return coco.Image(
+def record_of(name: str, index: int, image: NDArray[np.uint8], cell_line: str | None) -> Image:
+    return Image(
         id=index + 1,
         file_name=name,
         width=image.shape[1],
@@ -111,7 +112,7 @@ def _answer(settings: Settings, asked: Asked, media: str, about: dict[str, Any],
 
 def _keep(path: Path, data: bytes, body: bytes) -> None:
     for suffix, content in ((".image", data), (".answer", body)):
-        with coco.whole_file(path.with_suffix(suffix)) as partial:
+        with whole_file(path.with_suffix(suffix)) as partial:
             partial.write_bytes(content)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.rle import InputError
-from monolayer.models import Instances
+from monolayer.coco.instances import Instances
+from monolayer.files import InputError
 from monolayer.params.steps import Dtype
 from monolayer.service.app import create
 from monolayer.service.state import Model, Settings

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from monolayer.coco.rle import InputError
-from monolayer.data import images as pixels
+from monolayer.data import images
+from monolayer.files import InputError
 
 # Of TIFF: compressions that can't write more than the page's header says.
 COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "Zstandard"}
@@ -41,7 +41,7 @@ class Limits:
 
 def frames(data: bytes, name: str, limits: Limits) -> list[NDArray[Any]]:
     """The frames of an image file, (H, W) in its own grey values; several where a TIFF has several pages."""
-    if data.startswith(pixels.TIFF_STARTS):
+    if data.startswith(images.TIFF_STARTS):
         found = list(_tiff(data, name, limits))
     elif data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
         found = [_png_or_jpeg(data, name, limits)]
@@ -74,7 +74,7 @@ def _png_or_jpeg(data: bytes, name: str, limits: Limits) -> NDArray[Any]:
         raise InputError(f"{name} is not readable as an image ({error}); is it cut short? copy it again") from error
     _check(name, width * height, limits)
     try:
-        return pixels.one_plane(pixels.decode_png_or_jpeg(data, name))
+        return images.one_plane(images.decode_png_or_jpeg(data, name))
     except (InputError, MemoryError):
         raise
     except Exception as error:
@@ -101,7 +101,7 @@ def _tiff(data: bytes, name: str, limits: Limits) -> Iterator[NDArray[Any]]:
             _check(name, sum(_cost(page, name) for page in pages), limits)
             for number, page in enumerate(pages, start=1):
                 label = f"{name}, page {number}" if len(pages) > 1 else name
-                yield pixels.one_plane(pixels.tiff_page(page, len(data), label))
+                yield images.one_plane(images.tiff_page(page, len(data), label))
     except (InputError, MemoryError):
         raise
     except Exception as error:

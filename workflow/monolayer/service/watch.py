@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monolayer.coco.rle import Image, InputError, whole_file
+from monolayer.coco.records import Image
 from monolayer.data.images import eight_bit
-from monolayer.measurement import dictionary
-from monolayer.measurement import files as cell_files
+from monolayer.files import InputError, whole_file
+from monolayer.measurement import dictionary, files
 from monolayer.measurement.growth import growth
 from monolayer.measurement.measure import cell_columns, described, image_row, with_um, write_dictionary
 from monolayer.params.data import Percentiles
@@ -165,7 +165,7 @@ def segmented(what: Watching, file: File, tables: Tables) -> tuple[list[dict[str
         about = described(record, what.pixel_size_um, what.frame_hours)
         if "time" not in groups and len(pages) == 1:
             about["time_h"] = (file.taken - tables.began(file.taken)) / 3600
-        labels = cell_files.label_image(found)
+        labels = found.label_image()
         cells = with_um(cell_columns(found, labels, own, what.neighbours), what.pixel_size_um)
         count = len(found.masks)
         columns.append({key: np.full(count, value) for key, value in about.items()} | cells)
@@ -216,7 +216,7 @@ class Tables:
         entry: dict[str, Any] = {"file": done.name, "sha256": digest, "taken": done.taken}
         whole = {key: np.concatenate([part[key] for part in columns]) for key in columns[0]}
         for table, values in (("cells", whole), ("images", {key: [row[key] for row in rows] for key in rows[0]})):
-            text = cell_files.csv_bytes(table, values)
+            text = files.csv_bytes(table, values)
             entry[table] = _add(self.folder / f"{table}.csv", text[text.index(b"\n") + 1 :])
         _add(self.folder / "done.jsonl", json.dumps(entry).encode() + b"\n")
         self.done[done.name] = entry
@@ -250,7 +250,7 @@ def draw_growth(tables: Tables, output: Path) -> None:
     fits = growth(tables.rows)
     with whole_file(output / "growth.csv") as partial:
         columns = {name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]}
-        partial.write_bytes(cell_files.csv_bytes("growth", columns))
+        partial.write_bytes(files.csv_bytes("growth", columns))
     with whole_file(output / "growth.svg") as partial:
         partial.write_bytes(_chart(tables.rows, fits))
 

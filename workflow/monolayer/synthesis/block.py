@@ -11,14 +11,16 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.rle import CELL, Annotation, Image, InputError, rles_from_labels, whole_file
+from monolayer.coco.labels import rles_from_labels
+from monolayer.coco.records import CELL, Annotation, Image
+from monolayer.coco.rle_kernels import decode_runs, measure_runs, unroll
 from monolayer.data.dataset import Sample, read_image
-from monolayer.evaluation.pairs import decode_runs, measure_runs
+from monolayer.files import InputError, whole_file
 from monolayer.params.extensions import ExtendParams
 from monolayer.synthesis import laws
 from monolayer.synthesis.collage import Collage, Plan, compose
 from monolayer.synthesis.cutouts import Cutouts, cut_out, joined
-from monolayer.synthesis.scene import Float, Placed, Scene, background, halo_end, take_apart, texture_of, unroll
+from monolayer.synthesis.scene import Float, Placed, Scene, background, halo_end, take_apart, texture_of
 
 PIECE = 1.5  # cell diameters: side of the squares of background that cover a removed cell
 RESTLESS = 2  # a background this many times as restless as its block's calmest shows cells' processes: it covers none

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.evaluation.pairs import compiled
+from monolayer.compiled import compiled
 from monolayer.synthesis.cutouts import FAR, Cutouts
 from monolayer.synthesis.scene import Float
 

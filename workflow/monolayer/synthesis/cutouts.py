@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.rle import Mask
-from monolayer.evaluation.pairs import compiled
+from monolayer.compiled import compiled
 from monolayer.synthesis.scene import Float, Placed, Scene, distance
 
 FAR = 255  # the ramp's value where the halo has ended

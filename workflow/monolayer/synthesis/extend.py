@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from monolayer.coco.rle import CELL, InputError, read_truth, whole_file
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import CELL
 from monolayer.data.dataset import Sample, of_lines, samples
+from monolayer.files import InputError, whole_file
 from monolayer.parallel import each
 from monolayer.params.extensions import ExtendParams
 from monolayer.progress import track

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from monolayer.coco.rle import label_image, whole_file
+from monolayer.coco.labels import label_image
 from monolayer.data.dataset import Sample, read_image
-from monolayer.synthesis.shift import KINDS, Comparison, quantities
+from monolayer.files import whole_file
+from monolayer.synthesis.comparison import KINDS, Comparison, quantities
 
 COLOURS = {"original": "#666666", "synthetic": "#d1495b"}
 STYLE: Any = {"svg.hashsalt": "monolayer", "svg.fonttype": "none", "text.parse_math": False, "font.size": 8}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from monolayer.coco.rle import Mask
-from monolayer.evaluation.pairs import compiled
+from monolayer.compiled import compiled
 
 Float = NDArray[np.float32]
 Placed = tuple[Mask, int, int]  # a mask cut to its box and the box's upper left corner (x, y), as coco.crop_from_rle
@@ -37,17 +37,6 @@ class Texture(NamedTuple):
     corners: NDArray[np.int64]  # (K, 2) y, x of the upper left corner of each square's ring
     unrest: float  # mean square of the residual in them; infinite if they are not all free
     size: int  # px, without the ring
-
-
-@compiled
-def unroll(runs: NDArray[np.int32], box: tuple[int, int, int, int], height: int) -> Mask:
-    """The mask with these runs, cut to its box (left, top, right, bottom), in an image that is so high."""
-    left, top, right, bottom = box
-    mask = np.zeros((bottom - top, right - left), np.bool_)
-    for start, stop in runs:
-        for pixel in range(start, stop):
-            mask[pixel % height - top, pixel // height - left] = True
-    return mask
 
 
 @compiled

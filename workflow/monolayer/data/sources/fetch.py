@@ -23,8 +23,7 @@ from typing import Any
 import requests
 import urllib3
 
-from monolayer.coco.rle import InputError, write_json
-from monolayer.data.download import check_disk
+from monolayer.files import InputError, check_disk, write_json
 from monolayer.params.data import Pin
 from monolayer.progress import track
 

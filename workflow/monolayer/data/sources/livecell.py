@@ -15,14 +15,15 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from monolayer.coco.overlap import overlapping_pairs
-from monolayer.coco.rle import Annotation, Image, InputError, Truth
-from monolayer.data import images as pixels
-from monolayer.data.download import Read
+from monolayer.coco.records import Annotation, Image, Truth
 from monolayer.data.findings import Findings
+from monolayer.data.images import Pixels, grey
+from monolayer.data.sources import Read
 from monolayer.data.sources.fetch import Remote, fetch, open_zip, read_member, verify
 from monolayer.data.sources.masks import cells
 from monolayer.data.sources.records import Frame, Records, read
 from monolayer.data.sources.truth import Part, join, sample
+from monolayer.files import InputError
 from monolayer.params.data import LivecellFile, LivecellSource
 
 SPLITS = ("train", "val", "test")  # a later one judges more: it keeps a file that several list
@@ -55,9 +56,9 @@ def collect(params: LivecellSource, folder: Path) -> tuple[Truth, Read]:
             f"e.g. {', '.join(missing[:3])}; complete them"
         )
 
-    def read_image(image: Image) -> pixels.Pixels:
+    def read_image(image: Image) -> Pixels:
         path = paths[_tif(image)]
-        return pixels.grey(open_path(path), path, None)
+        return grey(open_path(path), path, None)
 
     return truth, read_image
 

@@ -12,10 +12,11 @@ from typing import Any, cast
 import numpy as np
 from pycocotools import mask as rle_codec
 
-from monolayer.coco import rle as coco
-from monolayer.coco.rle import Annotation, InputError, Rle
+from monolayer.coco.records import Annotation, Rle
+from monolayer.coco.rle import box_xywh, rle_area, rle_from_polygons, run_edges
 from monolayer.data.findings import Findings
 from monolayer.data.sources.records import Frame, Records, kind_of
+from monolayer.files import InputError
 
 # Numbers of COCO's compressed counts: 5 bits a character, which is of P-o if more follow and of 0-O if none do.
 # 7 characters hold any run of an image. (pycocotools decodes damaged counts beyond the end of its memory.)
@@ -49,10 +50,10 @@ def _rle(segmentation: Any, frame: Frame, where: str, findings: Findings) -> Rle
             findings.add("no_mask", f"{where}: no polygon of three points or more")
             return None
         _check_extent(polygons, frame, where, findings)
-        rle = coco.rle_from_polygons(polygons, frame.height, frame.width)
+        rle = rle_from_polygons(polygons, frame.height, frame.width)
     else:
         raise InputError(f"{where}: segmentation is {kind_of(segmentation)}, not polygons or RLE")
-    if coco.area(rle) == 0:
+    if rle_area(rle) == 0:
         findings.add("outside_image", where)
         return None
     return rle
@@ -98,7 +99,7 @@ def _rle_from_runs(segmentation: dict[str, Any], frame: Frame, where: str) -> Rl
     if isinstance(counts, str):
         if not COMPRESSED.fullmatch(counts):
             raise InputError(f"{where}: the counts of its RLE are no compressed run lengths; encode the mask again")
-        runs = np.diff(coco.run_edges(counts), prepend=0)
+        runs = np.diff(run_edges(counts), prepend=0)
     elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
         runs = np.array([max(-1, min(run, frame.height * frame.width + 1)) for run in counts], np.int64)
     else:
@@ -114,7 +115,7 @@ def _rle_from_runs(segmentation: dict[str, Any], frame: Frame, where: str) -> Rl
 
 
 def _annotation(record: dict[str, Any], rle: Rle, keep_area: bool, where: str, findings: Findings) -> Annotation:
-    mask_box, mask_area = coco.box_xywh(rle), float(coco.area(rle))
+    mask_box, mask_area = box_xywh(rle), float(rle_area(rle))
     box, area = record.get("bbox"), record.get("area")
     if box is not None and not _fits(box, mask_box):
         findings.add("box_replaced", f"{where}: {str(box)[:80]} for a mask at {mask_box}")

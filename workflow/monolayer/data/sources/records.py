@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from monolayer.coco.rle import InputError
 from monolayer.data.sources.stream import JsonFile, NoJsonError
+from monolayer.files import InputError
 
 KEYS = ("images", "annotations", "categories")
 

@@ -17,14 +17,15 @@ from typing import Any
 
 import requests
 
-from monolayer.coco.rle import Image, InputError, Truth
-from monolayer.data import images as pixels
-from monolayer.data.download import Read
+from monolayer.coco.records import Image, Truth
 from monolayer.data.findings import Findings
+from monolayer.data.images import Pixels, grey
+from monolayer.data.sources import Read
 from monolayer.data.sources.fetch import TIMEOUT, Remote, fetch, open_zip, read_member, verify
 from monolayer.data.sources.masks import cells
 from monolayer.data.sources.records import check
 from monolayer.data.sources.truth import Part, cell_lines, flat_names, join
+from monolayer.files import InputError
 from monolayer.params.data import Pin, RoboflowSource
 
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
@@ -53,9 +54,9 @@ def collect(params: RoboflowSource, folder: Path) -> tuple[Truth, Read]:
     if missing:
         raise InputError(f"{archive.filename} lacks {len(missing)} images, e.g. {missing[0]}; export it again")
 
-    def read_image(image: Image) -> pixels.Pixels:
+    def read_image(image: Image) -> Pixels:
         name = names[image["file_name"]]
-        return pixels.grey(read_member(archive, name), name, None)
+        return grey(read_member(archive, name), name, None)
 
     return truth, read_image
 

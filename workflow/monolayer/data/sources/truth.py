@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from monolayer.coco.rle import CELL, Annotation, Image, InputError, Truth
+from monolayer.coco.records import CELL, Annotation, Image, Truth
 from monolayer.data.findings import Findings
 from monolayer.data.sources.records import Frame, Records
+from monolayer.files import InputError
 
 Key = TypeVar("Key", int, str)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from monolayer.coco.rle import Image, InputError, Truth
-from monolayer.data import images as pixels
-from monolayer.data.download import Read, source_of
+from monolayer.coco.records import Image, Truth
+from monolayer.data import images
 from monolayer.data.findings import Findings
+from monolayer.data.sources import Read, source_of
 from monolayer.data.sources.truth import Part, join
+from monolayer.files import InputError
 from monolayer.params.data import UnionSource
 
 
@@ -36,7 +37,7 @@ def collect(params: UnionSource, folder: Path) -> tuple[Truth, Read]:
         if image["cell_line"] in params.train_only:
             image["split"] = "train"
 
-    def read_image(image: Image) -> pixels.Pixels:
+    def read_image(image: Image) -> images.Pixels:
         return readers[image["file_name"]](image)
 
     return joined, read_image

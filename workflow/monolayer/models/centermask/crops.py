@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from monolayer.coco.rle import Annotation, Mask, crop_from_rle
+from monolayer.coco.records import Annotation
+from monolayer.coco.rle import Mask, crop_from_rle
 
 
 class Cells(NamedTuple):

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from monolayer.backends.eager import eager
-from monolayer.coco.rle import InputError
+from monolayer.backends.graph import Graph
+from monolayer.coco.instances import Instances
 from monolayer.data.dataset import Sample, evenly, lines_in_turn, read_image
-from monolayer.models import Graph, Instances, Trained, load_state
+from monolayer.files import InputError
+from monolayer.models import Trained, load_state
 from monolayer.models.centermask.crops import Cells, View, cells_seen, seen
 from monolayer.models.centermask.network import CenterMask, Dense, Masks
 from monolayer.models.centermask.pipeline import DIVISOR, Finder

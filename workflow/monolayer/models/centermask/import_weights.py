@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from monolayer import models
-from monolayer.coco.rle import InputError
+from monolayer.files import InputError
 from monolayer.models.centermask.network import CenterMask
 from monolayer.params.families import CenterMaskTrain
 from monolayer.params.steps import TrainParams

@@ -15,8 +15,8 @@ from PIL import Image as PillowImage
 
 from monolayer.backends import Backend
 from monolayer.backends.contract import Range
+from monolayer.coco.instances import Instances
 from monolayer.coco.rle import Mask
-from monolayer.models import Instances
 from monolayer.models.nms import suppress
 from monolayer.params.families import CenterMaskPredict, DetectionLimits
 

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monolayer.backends.eager import eager
-from monolayer.coco.rle import label_image
+from monolayer.backends.graph import Graph
+from monolayer.coco.instances import Instances
+from monolayer.coco.labels import label_image
 from monolayer.data.dataset import Sample, TrueCells, evenly, read_image
 from monolayer.evaluation.matching import IOUS
-from monolayer.models import Graph, Instances, Trained
+from monolayer.models import Trained
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.unet.patches import Patches, contrast

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from monolayer.coco.instances import Instances
 from monolayer.coco.rle import Mask
-from monolayer.evaluation.pairs import compiled
-from monolayer.models import Instances
+from monolayer.compiled import compiled
 
 Float = NDArray[np.float32]
 Labels = NDArray[np.int32]

@@ -22,9 +22,11 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from monolayer.backends.eager import eager
-from monolayer.coco.rle import InputError
+from monolayer.backends.graph import Graph
+from monolayer.coco.instances import Instances
 from monolayer.data.dataset import Sample, TrueCells, lines_in_turn, read_image
-from monolayer.models import Graph, Instances, Trained
+from monolayer.files import InputError
+from monolayer.models import Trained
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.validation import validation_scores

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from monolayer.backends import Backend
 from monolayer.backends.contract import Range
-from monolayer.models import Instances
-from monolayer.models.nms import fill, suppress
+from monolayer.coco.instances import Instances
+from monolayer.models.nms import suppress
+from monolayer.models.yolo.mask_kernels import fill
 from monolayer.params.families import YoloPredict
 
 Float = NDArray[np.float32]

@@ -1,0 +1,80 @@
+"""The records of COCO truth and results: https://cocodataset.org/#format-data and #format-results."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+
+class Rle(TypedDict):
+    """A mask as COCO's compressed run lengths: size is [height, width], runs go down the columns."""
+
+    size: list[int]
+    counts: str
+
+
+class Image(TypedDict):
+    """One frame. `well` (well, field or region) is never split; `split` is null unless the source fixes it.
+
+    content is a hash of the pixels: two images with the same are one picture.
+    """
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    cell_line: str
+    well: str
+    timestamp: str | None
+    split: str | None
+    content: NotRequired[str]
+
+
+class Annotation(TypedDict):
+    """One true cell; bbox is xywh in px, area in px²."""
+
+    id: int
+    image_id: int
+    category_id: int
+    segmentation: Rle
+    bbox: list[float]
+    area: float
+    iscrowd: int
+
+
+class Category(TypedDict):
+    id: int
+    name: str
+
+
+class Finding(TypedDict):
+    """Something wrong with a dataset: what it means (and what was done), how often, up to 20 examples."""
+
+    kind: str
+    severity: Literal["stop", "warn"]
+    meaning: str
+    count: int
+    examples: list[str]
+
+
+class Truth(TypedDict):
+    """findings is what `download` saw and `audit` hands on."""
+
+    images: list[Image]
+    annotations: list[Annotation]
+    categories: list[Category]
+    findings: NotRequired[list[Finding]]
+
+
+class Result(TypedDict):
+    """One predicted cell. `bbox` (xywh) is the detector's box, which may differ from the mask's extent."""
+
+    image_id: int
+    category_id: int
+    segmentation: Rle
+    bbox: list[float]
+    score: float
+    mask_score: NotRequired[float]
+    file_name: NotRequired[str]
+
+
+CELL = Category(id=1, name="cell")
