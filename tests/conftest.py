@@ -331,7 +331,7 @@ def tiny_params(culture: Culture, runs: int) -> dict[str, Any]:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["dataset"] = "own"
     params["datasets"]["own"] |= {"images": str(culture.images), "annotations": str(culture.annotations)}
-    params["evaluate"]["draws"] = 20
+    params["evaluate"]["n_resamples"] = 20
     params["export"] |= {"dtypes": ["fp32"], "engines": [], "calibration": 1}
     params["benchmark"] |= {"images": 1, "batches": [1], "seconds": 0.01}
     train = params["models"]["unet"]["quick"]["train"]
@@ -347,7 +347,7 @@ def stages_of(runs: list[str]) -> dict[str, Any]:
     """dvc.yaml with these rows, none of them extended."""
     found = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     stages = found["stages"]
-    for name in ("extend", "shift", "train_extended"):
+    for name in ("extend", "domain_shift", "train_extended"):
         del stages[name]
     for name in ("train", "predict", "evaluate", "measure", "export", "card", "benchmark"):
         stages[name]["foreach"] = {run: f"${{runs.{run}}}" for run in runs}

@@ -20,7 +20,7 @@ import torch
 from monolayer.coco.rle import crop_from_rle
 from monolayer.models.centermask.family import predict
 from monolayer.models.centermask.network import CenterMask
-from monolayer.models.centermask.pipeline import Finder, Found
+from monolayer.models.centermask.pipeline import Found, Pipeline
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
@@ -124,8 +124,8 @@ def masks_to_rle() -> None:
     disk = (1 / (1 + np.exp(np.hypot(x, y) - 13.0))).astype(np.float32)
     boxes, scores = np.hstack([corner, corner + side]).astype(np.float32), rng.random(1000).astype(np.float32)
     found = Found(boxes, scores, np.repeat(disk[None], 1000, 0), scores, (HEIGHT, WIDTH))
-    finder = Finder.of(settings("full").val_predict, {"mean": [0.0] * 3, "std": [1.0] * 3})
-    works = {"paste": lambda: finder.finish(found, HEIGHT, WIDTH)}
+    pipeline = Pipeline.of(settings("full").val_predict, {"mean": [0.0] * 3, "std": [1.0] * 3})
+    works = {"paste": lambda: pipeline.postprocess(found, HEIGHT, WIDTH)}
     cells = works["paste"]()
     both = {**works, "encode": lambda: list(cells.results(1))}
     parts = best_in_turns(both, 5)

@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 from monolayer import models, params
 from monolayer.backends import cuda
-from monolayer.backends.contract import read_contract
+from monolayer.backends.manifest import read_manifest
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import CELL
 from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_crop
@@ -173,7 +173,7 @@ def beside_torch(results: Path, threads: int) -> None:
     for path in sorted((results / "export").glob("*/model.json")):
         name = path.parent.name
         asked = PredictParams(settings=config.predict_params(name).settings, cpu_threads=threads)
-        dtypes = [dtype for dtype in read_contract(path)[1].dtypes if dtype != "fp16"]  # no CPU computes in it
+        dtypes = [dtype for dtype in read_manifest(path)[1].dtypes if dtype != "fp16"]  # no CPU computes in it
         one = asked.settings.model_copy(update={"batch": 1})
         runs: dict[str, Predictor] = {
             "torch": predictor.from_weights(results / "models" / name / "weights.pt", one, threads),

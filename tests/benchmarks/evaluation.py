@@ -29,7 +29,7 @@ from monolayer.params.steps import EvaluateParams
 
 HEIGHT, WIDTH = 520, 704
 PROTOCOL = matching.PROTOCOLS["livecell"]
-PARAMS = EvaluateParams(protocol="livecell", draws=1000, seed=0, resample="image")
+PARAMS = EvaluateParams(protocol="livecell", n_resamples=1000, seed=0, resample="image")
 
 
 def ellipse(cell: np.ndarray[Any, Any]) -> Rle:
@@ -42,7 +42,7 @@ def ellipse(cell: np.ndarray[Any, Any]) -> Rle:
 
 
 def draw(count: int, rng: np.random.Generator) -> Any:
-    """Cells (count, 4): x, y and semi-axes, crowded as in a confluent culture."""
+    """CellTable (count, 4): x, y and semi-axes, crowded as in a confluent culture."""
     return np.c_[rng.uniform(8, WIDTH - 8, count), rng.uniform(8, HEIGHT - 8, count), rng.uniform(5, 14, (count, 2))]
 
 
@@ -131,7 +131,7 @@ def by_monolayer(truth: Path, results: Path, threads: int) -> list[Any]:
         evaluate.match_masks(true, pred, mask_pairs, setting),
         matching.match(true, box_pairs, pred.score, box_area, setting),
     ):
-        curves = [metrics.precision(matches, area, chosen) for area in range(4)]
+        curves = [metrics.precision_curve(matches, area, chosen) for area in range(4)]
         recalls = [
             [
                 metrics.recall((matches.counts(1, area, matches.rank < cap), matches.positives[area]), chosen, once)[0]

@@ -34,7 +34,7 @@ from monolayer.evaluation import evaluate
 from monolayer.files import write_json
 from monolayer.measurement import measure
 from monolayer.models import predict
-from monolayer.models.pipeline import Finder
+from monolayer.models.pipeline import Pipeline
 from monolayer.models.predictor import Network, Predictor
 from monolayer.params.data import SplitParams
 from numpy.typing import NDArray
@@ -104,13 +104,13 @@ class Bright:
 
     stride = 1
 
-    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image
 
     def forward(self, _: Any, images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         return images
 
-    def finish(self, pixels: NDArray[np.uint8], height: int, width: int) -> Instances:
+    def postprocess(self, pixels: NDArray[np.uint8], height: int, width: int) -> Instances:
         labels, count = ndimage.label(pixels > 140)
         boxes = ndimage.find_objects(labels)
         masks = [labels[box] == number for number, box in enumerate(boxes, start=1)]
@@ -135,7 +135,7 @@ def run_split(folder: Path) -> None:
 
 
 def run_predict(folder: Path) -> None:
-    run = Predictor({"all": Network(cast(Finder, Bright()), cast(Backend, None))}, 8)
+    run = Predictor({"all": Network(cast(Pipeline, Bright()), cast(Backend, None))}, 8)
     todo = samples(read_truth(folder / "splits/test.json"), folder / "images")
     write_results(folder / "test.json.gz", predict.results(run, todo, "predict"))
 

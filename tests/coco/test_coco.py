@@ -1,4 +1,4 @@
-"""Masks keep every pixel from one form to the other, and files are whole or absent."""
+"""RunLengths keep every pixel from one form to the other, and files are whole or absent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monolayer.coco.io import write_results
 from monolayer.coco.labels import label_image, rles_from_labels
 from monolayer.coco.records import Result, Rle
 from monolayer.coco.rle import Mask, crop_from_rle, mask_from_rle, rle_area, rle_from_crop, rle_from_mask
-from monolayer.files import InputError, whole_file
+from monolayer.files import InputError, atomic_write
 from pycocotools import mask as rle_codec
 
 masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 24), st.integers(1, 24)))
@@ -91,7 +91,7 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """torch.save raises a RuntimeError about positions in a file."""
 
     def fail() -> None:
-        with whole_file(tmp_path / "weights.pt"):
+        with atomic_write(tmp_path / "weights.pt"):
             raise RuntimeError("unexpected pos 704 vs 598")
 
     with pytest.raises(RuntimeError):

@@ -28,7 +28,7 @@ class Sleeper:
     stride = 1
     axes: ClassVar[dict[str, tuple[int, int, int]]] = {}
 
-    def prepare(self, image: Any) -> Any:
+    def preprocess(self, image: Any) -> Any:
         time.sleep(STEP)
         return image
 
@@ -37,7 +37,7 @@ class Sleeper:
         backend.run("graph", np.zeros(1))
         return list(prepared)
 
-    def finish(self, said: Any, height: int, width: int) -> Instances:
+    def postprocess(self, outputs: Any, height: int, width: int) -> Instances:
         time.sleep(STEP)
         empty = np.zeros((0, 4), np.float32)
         return Instances(height, width, [], empty[:, :2].astype(np.int32), empty, empty[:, 0])

@@ -18,7 +18,7 @@ import torch
 from conftest import Culture
 from monolayer import models
 from monolayer.backends import cuda, trt
-from monolayer.backends.contract import EngineFile, read_contract
+from monolayer.backends.manifest import EngineFile, read_manifest
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Rle
@@ -26,7 +26,7 @@ from monolayer.data.dataset import read_image, samples
 from monolayer.deployment import engines, export, parity
 from monolayer.files import InputError
 from monolayer.models import predict, predictor
-from monolayer.models.pipeline import finder
+from monolayer.models.pipeline import pipeline
 from monolayer.models.predictor import Frame
 from monolayer.models.unet import family
 from monolayer.params.steps import ExportParams, ParityLimits, PredictParams, TrainParams
@@ -37,7 +37,7 @@ LIMITS = {"mask_iou": 0.9, "lost": 0.2, "ap": 0.05}
 PARAMS = ExportParams.model_validate(
     {
         "run": "tiny",
-        "predict": {"batch": 2, "tile": 64, "overlap": 16, "views": 1, "neck": 0.65},
+        "predict": {"batch": 2, "tile": 64, "overlap": 16, "tta": 1, "saddle_ratio": 0.65},
         "settings": {
             "dtypes": ["fp32", "fp16", "int8"],
             "calibration": 2,
@@ -127,7 +127,7 @@ def test_an_export_that_finds_other_cells_is_refused_by_its_worst_image(
 def test_lost_cells_and_lost_ap_are_refused(change: dict[str, float], text: str) -> None:
     row = {"backend": "onnxruntime", "dtype": "fp32", "mask_iou": 1.0, "lost": 0.0, "worst_image": "a.png"}
     with pytest.raises(InputError, match=text):
-        parity.refuse(row | {"ap": 0.5, "ap_torch": 0.5} | change, "tiny", ParityLimits.model_validate(LIMITS))
+        parity.check_limits(row | {"ap": 0.5, "ap_torch": 0.5} | change, "tiny", ParityLimits.model_validate(LIMITS))
 
 
 def test_partners_are_each_others_best() -> None:
@@ -193,10 +193,10 @@ def test_no_thread_spins_behind_a_run(exported: Path) -> None:
 def test_views_are_chosen_when_it_runs(exported: Path, culture: Culture) -> None:
     path = sorted(culture.images.iterdir())[0]
     image = read_image(path)
-    settings = read_contract(exported)[1].settings
+    settings = read_manifest(exported)[1].settings
     once, turned, mirror = (
-        predictor.load(exported, settings=predictor.turned(settings, views)).segment([seen], "round")[0]
-        for views, seen in ((None, image), (8, image), (8, image[:, ::-1].copy()))
+        predictor.load(exported, settings=predictor.turned(settings, tta)).segment([seen], "round")[0]
+        for tta, seen in ((None, image), (8, image), (8, image[:, ::-1].copy()))
     )
     assert once.height == turned.height == 96
     # the mean over all eight views is blind to how the image lies
@@ -280,25 +280,25 @@ def test_a_missing_vendor_library_is_one_clear_error() -> None:
 
 
 def test_the_contract_says_what_goes_in_and_comes_out(exported: Path) -> None:
-    _, contract = read_contract(exported)
-    graph = contract.networks["round"].graphs["maps"]
+    _, manifest = read_manifest(exported)
+    graph = manifest.networks["round"].graphs["maps"]
     assert [(value.name, value.dtype, value.shape) for value in graph.inputs] == [
         ("tiles", "float32", ["batch", 1, "height", "width"])
     ]
-    assert graph.multiple == contract.networks["round"].constants["stride"] == 4
-    assert {file.targets[0] for file in contract.engines} == {"SM86"}
+    assert graph.multiple == manifest.networks["round"].constants["stride"] == 4
+    assert {file.targets[0] for file in manifest.engines} == {"SM86"}
     assert {path.name for path in exported.iterdir()} == {
         "model.json",
         *(f"{line}.maps.{dtype}.onnx" for line in ("round", "long") for dtype in ("fp32", "fp16", "int8")),
-        *(file.file for file in contract.engines),
+        *(file.file for file in manifest.engines),
     }
 
 
 def test_an_engine_takes_every_input_that_its_finder_makes(exported: Path) -> None:
-    _, contract = read_contract(exported)
-    constants = contract.networks["round"].constants
-    axes = finder(contract.family, contract.settings, constants).axes
-    shapes = engines._shapes(contract.networks["round"].graphs["maps"].inputs[0].shape, axes)
+    _, manifest = read_manifest(exported)
+    constants = manifest.networks["round"].constants
+    axes = pipeline(manifest.family, manifest.settings, constants).axes
+    shapes = engines._shapes(manifest.networks["round"].graphs["maps"].inputs[0].shape, axes)
     assert shapes == [(1, 1, 4, 4), (2, 1, 64, 64), (2, 1, 64, 64)]
 
 

@@ -28,7 +28,7 @@ from monolayer.params.steps import EvaluateParams
 from PIL import Image as PillowImage
 
 HEIGHT, WIDTH = 40, 60
-PARAMS = EvaluateParams(protocol="livecell", draws=50, seed=0, resample="image")
+PARAMS = EvaluateParams(protocol="livecell", n_resamples=50, seed=0, resample="image")
 Record = dict[str, Any]
 
 
@@ -461,13 +461,13 @@ def test_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = make_truth()
     path, results = write(tmp_path / "t.json", truth), write(tmp_path / "r.json", make_results(truth, 2))
     command = ["evaluate", "--truth", str(path), "--results", str(results), "--output", str(tmp_path / "peer.json")]
-    assert main([*command, "--protocol", "livecell", "--draws", "20"]) == 0
+    assert main([*command, "--protocol", "livecell", "--n-resamples", "20"]) == 0
     shown = capsys.readouterr().out
     scores = json.loads((tmp_path / "peer.json").read_text())
     assert "100/500/2000 predictions" in shown
     assert "area edges 324 and 961" in " ".join(shown.split())
     assert "test (optimistic)" in shown
     assert re.search(rf"all +6 +{scores['cells']} +{scores['mask_ap']:.3f}", shown)
-    assert scores["draws"] == 20
+    assert scores["n_resamples"] == 20
     results.write_text("[")
     assert main([*command, "--protocol", "livecell"]) == 1

@@ -25,7 +25,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 HEIGHT, WIDTH = 24, 32
-PARAMS = EvaluateParams(protocol="livecell", draws=20, seed=0, resample="image")
+PARAMS = EvaluateParams(protocol="livecell", n_resamples=20, seed=0, resample="image")
 Record = dict[str, Any]
 
 
@@ -158,7 +158,7 @@ def test_equals_pycocotools(tmp_path: Path, culture: tuple[Record, list[Record]]
     for kind, name, matches in (("segm", "mask", evidence.masks), ("bbox", "box", evidence.boxes)):
         precision, recall = by_pycocotools(truth, results, kind, protocol)
         for area in range(4):
-            found = metrics.precision(matches, area, chosen)
+            found = metrics.precision_curve(matches, area, chosen)
             np.testing.assert_allclose(found, precision[:, :, area], rtol=0, atol=1e-9)
         for column, way in enumerate(("1", "3", "8")):
             found = metrics.recall(evidence.recalls[f"{name}_ar_{way}"], chosen, once)[0]
@@ -354,7 +354,7 @@ def test_every_error_has_one_kind(tmp_path: Path, culture: tuple[Record, list[Re
     if not truth["annotations"]:
         return
     evidence, _ = evidence_of(tmp_path, truth, results, matching.PROTOCOLS["livecell"], threshold=0.4)
-    _, false, missed = evidence.outcomes[0]
+    _, false, missed = evidence.tp_fp_fn[0]
     np.testing.assert_array_equal(evidence.errors[:, 0].sum(axis=0), missed[0])
     np.testing.assert_array_equal(evidence.errors[:, 1].sum(axis=0), false[0])
 
@@ -426,7 +426,7 @@ def test_threads_change_nothing(tmp_path: Path) -> None:
     many = dataclasses.replace(one, threads=4)
     weights = rng.integers(0, 3, (300, 5))
     for evidence in (one, many):
-        evidence.outcomes  # noqa: B018  each computes its own
+        evidence.tp_fp_fn  # noqa: B018  each computes its own
     chosen = np.arange(5)
     left, right = metrics.headline(one, chosen, weights), metrics.headline(many, chosen, weights)
     for name, values in left.items():

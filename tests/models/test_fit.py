@@ -22,17 +22,17 @@ from torch import Tensor, nn
 SETTINGS = FitParams(
     epochs=4,
     batch=4,
-    accumulate=1,
+    grad_accumulation=1,
     optimizer="AdamW",
     learning_rate=0.01,
     momentum=0.9,
     weight_decay=0.01,
     warmup_steps=3,
     schedule="cosine",
-    final_rate=0.0,
+    final_lr_factor=0.0,
     milestones=[],
-    clip=1.0,
-    average=0.9,
+    max_grad_norm=1.0,
+    ema_decay=0.9,
     patience=10,
     amp="none",
 )
@@ -186,7 +186,7 @@ def test_nan_stops_and_names_step_and_inputs(tmp_path: Path) -> None:
 
 def test_rate_warms_up_and_follows_its_schedule() -> None:
     def factors(**changed: Any) -> list[float]:
-        settings = SETTINGS.model_copy(update={"final_rate": 0.1} | changed)
+        settings = SETTINGS.model_copy(update={"final_lr_factor": 0.1} | changed)
         return [rate_factor(step, 103, settings) for step in range(103)]
 
     for schedule in ("flat", "linear", "cosine", "steps"):

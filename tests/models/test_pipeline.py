@@ -12,7 +12,7 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.rle import rle_from_crop
 from monolayer.files import InputError
 from monolayer.models.centermask import fcos
-from monolayer.models.centermask.crops import seen, whole
+from monolayer.models.centermask.crops import cropped, whole
 from monolayer.models.centermask.pipeline import Locations, decode, paste, shapes, zoom
 from monolayer.models.nms import suppress
 from monolayer.params.families import DetectionLimits
@@ -93,8 +93,8 @@ def test_decoding_is_that_of_training(per_level: int) -> None:
     maps = fcos.Maps(torch.randn(1, count) - 2, torch.rand(1, count, 4) * 4, torch.randn(1, count), levels)
     limits = DetectionLimits(score_min=0.1, per_level=per_level, nms_iou=0.6, max_det=50)
     [theirs] = fcos.decode(maps, [(120, 180)], limits)
-    said = (maps.logits.sigmoid(), maps.centreness.sigmoid(), maps.ltrb)
-    boxes, scores = decode(Locations(*(value[0].numpy() for value in said)), levels, (120, 180), limits)
+    outputs = (maps.logits.sigmoid(), maps.centreness.sigmoid(), maps.ltrb)
+    boxes, scores = decode(Locations(*(value[0].numpy() for value in outputs)), levels, (120, 180), limits)
     assert len(scores) == len(theirs.scores) > 30
     np.testing.assert_allclose(boxes, theirs.boxes.numpy(), atol=1e-4)
     np.testing.assert_allclose(scores, theirs.scores.numpy(), atol=1e-6)
@@ -103,7 +103,7 @@ def test_decoding_is_that_of_training(per_level: int) -> None:
 @pytest.mark.parametrize("factor", [0.37, 1.0, 1.5, 2.6])
 def test_zooming_is_that_of_training(factor: float) -> None:
     image = np.random.default_rng(0).integers(0, 255, (61, 97), np.uint8)
-    np.testing.assert_allclose(zoom(image, factor), seen(image, whole(61, 97, factor)).numpy(), atol=2e-3)
+    np.testing.assert_allclose(zoom(image, factor), cropped(image, whole(61, 97, factor)).numpy(), atol=2e-3)
 
 
 # ---- masks at native size ------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import tifffile
 from conftest import Culture
 from monolayer import models
 from monolayer.__main__ import main
-from monolayer.backends import contract
+from monolayer.backends import manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.records import Image
 from monolayer.data.dataset import Sample
@@ -47,14 +47,14 @@ class Marker:
     stride = 32
     axes: ClassVar[dict[str, tuple[int, int, int]]] = {}
 
-    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image
 
     def forward(self, backend: Any, prepared: Sequence[Any]) -> list[Any]:
         return [backend] * len(prepared)
 
-    def finish(self, said: Any, height: int, width: int) -> Instances:
-        return one_cell(height, width, said)
+    def postprocess(self, outputs: Any, height: int, width: int) -> Instances:
+        return one_cell(height, width, outputs)
 
 
 @pytest.fixture
@@ -199,14 +199,14 @@ def test_no_shard(text: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_views_are_of_exported_u_nets(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--views is of exported runs, and weights.pt is none"):
-        folder_results(folder, tmp_path / "out.json", ALL._replace(views=8))
-    with pytest.raises(InputError, match="views are of the U-Nets"):
+    with pytest.raises(InputError, match=r"--tta is of exported runs, and weights.pt is none"):
+        folder_results(folder, tmp_path / "out.json", ALL._replace(tta=8))
+    with pytest.raises(InputError, match="test-time augmentation is of the U-Nets"):
         predictor.turned(PARAMS.settings, 8)
     assert predictor.turned(PARAMS.settings, None) == PARAMS.settings
 
 
 def test_the_ready_model_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "READY", tmp_path)
+    monkeypatch.setattr(manifest, "READY", tmp_path)
     with pytest.raises(InputError, match="the ready model is not in"):
-        contract.ready()
+        manifest.pretrained()

@@ -59,8 +59,8 @@ def put(path: str, value: object) -> Callable[[Config], None]:
             "runs.yolo.extension is 'match', which is not defined; allowed here: matched",
         ),
         (
-            put("extensions.matched.law", "mached"),
-            "extensions.matched.law is 'mached'; allowed here: 'matched', 'poster'",
+            put("extensions.matched.layout", "mached"),
+            "extensions.matched.layout is 'mached'; allowed here: 'matched', 'poster'",
         ),
         (put("extensions.poster.jitter", 1), "extensions.poster.jitter: unknown key"),
         (put("extensions.poster.density.low", 3), "extensions.poster.density: low (3) must be below high (2)"),

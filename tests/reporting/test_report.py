@@ -86,7 +86,7 @@ def params(samples: int = 2, overlays: int = 3, micrographs: bool = True) -> Rep
         "seed": 0,
         "evaluate": {"resample": "image"},
         "runs": rows,
-        "extensions": {"matched": {"law": "matched"}},
+        "extensions": {"matched": {"layout": "matched"}},
         "measure": MEASURED.model_dump(),
     }
     return ReportParams(settings=settings, dataset="culture", scale="quick", used=used)
@@ -120,7 +120,7 @@ def write_run(folder: Path, run: str, find: Callable[[Truth], list[Result]]) -> 
     }
     for truth, results in files.values():
         write_results(results, find(read_truth(truth)))
-    settings = EvaluateParams(protocol="livecell", draws=20, seed=0, resample="image")
+    settings = EvaluateParams(protocol="livecell", n_resamples=20, seed=0, resample="image")
     evaluate.evaluate(files["test"], files["val"], settings, folder / "metrics" / f"{run}.json", threads=1)
     record = {
         "params": {"family": "yolo"},

@@ -34,19 +34,21 @@ SYNTHESIS: dict[str, Any] = {
     "tries": 64,
 }
 LAWS: dict[str, dict[str, Any]] = {
-    "matched": {"law": "matched", "factor": 3, "jitter": 0.1},
-    "poster": {"law": "poster", "factor": 3, "density": {"low": 0.5, "high": 2.0}},
-    "growth": {"law": "growth", "factor": 3, "confluence": {"low": 0.03, "high": 0.3}, "spread": 1.2},
+    "matched": {"layout": "matched", "factor": 3, "jitter": 0.1},
+    "poster": {"layout": "poster", "factor": 3, "density": {"low": 0.5, "high": 2.0}},
+    "growth": {"layout": "growth", "factor": 3, "confluence": {"low": 0.03, "high": 0.3}, "spread": 1.2},
 }
 
 
 CELL = 0.015  # of the culture's images, the area of its largest cell
 
 
-def params(law: str, seed: int = 0, **changes: Any) -> ExtendParams:
-    extension = {**LAWS[law], **{key: value for key, value in changes.items() if key in LAWS[law]}}
+def params(layout_policy: str, seed: int = 0, **changes: Any) -> ExtendParams:
+    extension = {**LAWS[layout_policy], **{key: value for key, value in changes.items() if key in LAWS[layout_policy]}}
     synthesis = {**SYNTHESIS, **{key: value for key, value in changes.items() if key in SYNTHESIS}}
-    return ExtendParams.model_validate({"name": law, "extension": extension, "synthesis": synthesis, "seed": seed})
+    return ExtendParams.model_validate(
+        {"name": layout_policy, "extension": extension, "synthesis": synthesis, "seed": seed}
+    )
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -121,10 +123,10 @@ def test_the_recipe_names_every_cell_and_its_place(made: Path, culture: Culture)
 
 
 def test_bytes_do_not_depend_on_workers_and_do_on_the_seed(culture: Culture, tmp_path: Path, made: Path) -> None:
-    law = made.name
-    extend(culture.images, culture.splits / "train.json", params(law), tmp_path / "two", workers=2)
+    layout_policy = made.name
+    extend(culture.images, culture.splits / "train.json", params(layout_policy), tmp_path / "two", workers=2)
     assert files(tmp_path / "two") == files(made)
-    extend(culture.images, culture.splits / "train.json", params(law, seed=1), tmp_path / "seed", workers=1)
+    extend(culture.images, culture.splits / "train.json", params(layout_policy, seed=1), tmp_path / "seed", workers=1)
     other = files(tmp_path / "seed")
     assert other.keys() == files(made).keys()
     assert all(other[name] != data for name, data in files(made).items())

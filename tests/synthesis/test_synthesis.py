@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from monolayer.coco.labels import rles_from_labels
 from monolayer.coco.rle import box_xywh, crop_from_rle, mask_from_rle, rle_from_mask
-from monolayer.params.extensions import GrowthLaw, MatchedLaw, PosterLaw, SynthesisParams
-from monolayer.synthesis import laws
-from monolayer.synthesis.collage import Collage, Plan, compose, outline, turned
+from monolayer.params.extensions import GrowthLayout, MatchedLayout, PosterLayout, SynthesisParams
+from monolayer.synthesis import policies
+from monolayer.synthesis.composite import Composite, Plan, compose, outline, turned
 from monolayer.synthesis.cutouts import FAR, Cutouts, cut_out, joined, pose_of
 from monolayer.synthesis.scene import Scene, background, distance, halo_end, illumination, take_apart, texture_of
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ def at(places: list[tuple[int, int]], areas: list[float], tries: int = 8, angle:
     )
 
 
-def put(scene: Scene, cutouts: Cutouts, plan: Plan, overlap: float = 0.3) -> Collage:
+def put(scene: Scene, cutouts: Cutouts, plan: Plan, overlap: float = 0.3) -> Composite:
     texture = texture_of(scene, 12)
     return compose(background(scene, texture, RNG(0)), scene.illumination, cutouts, plan, overlap)
 
@@ -148,10 +148,10 @@ def test_joined_cutouts_keep_their_pixels() -> None:
 def test_an_image_put_together_as_it_was_is_the_image() -> None:
     cells, values = [disk(40, 40, 12), disk(80, 110, 15), disk(35, 100, 8)], [250.0, 10.0, 220.0]
     scene, cutouts = scene_of(cells, values)
-    collage = put(scene, cutouts, at([(40, 40), (80, 110), (35, 100)], [441, 709, 197]))
-    assert np.array_equal(collage.labels > 0, np.any(cells, axis=0))
-    difference = collage.pixels.astype(int) - micrograph(cells, values)
-    assert np.abs(difference[collage.labels > 0]).max() <= 1
+    composite = put(scene, cutouts, at([(40, 40), (80, 110), (35, 100)], [441, 709, 197]))
+    assert np.array_equal(composite.labels > 0, np.any(cells, axis=0))
+    difference = composite.pixels.astype(int) - micrograph(cells, values)
+    assert np.abs(difference[composite.labels > 0]).max() <= 1
     near = ndimage.binary_dilation(np.any(cells, axis=0), iterations=5)
     assert np.abs(difference[near]).max() <= 1
     assert np.abs(difference[scene.free]).max() <= 1
@@ -174,16 +174,16 @@ def test_a_cell_and_its_halo_fit_the_light_of_their_new_place() -> None:
 def test_the_first_cell_lies_on_top_and_truth_is_what_is_seen() -> None:
     cells, values = [disk(40, 40, 12), disk(80, 110, 12)], [250.0, 10.0]
     scene, cutouts = scene_of(cells, values)
-    collage = put(scene, cutouts, at([(60, 60), (60, 78)], [441, 441]))
+    composite = put(scene, cutouts, at([(60, 60), (60, 78)], [441, 441]))
     first, second = disk(60, 60, 12), disk(60, 78, 12)
-    assert np.array_equal(collage.labels == 1, first)
-    assert np.array_equal(collage.labels == 2, second & ~first)
+    assert np.array_equal(composite.labels == 1, first)
+    assert np.array_equal(composite.labels == 2, second & ~first)
     light = slope() - 120
-    seen = collage.pixels - light
+    seen = composite.pixels - light
     assert seen[ndimage.binary_erosion(first, iterations=2)].min() > 225
     assert seen[ndimage.binary_erosion(second & ~first, iterations=2)].max() < 40
-    boxes = [box_xywh(rle) for rle in rles_from_labels(collage.labels)]
-    assert [[x, y, x + w, y + h] for x, y, w, h in boxes] == collage.boxes.tolist()
+    boxes = [box_xywh(rle) for rle in rles_from_labels(composite.labels)]
+    assert [[x, y, x + w, y + h] for x, y, w, h in boxes] == composite.boxes.tolist()
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.1, 0.4])
@@ -199,12 +199,12 @@ def test_no_cell_is_hidden_by_more_than_the_bound(overlap: float) -> None:
         ),
         gains=np.ones(count),
     )
-    collage = put(scene, cutouts, plan, overlap)
-    assert 10 < len(collage.placed) < count
-    for label, (k, option, y, x) in enumerate(collage.placed, start=1):
+    composite = put(scene, cutouts, plan, overlap)
+    assert 10 < len(composite.placed) < count
+    for label, (k, option, y, x) in enumerate(composite.placed, start=1):
         pixels = outline(cutouts, plan.cells[k, option], plan.poses[k, option]) + np.array([y, x])
         inside = ((pixels >= 0) & (pixels < [HEIGHT, WIDTH])).all(1).sum()
-        seen = (collage.labels == label).sum()
+        seen = (composite.labels == label).sum()
         assert seen >= (1 - overlap) * inside
         assert inside >= len(pixels) / 4
 
@@ -213,12 +213,12 @@ def test_holes_and_parts_survive_any_turn() -> None:
     ring = disk(60, 80, 14) & ~disk(60, 80, 7) | disk(60, 105, 4)
     scene, cutouts = scene_of([ring], [220])
     for angle in np.linspace(0, 2 * np.pi, 7):
-        collage = put(scene, cutouts, at([(60, 80)], [ring.sum()], angle=float(angle)))
-        mask = collage.labels == 1
+        composite = put(scene, cutouts, at([(60, 80)], [ring.sum()], angle=float(angle)))
+        mask = composite.labels == 1
         assert ndimage.label(mask)[1] == 2
         assert ndimage.label(~mask)[1] == 2
         assert mask.sum() == pytest.approx(ring.sum(), rel=0.05)
-        (rle,) = rles_from_labels(collage.labels)
+        (rle,) = rles_from_labels(composite.labels)
         assert np.array_equal(mask_from_rle(rle), mask)
 
 
@@ -228,8 +228,8 @@ def test_turned_cells_keep_area_and_axis() -> None:
     scene, cutouts = scene_of([long], [220])
     for angle, scale, flip in [(0.5, 1.0, False), (2.0, 1.1, True), (4.0, 0.9, False)]:
         plan = at([(60, 80)], [long.sum()])._replace(poses=turned(*(np.full((1, 1), v) for v in (angle, scale, flip))))
-        collage = put(scene, cutouts, plan)
-        mask = collage.labels == 1
+        composite = put(scene, cutouts, plan)
+        mask = composite.labels == 1
         assert mask.sum() == pytest.approx(long.sum() * scale**2, rel=0.05)
         axis = pose_of(mask)[2]
         assert np.abs(np.sin(axis - angle)) < 0.05  # of an ellipse that lay flat, mirrored or not
@@ -258,23 +258,23 @@ SYNTHESIS: dict[str, Any] = {
 }
 
 
-def layout(image_id: int, count: int, seed: int, size: tuple[int, int] = (500, 700)) -> laws.Layout:
+def layout(image_id: int, count: int, seed: int, size: tuple[int, int] = (500, 700)) -> policies.Layout:
     rng = RNG(seed)
     areas = rng.uniform(100, 300, count)
-    return laws.Layout(image_id, size, rng.random((count, 2)) * size, areas, rng.uniform(0, np.pi, count))
+    return policies.Layout(image_id, size, rng.random((count, 2)) * size, areas, rng.uniform(0, np.pi, count))
 
 
-def line(layouts: list[laws.Layout]) -> laws.Line:
-    return laws.Line(4e-4, 16.0, layouts, np.concatenate([one.areas for one in layouts]))
+def line(layouts: list[policies.Layout]) -> policies.Line:
+    return policies.Line(4e-4, 16.0, layouts, np.concatenate([one.areas for one in layouts]))
 
 
 def test_matched_mirrors_one_of_the_nearest_layouts_of_its_size() -> None:
     layouts = [layout(i, count, i) for i, count in enumerate((20, 100, 110, 120, 300))]
     layouts.append(layout(9, 100, 9, (300, 300)))
-    law = MatchedLaw(law="matched", factor=1, jitter=0)
+    layout_policy = MatchedLayout(layout="matched", factor=1, jitter=0)
     chosen = set()
     for seed in range(30):
-        wanted = laws.matched(law, line(layouts), layouts[2], RNG(seed))
+        wanted = policies.matched(layout_policy, line(layouts), layouts[2], RNG(seed))
         source = layouts[int(wanted.layout or 0)]
         chosen.add(source.image_id)
         assert (np.diff(wanted.areas) <= 0).all()
@@ -286,18 +286,23 @@ def test_matched_mirrors_one_of_the_nearest_layouts_of_its_size() -> None:
 
 
 def test_poster_counts_are_uniform() -> None:
-    law = PosterLaw.model_validate({"law": "poster", "factor": 1, "density": {"low": 0.5, "high": 1.5}})
-    counts = [len(laws.poster(law, line([layout(0, 50, 0)]), (500, 700), RNG(seed)).areas) for seed in range(300)]
+    layout_policy = PosterLayout.model_validate({"layout": "poster", "factor": 1, "density": {"low": 0.5, "high": 1.5}})
+    counts = [
+        len(policies.poster(layout_policy, line([layout(0, 50, 0)]), (500, 700), RNG(seed)).areas)
+        for seed in range(300)
+    ]
     assert min(counts) >= 70
     assert max(counts) <= 210
     assert np.histogram(counts, 4, (70, 210))[0].min() > 50
 
 
 def test_growth_puts_daughters_beside_their_mothers() -> None:
-    law = GrowthLaw.model_validate(
-        {"law": "growth", "factor": 1, "confluence": {"low": 0.02, "high": 0.3}, "spread": 1.2}
+    layout_policy = GrowthLayout.model_validate(
+        {"layout": "growth", "factor": 1, "confluence": {"low": 0.02, "high": 0.3}, "spread": 1.2}
     )
-    young, old = (laws.growth(law, line([layout(0, 50, 0)]), (500, 700), age, RNG(0)) for age in (0.0, 0.999))
+    young, old = (
+        policies.growth(layout_policy, line([layout(0, 50, 0)]), (500, 700), age, RNG(0)) for age in (0.0, 0.999)
+    )
     assert young.areas.sum() / 350_000 == pytest.approx(0.02, abs=0.001)
     assert old.areas.sum() / 350_000 == pytest.approx(0.3, abs=0.001)
     founders = len(young.areas)
@@ -311,12 +316,12 @@ def test_growth_puts_daughters_beside_their_mothers() -> None:
 
 @pytest.mark.parametrize(("own", "share"), [(range(200), 0.2), (range(25), 0.75), ([], 1.0)])
 def test_cells_are_the_backgrounds_own_but_for_a_share(own: Any, share: float) -> None:
-    rng, wanted = RNG(0), laws.Wanted(np.zeros((100, 2)), np.full(100, 50.0), np.zeros(100), 0, None)
+    rng, wanted = RNG(0), policies.Wanted(np.zeros((100, 2)), np.full(100, 50.0), np.zeros(100), 0, None)
     areas = np.concatenate([np.full(200, 50), np.full(800, 51)])
     nothing: Any = np.zeros(0)
     cutouts = Cutouts(nothing, nothing, nothing, nothing, nothing, np.zeros(1000), areas, np.arange(1000))
-    pool = laws.Pool(cutouts, np.array(own, np.int64), 8.0)
-    plan = laws.plan(wanted, pool, SynthesisParams.model_validate(SYNTHESIS), rng)
+    pool = policies.Pool(cutouts, np.array(own, np.int64), 8.0)
+    plan = policies.plan(wanted, pool, SynthesisParams.model_validate(SYNTHESIS), rng)
     others = ~np.isin(plan.cells, np.array(own, np.int64))
     assert others.mean() <= share + 0.1
     assert plan.tries.shape == (100, 16, 2)
@@ -325,7 +330,7 @@ def test_cells_are_the_backgrounds_own_but_for_a_share(own: Any, share: float) -
 
 def test_options_have_about_the_area_asked_for() -> None:
     areas = np.arange(1, 1001)
-    options = laws.alike(np.arange(1000), np.array([100.0, 500.0, 5000.0]), areas, (3, 50), RNG(0))
+    options = policies.alike(np.arange(1000), np.array([100.0, 500.0, 5000.0]), areas, (3, 50), RNG(0))
     assert (np.abs(areas[options[:2]] - [[100], [500]]) <= 51).all()
     assert areas[options[2]].min() >= 950
 

@@ -310,7 +310,7 @@ def edit(checkout: Checkout, section: str, key: str, value: object) -> None:
 def test_h1_an_edit_that_snakemake_cannot_see(recorded: Checkout, tmp_path: Path) -> None:
     """No provenance after a pull: the edit of a parameter goes unseen, and `snakemake` has nothing to do."""
     checkout = pulled(recorded, tmp_path)
-    edit(checkout, "evaluate", "draws", 21)
+    edit(checkout, "evaluate", "n_resamples", 21)
     assert checkout.nothing_to_do(), "Snakemake sees it by itself now: the gate on provenance can go"
     assert "has no provenance" in refused(checkout, "record")
     assert "stage evaluate@unet1 is not what dvc.lock says" in refused(checkout, "restore")
@@ -321,10 +321,10 @@ def test_h1_an_edit_that_snakemake_cannot_see(recorded: Checkout, tmp_path: Path
 def test_h2_a_stage_that_would_do_nothing(recorded: Checkout, tmp_path: Path) -> None:
     """In that state DVC alone decides: its stages force their rule, and their outs are removed first."""
     checkout = pulled(recorded, tmp_path)
-    edit(checkout, "evaluate", "draws", 21)
+    edit(checkout, "evaluate", "n_resamples", 21)
     checkout.run("dvc", "repro")
     scores = json.loads((checkout.folder / "results/own/metrics/unet1.json").read_text())
-    assert scores["draws"] == 21
+    assert scores["n_resamples"] == 21
     assert checkout.run("dvc", "status", "-q").returncode == 0
     assert not any(out.persist for stage in Repo(str(ROOT)).index.stages for out in stage.outs)
 
@@ -334,14 +334,14 @@ def test_h2_a_stage_that_would_do_nothing(recorded: Checkout, tmp_path: Path) ->
 def test_h3_a_part_of_the_run(recorded: Checkout, tmp_path: Path) -> None:
     """Two edits, one of them made: a forced commit would record the other as made too."""
     checkout = copy_of(recorded, tmp_path)
-    edit(checkout, "evaluate", "draws", 21)
+    edit(checkout, "evaluate", "n_resamples", 21)
     edit(checkout, "report", "title", "another")
     checkout.snakemake("--", "results/own/metrics.csv")
     assert "results/own/report.html is not up to date" in refused(checkout, "record")
     checkout.snakemake()
     checkout.run("monolayer", "record")
     assert checkout.run("dvc", "status", "-q").returncode == 0
-    assert "draws: 21" in (checkout.folder / "dvc.lock").read_text()
+    assert "n_resamples: 21" in (checkout.folder / "dvc.lock").read_text()
 
 
 @pytest.mark.slow

@@ -80,16 +80,16 @@ def _parser() -> argparse.ArgumentParser:
         truth="COCO truth to extend: train.json",
         output="folder to write images/ and annotations.json to",
     )
-    shift = verb(
-        "shift",
-        verbs.shift,
+    domain_shift = verb(
+        "domain-shift",
+        verbs.domain_shift,
         "Tell how far an extension lies from the images that it was made from.",
         images="folder of images",
         truth="COCO truth that was extended: train.json",
         extension="folder of the extension",
         output="folder to write features.csv, shift.csv, distributions.csv, shift.svg and samples.png to",
     )
-    for sub in (extend, shift):
+    for sub in (extend, domain_shift):
         with_params(sub)
         sub.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte")
     train = verb(
@@ -263,12 +263,12 @@ def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         sub.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="default: %(default)s")
         sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of the network")
         sub.add_argument("--score-min", type=float, metavar="S", help="score from which cells count; else val's choice")
-        _add_views(sub)
+        _add_tta(sub)
 
 
-def _add_views(sub: argparse.ArgumentParser) -> None:
+def _add_tta(sub: argparse.ArgumentParser) -> None:
     about = "of an exported U-Net: turned views whose mean it takes; 1 is fastest, 8 best (default: the run's own)"
-    sub.add_argument("--views", type=int, choices=[1, 2, 4, 8], help=about)
+    sub.add_argument("--tta", type=int, choices=[1, 2, 4, 8], help=about)
 
 
 def _add_predict_options(sub: argparse.ArgumentParser) -> None:
@@ -297,7 +297,7 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
         "--backend", choices=backends, default=backends[0], help="of an exported run (default: %(default)s)"
     )
     sub.add_argument("--dtype", choices=dtypes, default=dtypes[0], help="of an exported run (default: %(default)s)")
-    _add_views(sub)
+    _add_tta(sub)
     sub.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images: a split")
     sub.add_argument("--params", metavar="JSON", help=f"for a split: {PARAMS_HELP}")
 
@@ -317,7 +317,9 @@ def _add_evaluate_options(sub: argparse.ArgumentParser) -> None:
     how = sub.add_mutually_exclusive_group(required=True)
     how.add_argument("--params", metavar="JSON", help=PARAMS_HELP)
     how.add_argument("--protocol", choices=["livecell", "coco"], help="by hand: whose constants; prints the scores")
-    sub.add_argument("--draws", type=int, default=1000, help="by hand: draws of the bootstrap (default: %(default)s)")
+    sub.add_argument(
+        "--n-resamples", type=int, default=1000, help="by hand: draws of the bootstrap (default: %(default)s)"
+    )
     sub.add_argument("--seed", type=int, default=0, help="by hand: seed of the draws (default: %(default)s)")
     sub.add_argument("--resample", choices=["image", "well"], default="image", help="by hand: what is drawn")
 

@@ -31,7 +31,7 @@ def each(work: Callable[[Item], Given], items: Iterable[Item], workers: int) -> 
             yield pending.popleft().result()
 
 
-def ahead(work: Callable[[Item], Given], items: Iterable[Item], count: int = 2) -> Iterator[Given]:
+def prefetch(work: Callable[[Item], Given], items: Iterable[Item], count: int = 2) -> Iterator[Given]:
     """work(item) of each item in order, computed on a thread up to `count` items before it is asked for."""
     with ThreadPoolExecutor(1) as pool:
         pending: deque[Any] = deque()

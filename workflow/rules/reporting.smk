@@ -13,7 +13,7 @@ rule report:
         curves=by_run(rules.evaluate.output.curves),
         strata=by_run(rules.evaluate.output.strata),
         errors=by_run(rules.evaluate.output.errors),
-        shifts=by_extension(rules.shift.output),
+        shifts=by_extension(rules.domain_shift.output),
         cells=expand(
             rules.measure.output.tables,
             source=[*P.selected_runs, "truth"],

@@ -8,8 +8,8 @@ rule extend:
         code=modules(
             "synthesis/extend",
             "synthesis/block",
-            "synthesis/laws",
-            "synthesis/collage",
+            "synthesis/policies",
+            "synthesis/composite",
             "synthesis/cutouts",
             "synthesis/scene",
         ),
@@ -29,12 +29,14 @@ rule extend:
         " --params {params.settings:q} --output {params.output} --log {log}"
 
 
-rule shift:
+rule domain_shift:
     input:
         images=rules.download.output.images,
         truth="results/{dataset}/splits/train.json",
         extension=rules.extend.output,
-        code=modules("synthesis/shift", "synthesis/features", "synthesis/figures"),
+        code=modules(
+            "synthesis/domain_shift", "synthesis/features", "synthesis/figures"
+        ),
     output:
         table="results/{dataset}/extensions/{extension}/shift.csv",
         features="results/{dataset}/extensions/{extension}/features.csv",
@@ -42,13 +44,13 @@ rule shift:
         figure="results/{dataset}/extensions/{extension}/shift.svg",
         samples="results/{dataset}/extensions/{extension}/samples.png",
     log:
-        "results/{dataset}/logs/shift/{extension}.log",
+        "results/{dataset}/logs/domain_shift/{extension}.log",
     conda:
         "../../envs/environment.yaml"
     threads: 4
     params:
-        settings=P.shift.model_dump_json(),
+        settings=P.domain_shift.model_dump_json(),
         output=subpath(output.table, parent=True),
     shell:
-        "monolayer shift --images {input.images} --truth {input.truth} --extension {params.output}"
+        "monolayer domain-shift --images {input.images} --truth {input.truth} --extension {params.output}"
         " --workers {threads} --params {params.settings:q} --output {params.output} --log {log}"

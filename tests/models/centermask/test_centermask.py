@@ -22,10 +22,10 @@ from monolayer.data import download
 from monolayer.data.dataset import evenly, samples
 from monolayer.files import InputError
 from monolayer.models.centermask import family, pipeline
-from monolayer.models.centermask.crops import Cells, cells_seen, whole
+from monolayer.models.centermask.crops import TargetCells, cells_in, whole
 from monolayer.models.centermask.family import CenterMaskTask, build, predict, train
 from monolayer.models.centermask.network import CenterMask
-from monolayer.models.centermask.pipeline import Finder, Found
+from monolayer.models.centermask.pipeline import Found, Pipeline
 from monolayer.models.validation import validation_scores
 from monolayer.params.data import LivecellFile, LivecellSource
 from monolayer.params.families import CenterMaskPredict, CenterMaskTrain, DetectionLimits
@@ -46,7 +46,7 @@ def settings(scale: str = "quick", model: str = "centermask_v19_slimdw", **chang
     return CenterMaskTrain.model_validate(row)
 
 
-TINY = settings(network={"channels": 64, "convs": 1}, fit={"epochs": 1, "batch": 2, "average": 0.0})
+TINY = settings(network={"channels": 64, "convs": 1}, fit={"epochs": 1, "batch": 2, "ema_decay": 0.0})
 
 
 def network_of(chosen: CenterMaskTrain = TINY) -> CenterMask:
@@ -72,11 +72,11 @@ def random_annotations(count: int, height: int, width: int) -> list[Annotation]:
     return found
 
 
-def random_cells(count: int, height: int, width: int) -> Cells:
-    return cells_seen(random_annotations(count, height, width), whole(height, width, 1.0))
+def random_cells(count: int, height: int, width: int) -> TargetCells:
+    return cells_in(random_annotations(count, height, width), whole(height, width, 1.0))
 
 
-def losses(network: CenterMask, images: list[Tensor], cells: list[Cells]) -> dict[str, Tensor]:
+def losses(network: CenterMask, images: list[Tensor], cells: list[TargetCells]) -> dict[str, Tensor]:
     torch.manual_seed(0)  # regions are chosen by lot
     return network.losses(images, cells, ALL, 20)
 
@@ -113,7 +113,7 @@ def test_a_gradient_reaches_every_parameter() -> None:
 def test_a_large_cell_teaches_the_coarser_levels() -> None:
     network = network_of().train()
     cell = annotation(rle_from_crop(np.ones((300, 300), np.bool_), 10, 10, 320, 320))
-    found = losses(network, [torch.rand(320, 320) * 255], [cells_seen([cell], whole(320, 320, 1.0))])
+    found = losses(network, [torch.rand(320, 320) * 255], [cells_in([cell], whole(320, 320, 1.0))])
     torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
     learnt = [bool(scale.grad is not None and scale.grad.any()) for scale in network.detector.scales]
     assert learnt == [False, False, True, False, False]
@@ -121,7 +121,7 @@ def test_a_large_cell_teaches_the_coarser_levels() -> None:
 
 def test_images_without_cells_train() -> None:
     network = network_of().train()
-    empty = cells_seen([], whole(64, 96, 1.0))
+    empty = cells_in([], whole(64, 96, 1.0))
     found = losses(network, [torch.rand(64, 96) * 255] * 2, [empty, empty])
     assert found["mask_loss"] == found["iou_loss"] == found["box_loss"] == 0
     torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -131,8 +131,8 @@ def test_images_without_cells_train() -> None:
 def found_in(network: CenterMask, images: list[NDArray[np.uint8]]) -> list[Found]:
     """Detections with the probabilities of their masks, at the images' own size."""
     chosen = CenterMaskPredict(**ALL.model_dump(), zoom=1.0, max_side=1000, batch=4, amp=False)
-    finder = Finder.of(chosen, family.constants(network))
-    return finder.forward(eager(family.graphs(network)), [finder.prepare(image) for image in images])
+    pipeline = Pipeline.of(chosen, family.constants(network))
+    return pipeline.forward(eager(family.graphs(network)), [pipeline.preprocess(image) for image in images])
 
 
 def test_in_eval_an_image_is_seen_alike_whatever_its_batch() -> None:
@@ -194,8 +194,8 @@ def test_an_image_without_detections_has_no_instances() -> None:
 
 def test_large_images_are_zoomed_less() -> None:
     chosen = CenterMaskPredict(**ALL.model_dump(), zoom=2.0, max_side=100, batch=1, amp=False)
-    finder = Finder.of(chosen, {"mean": [0.0] * 3, "std": [1.0] * 3})
-    sizes = [finder.prepare(np.zeros(shape, np.uint8)).size for shape in ((40, 80), (40, 48))]
+    pipeline = Pipeline.of(chosen, {"mean": [0.0] * 3, "std": [1.0] * 3})
+    sizes = [pipeline.preprocess(np.zeros(shape, np.uint8)).size for shape in ((40, 80), (40, 48))]
     assert sizes == [(50, 100), (80, 96)]
 
 
@@ -214,13 +214,13 @@ def test_draws_follow_from_their_generator_alone(culture: Culture) -> None:
 def test_official_views_are_whole_mirrored_or_not(culture: Culture) -> None:
     found = samples(read_truth(culture.splits / "train.json"), culture.images)
     task = CenterMaskTask(found, found, settings("full"))
-    views = {task._view((520, 704), np.random.default_rng(seed)) for seed in range(200)}
-    assert {view.window for view in views} == {(0, 0, 704, 520)}
-    assert {(view.mirrored, view.upturned, view.transposed) for view in views} == {
+    crops = {task._crop((520, 704), np.random.default_rng(seed)) for seed in range(200)}
+    assert {crop.window for crop in crops} == {(0, 0, 704, 520)}
+    assert {(crop.mirrored, crop.upturned, crop.transposed) for crop in crops} == {
         (False, False, False),
         (True, False, False),
     }
-    assert {min(view.shape) for view in views} == {440, 480, 520, 560, 580, 620}
+    assert {min(crop.shape) for crop in crops} == {440, 480, 520, 560, 580, 620}
 
 
 def test_training_learns_and_its_weights_build_the_same_network(culture: Culture, tmp_path: Path) -> None:
@@ -229,10 +229,10 @@ def test_training_learns_and_its_weights_build_the_same_network(culture: Culture
         network={"convs": 1},
         window=64,
         zoom=[1.0],
-        regions=8,
+        roi_batch=8,
         val_images=1,
         val_predict={"zoom": 1.0, "max_det": 10},
-        fit={"epochs": 2, "batch": 2, "average": 0.0},
+        fit={"epochs": 2, "batch": 2, "ema_decay": 0.0},
     )
     trained = train(parts["train"], parts["val"], chosen, 0, tmp_path)
     assert trained.initial == "from scratch"
@@ -304,7 +304,7 @@ def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
         window=256,
         symmetry="mirror",
         zoom=[1.0],
-        regions=24,
+        roi_batch=24,
         fit={"epochs": 45, "learning_rate": 0.004},
         val_images=2,
         val_predict={"zoom": 1.0, "score_min": 0.1},
@@ -330,7 +330,7 @@ for module in network.modules():
 optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
 image, cells = torch.rand(520, 704) * 255, random_cells(800, 520, 704)
 for _ in range(2):
-    losses = network.losses([image], [cells], chosen.proposals, chosen.regions)
+    losses = network.losses([image], [cells], chosen.proposals, chosen.roi_batch)
     optimizer.zero_grad()
     torch.stack(list(losses.values())).sum().backward()
     optimizer.step()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from monolayer.coco.records import Annotation
 from monolayer.coco.rle import Mask, box_xywh, rle_area, rle_from_mask
-from monolayer.models.centermask.crops import View, cells_seen, covered, part_inside, seen, whole
+from monolayer.models.centermask.crops import Crop, cells_in, covered, cropped, part_inside, whole
 
 RNG = np.random.default_rng(0)
 
@@ -42,12 +42,12 @@ MASKS = disks(50, 70, 12)
 def test_cells_lie_where_their_pixels_are_seen(
     window: tuple[int, int, int, int], mirrored: bool, upturned: bool, transposed: bool
 ) -> None:
-    view = View(window, mirrored, upturned, transposed, 1.0)
-    cells = cells_seen(cells_of(MASKS), view)
-    pictures = [seen(mask.astype(np.uint8), view) for mask in MASKS]
+    crop = Crop(window, mirrored, upturned, transposed, 1.0)
+    cells = cells_in(cells_of(MASKS), crop)
+    pictures = [cropped(mask.astype(np.uint8), crop) for mask in MASKS]
     pictures = [picture for picture in pictures if picture.any()]
     assert len(cells.boxes) == len(pictures)
-    height, width = view.shape
+    height, width = crop.shape
     frame = torch.tensor([[0.0, 0, 40, 40]])  # whole pixels: each bin is one
     for index, picture in enumerate(pictures):
         rows, columns = torch.nonzero(picture.any(1))[:, 0], torch.nonzero(picture.any(0))[:, 0]
@@ -60,8 +60,8 @@ def test_cells_lie_where_their_pixels_are_seen(
 
 def test_coverage_is_the_exact_part_of_every_bin_at_any_zoom() -> None:
     zoom = 1.5
-    view = whole(50, 70, zoom)
-    cells = cells_seen(cells_of(MASKS), view)
+    crop = whole(50, 70, zoom)
+    cells = cells_in(cells_of(MASKS), crop)
     index = torch.arange(12)
     boxes = cells.boxes + torch.randn(12, 4, generator=torch.Generator().manual_seed(0)) * 3
     boxes[:, 2:] = boxes[:, 2:].maximum(boxes[:, :2] + 2)
@@ -81,22 +81,22 @@ def test_coverage_is_the_exact_part_of_every_bin_at_any_zoom() -> None:
 def test_a_box_around_a_cell_holds_all_of_it_and_half_a_box_half() -> None:
     square = np.zeros((40, 40), np.bool_)
     square[10:20, 10:30] = True
-    cells = cells_seen(cells_of([square]), whole(40, 40, 2.0))
+    cells = cells_in(cells_of([square]), whole(40, 40, 2.0))
     boxes = torch.tensor([[10.0, 10, 70, 70], [20, 20, 40, 40], [20, 30, 60, 60], [0, 0, 10, 10]])
     parts = part_inside(cells, torch.zeros(4, dtype=torch.long), boxes)
     torch.testing.assert_close(parts, torch.tensor([1.0, 0.5, 0.5, 0.0]))
 
 
 def test_zoom_scales_boxes_by_the_sides_as_rounded() -> None:
-    view = whole(50, 70, 1.33)
-    assert view.shape == (66, 93)
-    assert seen(np.zeros((50, 70), np.uint8), view).shape == (66, 93)
-    cells = cells_seen(cells_of(MASKS), view)
-    plain = cells_seen(cells_of(MASKS), whole(50, 70, 1.0))
+    crop = whole(50, 70, 1.33)
+    assert crop.shape == (66, 93)
+    assert cropped(np.zeros((50, 70), np.uint8), crop).shape == (66, 93)
+    cells = cells_in(cells_of(MASKS), crop)
+    plain = cells_in(cells_of(MASKS), whole(50, 70, 1.0))
     torch.testing.assert_close(cells.boxes, plain.boxes * torch.tensor([93 / 70, 66 / 50, 93 / 70, 66 / 50]))
 
 
 def test_an_image_without_cells_has_empty_columns() -> None:
-    cells = cells_seen([], whole(50, 70, 1.0))
+    cells = cells_in([], whole(50, 70, 1.0))
     assert cells.boxes.shape == (0, 4)
     assert covered(cells, torch.zeros(0, dtype=torch.long), cells.boxes, 28).shape == (0, 28, 28)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from monolayer.models.centermask.vovnet import LAYOUTS, Block, ChannelAttention, VoVNet
+from monolayer.models.centermask.vovnet import LAYOUTS, AggregationBlock, ChannelAttention, VoVNet
 from torch import nn
 from torch.nn import functional
 
@@ -44,7 +44,7 @@ def test_channel_attention_is_a_hard_sigmoid_of_one_full_layer() -> None:
 def test_a_block_concatenates_its_input_and_every_layer(name: str, into: str) -> None:
     layout = LAYOUTS[name]
     channels = layout.out[1] if into == "out" else 48
-    block = Block(channels, layout, 1, "batch").eval()
+    block = AggregationBlock(channels, layout, 1, "batch").eval()
     x = torch.randn(1, channels, 5, 6)
     y = x if block.reduction is None else unit(block.reduction, x)
     assert (block.reduction is not None) == layout.depthwise

@@ -64,10 +64,10 @@ def test_empty_and_full_images_have_targets() -> None:
             assert (found[0] == 255 * value).all()
 
 
-@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
-def test_lines_have_their_shares(culture: Culture, balance: float) -> None:
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_lines_have_their_shares(culture: Culture, exponent: float) -> None:
     """Of an epoch's patches: the same for all lines, by the root of their cells (and images), or by their cells."""
-    settings = SETTINGS.model_copy(update={"balance": balance, "patches": 400})
+    settings = SETTINGS.model_copy(update={"sampling_exponent": exponent, "patches": 400})
     drawn = culture_patches(culture, settings)
     size, patches_of = Counter[str](), Counter[str]()
     for sample in drawn._cells.samples:
@@ -75,10 +75,10 @@ def test_lines_have_their_shares(culture: Culture, balance: float) -> None:
     for index in range(400):
         name, _ = drawn.draw(index, np.random.default_rng(index))
         patches_of[name.split("_")[0]] += 1
-    total = sum(value**balance for value in size.values())
+    total = sum(value**exponent for value in size.values())
     assert patches_of.keys() == size.keys()
     for line, count in patches_of.items():
-        assert count == pytest.approx(400 * size[line] ** balance / total, abs=1)
+        assert count == pytest.approx(400 * size[line] ** exponent / total, abs=1)
 
 
 def test_draw_depends_on_index_and_rng_alone(culture: Culture) -> None:
@@ -107,7 +107,7 @@ def test_image_and_target_are_cut_and_turned_alike(culture: Culture, size: int) 
 
 
 def test_patches_on_cells_have_one_in_their_middle(culture: Culture) -> None:
-    settings = SETTINGS.model_copy(update={"on_cells": 1.0, "patch": 16})
+    settings = SETTINGS.model_copy(update={"foreground_fraction": 1.0, "patch": 16})
     drawn = culture_patches(culture, settings)
     for index in range(6):
         _, (_, target) = drawn.draw(index, np.random.default_rng(index))

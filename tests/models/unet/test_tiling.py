@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from monolayer.models.unet.tiling import Float, Tiles, axis, blend, blend_views, turn, turn_back
+from monolayer.models.unet.tiling import Float, Tiles, axis, blend, blend_tta, turn, turn_back
 from scipy import ndimage
 
 
@@ -92,8 +92,8 @@ def test_a_mean_over_views_has_no_favourite_direction() -> None:
     image = np.zeros((33, 41), np.float32)
     image[16, 20] = 8
     tiles = Tiles(64, 16, 8)
-    [four] = blend_views([image], left, tiles, batch=2, views=4)
+    [four] = blend_tta([image], left, tiles, batch=2, tta=4)
     assert sorted(map(tuple, np.argwhere(four[0] > 0.5).tolist())) == [(13, 20), (16, 17), (16, 23), (19, 20)]
-    [eight] = blend_views([image], left, tiles, batch=2, views=8)
+    [eight] = blend_tta([image], left, tiles, batch=2, tta=8)
     np.testing.assert_allclose(eight, four, atol=1e-6)
-    assert np.array_equal(blend_views([image], left, tiles, 2, 1)[0], blend([image], left, tiles, 2)[0])
+    assert np.array_equal(blend_tta([image], left, tiles, 2, 1)[0], blend([image], left, tiles, 2)[0])

@@ -19,7 +19,7 @@ from monolayer.params.families import UnetPredict, UnetTrain
 from torch import nn
 from unet_settings import SETTINGS
 
-PREDICT = UnetPredict(batch=2, tile=128, overlap=32, views=1, neck=0.65)
+PREDICT = UnetPredict(batch=2, tile=128, overlap=32, tta=1, saddle_ratio=0.65)
 
 
 def split(culture: Culture, name: str) -> list[Sample]:
@@ -76,9 +76,9 @@ def test_training_finds_the_cells_of_the_culture(culture: Culture, trained: Trai
 def test_what_val_chose_travels_in_the_weights(trained: Trained) -> None:
     network = family.build(SETTINGS, trained.state, "cpu")
     chosen = trained.facts["thresholds"]
-    assert network.thresholds.tolist() == pytest.approx([chosen["foreground"], chosen["core"], chosen["area"]])
+    assert network.thresholds.tolist() == pytest.approx([chosen["foreground"], chosen["marker"], chosen["area"]])
     assert chosen["foreground"] in SETTINGS.search.foreground
-    assert chosen["core"] in SETTINGS.search.core
+    assert chosen["marker"] in SETTINGS.search.marker
     assert chosen["area"] > 10  # half of the smallest of cells with more than 78 px²
     assert network.contrast > 20
 
@@ -109,8 +109,12 @@ def test_tiling_changes_little_and_nothing_far_from_the_edges(culture: Culture, 
     network = family.build(SETTINGS, trained.state, "cpu")
     frame = read_image(split(culture, "test")[0].path)
     image = np.tile(frame, (3, 3))
-    [whole] = family.probabilities(network, [image], UnetPredict(batch=1, tile=512, overlap=0, views=1, neck=0.65))
-    [tiled] = family.probabilities(network, [image], UnetPredict(batch=3, tile=128, overlap=64, views=1, neck=0.65))
+    [whole] = family.probabilities(
+        network, [image], UnetPredict(batch=1, tile=512, overlap=0, tta=1, saddle_ratio=0.65)
+    )
+    [tiled] = family.probabilities(
+        network, [image], UnetPredict(batch=3, tile=128, overlap=64, tta=1, saddle_ratio=0.65)
+    )
     assert whole.shape == (2, *image.shape)
     assert np.quantile(np.abs(tiled - whole), 0.99) < 0.01
     assert np.abs(tiled - whole).max() < 0.1

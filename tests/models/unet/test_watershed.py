@@ -9,15 +9,15 @@ from monolayer.models.unet.watershed import (
     Float,
     Labels,
     Thresholds,
-    cores_of,
-    flood,
     instances,
     label_means,
+    markers_of,
     matches,
     separate,
+    watershed,
 )
 from scipy import ndimage
-from skimage.segmentation import watershed
+from skimage import segmentation
 
 HALF = Thresholds(0.5, 0.5, 0)
 
@@ -70,13 +70,13 @@ def test_cores_part_at_a_neck_that_is_shallow_beside_them() -> None:
 def test_without_necks_cores_are_connected_parts() -> None:
     rng = np.random.default_rng(1)
     for _ in range(10):
-        depth = (255 * ndimage.gaussian_filter(rng.random((50, 70)), 2)).astype(np.uint8)
-        mask = depth > np.median(depth)
-        np.testing.assert_array_equal(cores_of(depth, mask, 0.0, 0.0), ndimage.label(mask)[0])
-        parted = cores_of(depth, mask, 0.97, 3.0)
+        distance_map = (255 * ndimage.gaussian_filter(rng.random((50, 70)), 2)).astype(np.uint8)
+        mask = distance_map > np.median(distance_map)
+        np.testing.assert_array_equal(markers_of(distance_map, mask, 0.0, 0.0), ndimage.label(mask)[0])
+        parted = markers_of(distance_map, mask, 0.97, 3.0)
         assert parted.max() > ndimage.label(mask)[1]
         assert np.array_equal(parted > 0, mask)
-        assert np.array_equal(cores_of(depth.T.copy(), mask.T.copy(), 0.97, 3.0) > 0, mask.T)
+        assert np.array_equal(markers_of(distance_map.T.copy(), mask.T.copy(), 0.97, 3.0) > 0, mask.T)
 
 
 def test_a_deep_cell_ranks_before_a_shallow_one() -> None:
@@ -105,8 +105,8 @@ def test_flood_is_skimages_watershed() -> None:
             altitude = (ranks * 256 // ranks.size).astype(np.uint8)
             mask = altitude < 200
             seeds = np.asarray(ndimage.label(altitude < 40)[0], np.int32)
-            expected = watershed(altitude, seeds, mask=mask)  # type: ignore[no-untyped-call]
-            assert (flood(altitude, seeds.copy(), mask) == expected).mean() >= agreement
+            expected = segmentation.watershed(altitude, seeds, mask=mask)  # type: ignore[no-untyped-call]
+            assert (watershed(altitude, seeds.copy(), mask) == expected).mean() >= agreement
 
 
 def test_a_speck_of_a_core_is_noise() -> None:

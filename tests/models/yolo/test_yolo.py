@@ -13,7 +13,7 @@ from monolayer.coco.io import read_truth
 from monolayer.data.dataset import TrueCells, samples
 from monolayer.files import InputError
 from monolayer.models.yolo import family
-from monolayer.models.yolo.pipeline import Masks, instances
+from monolayer.models.yolo.pipeline import PrototypeMasks, instances
 from monolayer.params.families import FitParams, YoloPredict, YoloTrain
 from numpy.typing import NDArray
 
@@ -29,17 +29,17 @@ SETTINGS = YoloTrain(
     fit=FitParams(
         epochs=2,
         batch=4,
-        accumulate=1,
+        grad_accumulation=1,
         optimizer="AdamW",
         learning_rate=0.002,
         momentum=0.9,
         weight_decay=0.0,
         warmup_steps=2,
         schedule="flat",
-        final_rate=1.0,
+        final_lr_factor=1.0,
         milestones=[],
-        clip=10.0,
-        average=0.9,
+        max_grad_norm=10.0,
+        ema_decay=0.9,
         patience=10,
         amp="none",
     ),
@@ -127,7 +127,7 @@ def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
     corner = torch.rand(50, 2, generator=generator) * 200
     boxes = torch.cat([corner, corner + 8 + torch.rand(50, 2, generator=generator) * 40], 1).clamp(max=256)
     theirs = process_mask_native(protos, coefficients, boxes, (256, 256)).numpy().astype(bool)  # type: ignore[no-untyped-call]
-    masks = Masks(coefficients.numpy(), protos.numpy(), 0.5)
+    masks = PrototypeMasks(coefficients.numpy(), protos.numpy(), 0.5)
     ours = instances((256, 256), boxes.numpy(), np.linspace(1, 0.5, 50, dtype=np.float32), masks)
     assert len(ours.masks) == 50
     for mask, (x, y), other in zip(ours.masks, ours.offsets_xy, theirs, strict=True):

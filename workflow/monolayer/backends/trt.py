@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.backends import cuda
-from monolayer.backends.contract import EngineFile
+from monolayer.backends.manifest import EngineFile
 from monolayer.files import InputError
 
 

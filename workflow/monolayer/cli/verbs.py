@@ -37,12 +37,12 @@ def extend(args: argparse.Namespace) -> None:
     extend.extend(args.images, args.truth, params, args.output, workers=args.workers)
 
 
-def shift(args: argparse.Namespace) -> None:
-    from monolayer.params.extensions import ShiftParams
-    from monolayer.synthesis import shift
+def domain_shift(args: argparse.Namespace) -> None:
+    from monolayer.params.extensions import DomainShiftParams
+    from monolayer.synthesis import domain_shift
 
-    params = ShiftParams.model_validate_json(args.params)
-    shift.shift(args.images, args.truth, args.extension, params, args.output, workers=args.workers)
+    params = DomainShiftParams.model_validate_json(args.params)
+    domain_shift.domain_shift(args.images, args.truth, args.extension, params, args.output, workers=args.workers)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -54,15 +54,15 @@ def train(args: argparse.Namespace) -> None:
 
 
 def predict(args: argparse.Namespace) -> None:
-    from monolayer.backends import contract
+    from monolayer.backends import manifest
     from monolayer.models import predict
     from monolayer.params.steps import PredictParams
 
     if (args.truth is None) != (args.params is None):
         raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
-        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype, args.views, args.shard)
-        predict.predict_folder(args.weights or contract.ready(), args.images, args.output, choice, args.threads)
+        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype, args.tta, args.shard)
+        predict.predict_folder(args.weights or manifest.pretrained(), args.images, args.output, choice, args.threads)
     elif args.weights is None:
         raise SystemExit("monolayer predict: a split needs the --weights of a run")
     else:
@@ -82,13 +82,13 @@ def export(args: argparse.Namespace) -> None:
 
 
 def card(args: argparse.Namespace) -> None:
-    from monolayer.files import whole_file
+    from monolayer.files import atomic_write
     from monolayer.params.steps import CardParams
     from monolayer.reporting import card
 
     params = CardParams.model_validate_json(args.params)
     text = card.card(args.exported, args.model, args.scores, args.splits, params)
-    with whole_file(args.output) as partial:
+    with atomic_write(args.output) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -107,7 +107,7 @@ def evaluate(args: argparse.Namespace) -> None:
     if (args.val_truth is None) != (args.val_results is None):
         raise SystemExit("monolayer evaluate: --val-truth and --val-results go together")
     val = (args.val_truth, args.val_results) if args.val_truth else None
-    by_hand = {"protocol": args.protocol, "draws": args.draws, "seed": args.seed, "resample": args.resample}
+    by_hand = {"protocol": args.protocol, "n_resamples": args.n_resamples, "seed": args.seed, "resample": args.resample}
     params = EvaluateParams.model_validate_json(args.params) if args.params else EvaluateParams.model_validate(by_hand)
     scores = evaluate.evaluate((args.truth, args.results), val, params, args.output, args.threads)
     if args.protocol:
@@ -142,15 +142,15 @@ def report(args: argparse.Namespace) -> None:
 
 
 def serve(args: argparse.Namespace) -> None:
-    from monolayer.backends import contract
+    from monolayer.backends import manifest
     from monolayer.service import serve
     from monolayer.service.state import Settings
     from monolayer.service.uploads import Limits
 
     limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
     models = [
-        serve.load(path, args.dtype, args.threads, args.score_min, args.views)
-        for path in args.model or [contract.ready()]
+        serve.load(path, args.dtype, args.threads, args.score_min, args.tta)
+        for path in args.model or [manifest.pretrained()]
     ]
     key = os.environ.get("MONOLAYER_API_KEY") or None
     serve.serve(models, Settings(limits, key, args.keep, args.sample), args.host, args.port)
@@ -160,10 +160,10 @@ def watch(args: argparse.Namespace) -> None:
     import signal
     import threading
 
-    from monolayer.backends import contract
+    from monolayer.backends import manifest
     from monolayer.service import serve, watch
 
-    model = serve.load(args.model or contract.ready(), args.dtype, args.threads, args.score_min, args.views)
+    model = serve.load(args.model or manifest.pretrained(), args.dtype, args.threads, args.score_min, args.tta)
     what = watch.Watching(
         args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from monolayer.coco.records import Result, Truth
-from monolayer.files import InputError, whole_file
+from monolayer.files import InputError, atomic_write
 
 CHUNK = 1 << 20  # characters read at a time
 
@@ -33,7 +33,7 @@ def write_results(path: Path, results: Iterable[Result]) -> int:
     count = 0
     # level 6: a tenth larger than 9 and five times as fast; no name and no date inside
     with (
-        whole_file(path) as partial,
+        atomic_write(path) as partial,
         partial.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6)
         if path.suffix == ".gz"

@@ -16,8 +16,8 @@ from monolayer.compiled import Flags, Ints, compiled
 BAD_TEXT, NEGATIVE_RUN, WRONG_SUM = 1, 2, 3  # faults of an RLE
 
 
-class Masks(NamedTuple):
-    """Masks as runs (R, 2); those of mask i are runs[begin[i]:end[i]]; extents (N, 4) are its box x0 y0 x1 y1."""
+class RunLengths(NamedTuple):
+    """RunLengths as runs (R, 2); those of mask i are runs[begin[i]:end[i]]; extents (N, 4) are its box x0 y0 x1 y1."""
 
     runs: NDArray[np.int32]
     begin: Ints

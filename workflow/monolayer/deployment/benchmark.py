@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 
 from monolayer.backends import cuda
-from monolayer.backends.contract import read_contract
+from monolayer.backends.manifest import read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import evenly, samples
 from monolayer.deployment import export
-from monolayer.deployment.parity import ways
+from monolayer.deployment.parity import variants
 from monolayer.files import InputError, write_json
 from monolayer.models import predictor
 from monolayer.models.predict import frames
 from monolayer.models.predictor import Frame, Predictor
-from monolayer.parallel import ahead
+from monolayer.parallel import prefetch
 from monolayer.params.steps import BenchmarkParams, BenchmarkSettings
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ VERSIONS = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu", "tensorrt-rtx-cu
 def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: BenchmarkParams) -> dict[str, Any]:
     """The timings of a run on this machine, and what the machine is."""
     todo = evenly(samples(read_truth(truth), images), params.settings.images)
-    folder, contract = read_contract(exported)
+    folder, manifest = read_manifest(exported)
 
     def opened(backend: str, dtype: Any, batch: int) -> Predictor:
         settings = params.predict.model_copy(update={"batch": batch})
@@ -49,7 +49,7 @@ def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: 
 
     rows: list[dict[str, Any]] = []
     device = describe(params.cpu_threads)
-    for backend, dtype in [("torch", "fp32"), *ways(contract)]:
+    for backend, dtype in [("torch", "fp32"), *variants(manifest)]:
         for batch in params.settings.batches:
             row = {"backend": backend, "dtype": dtype, "batch": batch}
             try:
@@ -61,7 +61,7 @@ def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: 
             logger.info("%s", row)
             rows.append(row)
     shapes = sorted({f"{sample.image['width']}x{sample.image['height']}" for sample in todo})
-    return {"run": contract.run, **device, "images": len(todo), "sizes": shapes, "rows": rows}
+    return {"run": manifest.run, **device, "images": len(todo), "sizes": shapes, "rows": rows}
 
 
 def keep(found: dict[str, Any], output: Path) -> None:
@@ -97,9 +97,9 @@ def one(run: Predictor, frame: Frame) -> dict[str, float]:
         return value
 
     image = mark(frame.read())
-    prepared = mark(network.finder.prepare(image))
-    [said] = mark(network.finder.forward(network.backend, [prepared]))
-    found: Instances = mark(network.finder.finish(said, *image.shape))
+    prepared = mark(network.pipeline.preprocess(image))
+    [outputs] = mark(network.pipeline.forward(network.backend, [prepared]))
+    found: Instances = mark(network.pipeline.postprocess(outputs, *image.shape))
     mark(list(found.results(1)))
     return dict(zip(("read", "prepare", "network", "masks", "encode"), np.diff(marks).tolist(), strict=True))
 
@@ -111,7 +111,7 @@ def passes(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) 
     once: the passes that they are of don't count.
     """
     held = math.ceil(3 * (run.batch + 1) / len(every))
-    streamed = ahead(lambda found: list(found.results(1)), run.stream(until(every, settings, spare=1 + held)))
+    streamed = prefetch(lambda found: list(found.results(1)), run.stream(until(every, settings, spare=1 + held)))
     at = [time.perf_counter() for _ in streamed][len(every) - 1 :: len(every)]
     return [len(every) / seconds for seconds in np.diff(at)[:-held].tolist()]
 
@@ -124,7 +124,7 @@ def network_alone(run: Predictor, every: Sequence[Frame], settings: BenchmarkSet
         network = run.network(part[0].cell_line, part[0].name)
         alike = [frame for frame in part if run.network(frame.cell_line, frame.name) is network]
         recorder = export.Recorder(network.backend, defaultdict(list))
-        network.finder.forward(recorder, [network.finder.prepare(frame.read()) for frame in alike])
+        network.pipeline.forward(recorder, [network.pipeline.preprocess(frame.read()) for frame in alike])
         calls.append((network.backend, recorder.feeds, len(alike)))
 
     def spent() -> float:

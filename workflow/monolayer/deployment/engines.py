@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 
 from monolayer.backends import cuda
-from monolayer.backends.contract import ExportedGraph, Range
+from monolayer.backends.manifest import ExportedGraph, Range
 from monolayer.backends.trt import FULL, RTX, library
 from monolayer.files import InputError
 

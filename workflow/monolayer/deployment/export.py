@@ -1,4 +1,4 @@
-"""Export a run: the graphs of its networks as ONNX in each dtype, TensorRT engines, and the contract beside them."""
+"""Export a run: the graphs of its networks as ONNX in each dtype, TensorRT engines, and the manifest beside them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 
 from monolayer import models
 from monolayer.backends import Backend
-from monolayer.backends.contract import (
-    CONTRACT,
-    Contract,
+from monolayer.backends.eager import eager
+from monolayer.backends.manifest import (
+    MANIFEST,
     EngineFile,
     ExportedGraph,
     ExportedNetwork,
+    Manifest,
     engine_name,
     identity,
     onnx_name,
 )
-from monolayer.backends.eager import eager
 from monolayer.backends.trt import library as trt_library
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, evenly, of_lines, read_image, samples
 from monolayer.deployment import engines, onnx_graph, parity
 from monolayer.deployment.onnx_half import halved
-from monolayer.files import whole_file, write_json
-from monolayer.models.pipeline import Finder, finder
+from monolayer.files import atomic_write, write_json
+from monolayer.models.pipeline import Pipeline, pipeline
 from monolayer.params.steps import ExportParams
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def export(weights: Path, images: Path, splits: Path, params: ExportParams, outp
     train = samples(read_truth(splits / "train.json"), images)
     exporter = Exporter(run.family, params, output)
     found = {name: exporter.network(name, network, train) for name, network in networks.items()}
-    contract = Contract(
+    manifest = Manifest(
         format=1,
         run=params.run,
         family=run.family,
@@ -60,7 +60,7 @@ def export(weights: Path, images: Path, splits: Path, params: ExportParams, outp
         engines=[file for _, engines in found.values() for file in engines],
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
     )
-    write_json(output / CONTRACT, contract.model_dump(), indent=1)
+    write_json(output / MANIFEST, manifest.model_dump(), indent=1)
 
 
 def check(exported: Path, images: Path, splits: Path, reference: Path, params: ExportParams) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Exporter:
         """Write the files of one network."""
         family = models.family(self.family)
         graphs, constants = family.graphs(network), family.constants(network)
-        of = finder(self.family, self.params.predict, constants)
+        of = pipeline(self.family, self.params.predict, constants)
         feeds: dict[str, list[onnx_graph.Feed]] = {}
         if "int8" in self.params.settings.dtypes:
             shown = train if name == "all" else of_lines(train, [name])
@@ -97,14 +97,14 @@ class Exporter:
         return ExportedNetwork(constants=constants, graphs=signatures), engines
 
     def _engines(
-        self, which: tuple[str, str, str], model: bytes, signature: ExportedGraph, of: Finder
+        self, which: tuple[str, str, str], model: bytes, signature: ExportedGraph, of: Pipeline
     ) -> list[EngineFile]:
         """One engine for all named targets and, where the full library and a GPU are, one for that GPU."""
         found = []
         for library, targets in engines.libraries(self.params.settings.targets):
             content = engines.build(model, signature, of.axes, targets, library)
             file = engine_name(*which, library, targets)
-            with whole_file(self.output / file) as partial:
+            with atomic_write(self.output / file) as partial:
                 partial.write_bytes(content)
             network, graph, dtype = which
             found.append(
@@ -153,9 +153,9 @@ class Recorder:
         return self.backend.host(value)
 
 
-def record(of: Finder, backend: Backend, shown: Sequence[Sample]) -> dict[str, list[onnx_graph.Feed]]:
+def record(of: Pipeline, backend: Backend, shown: Sequence[Sample]) -> dict[str, list[onnx_graph.Feed]]:
     """What each graph is given while the cells of these images are found: as many calls as there are images."""
     recorder = Recorder(backend, defaultdict(list))
     for sample in shown:
-        of.forward(recorder, [of.prepare(read_image(sample.path))])
+        of.forward(recorder, [of.preprocess(read_image(sample.path))])
     return {graph: evenly(feeds, len(shown)) for graph, feeds in recorder.feeds.items()}

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch.export import Dim
 
-from monolayer.backends.contract import ExportedGraph, Value
 from monolayer.backends.graph import Graph
-from monolayer.files import whole_file
+from monolayer.backends.manifest import ExportedGraph, Value
+from monolayer.files import atomic_write
 
 OPSET = 20
 Feed = tuple[NDArray[Any], ...]  # the inputs of one call
@@ -24,7 +24,7 @@ Feed = tuple[NDArray[Any], ...]  # the inputs of one call
 def export_graph(graph: Graph) -> Any:
     """The onnx.ModelProto of a graph in fp32, batch norms folded into convolutions."""
     device = next(graph.module.parameters()).device
-    with warnings.catch_warnings(), quiet("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir"):
+    with warnings.catch_warnings(), silenced("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")  # of tensors that the library's head caches
         program = torch.onnx.export(
             graph.module.eval(),
@@ -87,7 +87,7 @@ def quantised(model: Any, feeds: Sequence[Feed], folder: Path) -> Any:
             return next(self.left, None)
 
     target = folder / "int8.onnx"
-    with quiet("root"):
+    with silenced("root"):
         quantize_static(
             model,
             target,
@@ -106,12 +106,12 @@ def write(model: Any, facts: Mapping[str, str], path: Path) -> bytes:
     """Write a graph that says of itself what it is; the same graph gives the same bytes."""
     onnx.helper.set_model_props(model, dict(facts))
     content: bytes = model.SerializeToString(deterministic=True)
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)
     return content
 
 
-class quiet:  # noqa: N801
+class silenced:  # noqa: N801
     """Loggers of libraries held at errors for a while."""
 
     def __init__(self, *names: str) -> None:

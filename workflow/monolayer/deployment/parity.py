@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
-from monolayer.backends.contract import Contract, EngineFile, read_contract
+from monolayer.backends.manifest import EngineFile, Manifest, read_manifest
 from monolayer.coco.io import read_truth, stream, write_results
 from monolayer.coco.records import Result, Rle
 from monolayer.data.dataset import Sample, samples
 from monolayer.evaluation import cells, matching
 from monolayer.evaluation.matching import PROTOCOLS
-from monolayer.evaluation.metrics import precision
+from monolayer.evaluation.metrics import precision_curve
 from monolayer.files import InputError
 from monolayer.models import predict, predictor
 from monolayer.params.steps import Dtype, ParityLimits
@@ -52,11 +52,11 @@ def check(
 
     An engine that can't run here is listed with the reason.
     """
-    folder, contract = read_contract(folder)
+    folder, manifest = read_manifest(folder)
     todo = samples(read_truth(truth), images)
     ap_torch = mask_ap(truth, reference)
     rows = []
-    for backend, dtype in ways(contract):
+    for backend, dtype in variants(manifest):
         row: dict[str, Any] = {"backend": backend, "dtype": dtype}
         try:
             run = predictor.load(folder, backend, dtype)
@@ -70,25 +70,25 @@ def check(
             write_results(found, predict.results(run, todo, f"parity {backend} {dtype}"))
             row |= compared(todo, reference, found) | {"ap_torch": ap_torch, "ap": mask_ap(truth, found)}
         logger.info("%s", row)
-        refuse(row, contract.run, limits[dtype])
+        check_limits(row, manifest.run, limits[dtype])
         rows.append(row)
     return {
-        "run": contract.run,
+        "run": manifest.run,
         "images": len(todo),
         "limits": {d: v.model_dump() for d, v in limits.items()},
         "rows": rows,
     }
 
 
-def ways(contract: Contract) -> list[tuple[str, Dtype]]:
+def variants(manifest: Manifest) -> list[tuple[str, Dtype]]:
     """Backends and dtypes that an exported run has files for."""
-    engines: Iterable[EngineFile] = contract.engines
-    return [("onnxruntime", dtype) for dtype in contract.dtypes] + [
+    engines: Iterable[EngineFile] = manifest.engines
+    return [("onnxruntime", dtype) for dtype in manifest.dtypes] + [
         ("tensorrt", dtype) for dtype in dict.fromkeys(engine.dtype for engine in engines)
     ]
 
 
-def refuse(row: Mapping[str, Any], run: str, limits: ParityLimits) -> None:
+def check_limits(row: Mapping[str, Any], run: str, limits: ParityLimits) -> None:
     """Raise an error that names the worst image where a row is beyond its limits."""
     what = f"run {run}, {row['backend']} {row['dtype']}: "
     cure = "leave the dtype out of export.dtypes or widen export.parity"
@@ -164,4 +164,4 @@ def mask_ap(truth: Path, results: Path) -> float:
     setting = matching.setting(true, pred, images, PROTOCOLS["livecell"], 1)
     pairs, _ = matching.mask_pairs(true, pred, setting)
     matches = matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
-    return float(precision(matches, 0, np.arange(len(images))).mean())
+    return float(precision_curve(matches, 0, np.arange(len(images))).mean())

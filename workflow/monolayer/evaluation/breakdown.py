@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import metrics
-from monolayer.evaluation.cells import Cells, Images
+from monolayer.evaluation.cells import CellTable, Images
 from monolayer.evaluation.cocoeval import FALSE, IGNORED, TRUE
 from monolayer.evaluation.matching import ANY_AREA, IOUS, RECALLS, Matches
 from monolayer.evaluation.metrics import Evidence, ratio
@@ -28,7 +28,7 @@ COLUMNS = ("mask_ap", "mask_ap50", "afnr", "f1_50", "precision", "recall", "mean
 # ---- by density and by size --------------------------------------------------------------------------
 
 
-def size_ranges(true: Cells) -> list[tuple[float, float]]:
+def size_ranges(true: CellTable) -> list[tuple[float, float]]:
     """Quartiles of the true cells' areas; the edges lie between whole px², so that no cell is in two."""
     areas = true.area[~true.crowd]
     edges = np.unique(np.floor(np.quantile(areas, QUARTILES)) + 0.5) if len(areas) else np.zeros(0)
@@ -73,7 +73,7 @@ def _stratum(
 def _by_size(evidence: Evidence, area: int, chosen: Ints) -> dict[str, Any]:
     """What can be said of cells of one size; a prediction of another size is no error here, as in COCO."""
     once = np.ones((1, len(chosen)), np.int64)
-    by_iou = metrics.precision(evidence.masks, area, chosen).mean(axis=1)
+    by_iou = metrics.precision_curve(evidence.masks, area, chosen).mean(axis=1)
     true = evidence.masks.counts(TRUE, area, np.ones(len(evidence.masks.cell), np.bool_))
     recalls = metrics.recall((true, evidence.masks.positives[area]), chosen, once)[0]
     found = {name: value[0] for name, value in metrics.detection(evidence, area, chosen, once).items()}
@@ -87,8 +87,8 @@ def curves(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
     """Points (cell_line, curve, x, y): F1 by IoU and by score threshold, precision by recall at IoU .50 and .75."""
     rows: list[Row] = []
     for group, chosen in groups.items():
-        true, false, missed = (column[:, chosen].sum(axis=1) for column in evidence.outcomes[0])
-        precision = metrics.precision(evidence.masks, 0, chosen)
+        true, false, missed = (column[:, chosen].sum(axis=1) for column in evidence.tp_fp_fn[0])
+        precision = metrics.precision_curve(evidence.masks, 0, chosen)
         found = {
             "f1_by_iou": (IOUS, ratio(2 * true, 2 * true + false + missed)),
             "f1_by_score": (SCORES, f1_by_score(evidence.masks, chosen, SCORES)),
@@ -116,7 +116,7 @@ def _reaching(score: Floats, thresholds: Floats) -> Ints:
 
 
 def error_kinds(
-    true: Cells, pred: Cells, overlaps: tuple[Pairs, Ints], matches: Matches, threshold: float
+    true: CellTable, pred: CellTable, overlaps: tuple[Pairs, Ints], matches: Matches, threshold: float
 ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     """Kind of error, an index into KINDS or -1 for none, of each true (M,) and each predicted cell (N,).
 
@@ -157,14 +157,16 @@ def errors(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
     """How many true cells were lost and predictions wrong by each kind of error, and their shares of all cells."""
     rows: list[Row] = []
     for group, chosen in groups.items():
-        true, false, missed = (int(column[0, chosen].sum()) for column in evidence.outcomes[0])
+        true, false, missed = (int(column[0, chosen].sum()) for column in evidence.tp_fp_fn[0])
         for kind, (lost, wrong) in zip(KINDS, evidence.errors[:, :, chosen].sum(axis=2).tolist(), strict=True):
             shares = {"lost_share": float(ratio(lost, true + missed)), "wrong_share": float(ratio(wrong, true + false))}
             rows.append({"cell_line": group, "kind": kind, "lost_cells": lost, "wrong_predictions": wrong} | shares)
     return rows
 
 
-def count_errors(true: Cells, pred: Cells, kinds: tuple[NDArray[np.int8], NDArray[np.int8]], images: int) -> Ints:
+def count_errors(
+    true: CellTable, pred: CellTable, kinds: tuple[NDArray[np.int8], NDArray[np.int8]], images: int
+) -> Ints:
     """Errors (kind, lost or wrong, I) of each image."""
     found = np.zeros((len(KINDS), 2, images), np.int64)
     for side, (cells, kind) in enumerate(zip((true, pred), kinds, strict=True)):

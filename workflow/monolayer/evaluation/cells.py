@@ -1,4 +1,4 @@
-"""Cells of many images as columns, read and checked: what evaluation computes on.
+"""CellTable of many images as columns, read and checked: what evaluation computes on.
 
 Truth and results come from this pipeline or from any other tool: COCO JSON, or a folder of label images.
 """
@@ -20,7 +20,7 @@ from monolayer.coco import io
 from monolayer.coco.io import stream
 from monolayer.coco.labels import read_labels, rles_from_labels
 from monolayer.coco.rle import rle_from_polygons
-from monolayer.coco.rle_kernels import BAD_TEXT, NEGATIVE_RUN, WRONG_SUM, Masks, decode_runs, measure_runs
+from monolayer.coco.rle_kernels import BAD_TEXT, NEGATIVE_RUN, WRONG_SUM, RunLengths, decode_runs, measure_runs
 from monolayer.compiled import Flags, Floats, Ints
 from monolayer.files import InputError
 
@@ -49,8 +49,8 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Cells by image, then category, then place in their file; columns of equal length N.
+class CellTable:
+    """CellTable by image, then category, then place in their file; columns of equal length N.
 
     image is an index into Images. area (px²) of a true cell is what its file says, pixels what its mask has.
     """
@@ -63,7 +63,7 @@ class Cells:
     boxes_xywh: Floats
     area: Floats
     pixels: Ints
-    masks: Masks
+    masks: RunLengths
 
     def __len__(self) -> int:
         return len(self.image)
@@ -72,7 +72,7 @@ class Cells:
 # ---- truth ---------------------------------------------------------------------------------------
 
 
-def read_truth(path: Path) -> tuple[Images, Cells]:
+def read_truth(path: Path) -> tuple[Images, CellTable]:
     """Read COCO truth of any tool: polygons or RLE; area, bbox and iscrowd where given."""
     truth = io.read_truth(path)
     if not isinstance(truth, dict) or not isinstance(truth.get("images"), list):
@@ -121,7 +121,7 @@ def _images(path: Path, records: list[Any], categories: list[Any]) -> Images:
 # ---- results -------------------------------------------------------------------------------------
 
 
-def read_results(path: Path, images: Images) -> Cells:
+def read_results(path: Path, images: Images) -> CellTable:
     """Read COCO results (.json, .json.gz), or a folder with a label image for every image, whose cells score 1."""
     columns, index = _Columns(path), {image: i for i, image in enumerate(images.ids)}
     rated = 0
@@ -191,7 +191,7 @@ def _fault(error: Exception, record: Any, index: dict[int, int]) -> str:
 
 @dataclass
 class _Columns:
-    """Cells as they come; the counts of all masks stand in one text."""
+    """CellTable as they come; the counts of all masks stand in one text."""
 
     source: Path
     image: array[int] = field(default_factory=lambda: array("q"))
@@ -221,7 +221,7 @@ class _Columns:
                 raise ValueError(f"bbox {box_xywh} is no box [x, y, width, height]; leave it out to use the mask's")
         self.box.extend(box_xywh)
 
-    def cells(self, images: Images) -> Cells:
+    def cells(self, images: Images) -> CellTable:
         """Decode all masks, and order the cells."""
         count = len(self.last)
         image, last = np.asarray(self.image, np.int64), np.asarray(self.last, np.int64)
@@ -242,7 +242,7 @@ class _Columns:
         category = np.asarray(self.category, np.int64)
         order = np.lexsort((category, image))
         empty = np.zeros(count)
-        return Cells(
+        return CellTable(
             image=image[order],
             category=category[order],
             crowd=np.frombuffer(bytes(self.crowd) or bytes(count), np.bool_)[order],
@@ -251,7 +251,7 @@ class _Columns:
             boxes_xywh=boxes[order],
             area=area[order],
             pixels=pixels[order],
-            masks=Masks(runs, first[:-1][order], first[1:][order], extents[order]),
+            masks=RunLengths(runs, first[:-1][order], first[1:][order], extents[order]),
         )
 
 

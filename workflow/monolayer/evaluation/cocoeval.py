@@ -18,7 +18,7 @@ FALSE, TRUE, IGNORED = 0, 1, 2  # states of a prediction; ignored: on a crowd, o
 TINY = float(np.spacing(1.0))  # pycocotools adds it to what it divides by
 
 
-class Judged(NamedTuple):
+class IgnoreFlags(NamedTuple):
     """Who counts: true cells that do not (M,), those among them that are crowds (M,), predictions out of range (N,)."""
 
     ignored: Flags
@@ -27,7 +27,9 @@ class Judged(NamedTuple):
 
 
 @compiled
-def match(order: Ints, pairs: Pairs, judged: Judged, thresholds: Floats) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def match(
+    order: Ints, pairs: Pairs, judged: IgnoreFlags, thresholds: Floats
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Match greedily: each prediction of `order` takes the free true cell that it overlaps most, the last among equals.
 
     One that counts goes before any that does not; a crowd is never used up. Gives states (T, K) of the K predictions

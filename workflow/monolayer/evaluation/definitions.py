@@ -189,7 +189,8 @@ def show(scores: Mapping[str, Any], constants: str) -> None:
     threshold = f"{scores['score_threshold']:g}, chosen on {scores['threshold_from']}"
     console.print(f"{scores['run']}, {constants}")
     console.print(
-        f"Score threshold {threshold}. Below each number: 95 % of {scores['draws']} draws over {scores['resample']}s."
+        f"Score threshold {threshold}. "
+        f"Below each number: 95 % of {scores['n_resamples']} draws of {scores['resample']}s."
     )
     console.print(table)
     for name in SHOWN:

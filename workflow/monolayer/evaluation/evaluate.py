@@ -17,11 +17,11 @@ import numpy as np
 
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import bootstrap, breakdown, matching, metrics
-from monolayer.evaluation.cells import Cells, Images, read_results, read_truth
+from monolayer.evaluation.cells import CellTable, Images, read_results, read_truth
 from monolayer.evaluation.matching import PROTOCOLS, Matches, Setting
 from monolayer.evaluation.metrics import Evidence
 from monolayer.evaluation.pairs import Pairs
-from monolayer.files import InputError, whole_file, write_json
+from monolayer.files import InputError, atomic_write, write_json
 from monolayer.params.steps import EvaluateParams
 
 Row = dict[str, Any]
@@ -73,12 +73,12 @@ def choose_threshold(val: Files, params: EvaluateParams, threads: int) -> float:
     return metrics.best_threshold(match_masks(true, pred, pairs, setting))
 
 
-def match_masks(true: Cells, pred: Cells, pairs: Pairs, setting: Setting) -> Matches:
+def match_masks(true: CellTable, pred: CellTable, pairs: Pairs, setting: Setting) -> Matches:
     return matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
 
 
 def gather(
-    cells: tuple[Images, Cells, Cells], params: EvaluateParams, threshold: float | None, threads: int
+    cells: tuple[Images, CellTable, CellTable], params: EvaluateParams, threshold: float | None, threads: int
 ) -> Evidence:
     """Match masks and boxes, count pixels and errors at a score threshold; None: at the best of these images."""
     images, true, pred = cells
@@ -103,7 +103,7 @@ def gather(
     )
 
 
-def head(evidence: Evidence, params: EvaluateParams, threshold: float | None, pred: Cells) -> Row:
+def head(evidence: Evidence, params: EvaluateParams, threshold: float | None, pred: CellTable) -> Row:
     """What the numbers go by."""
     origin = "test (optimistic)" if threshold is None else "val"
     if len(pred) and np.ptp(pred.mask_score) == 0:
@@ -132,7 +132,7 @@ def units(images: Images, params: EvaluateParams) -> list[str]:
 def score(evidence: Evidence, images: Images, params: EvaluateParams) -> tuple[Row, dict[str, Floats]]:
     """Flat scores, `line/metric` for a cell line, with intervals; and the draws of each, the value itself first."""
     drawn = units(images, params)
-    weights = bootstrap.draws(images.lines, drawn, params.draws, params.seed)
+    weights = bootstrap.draws(images.lines, drawn, params.n_resamples, params.seed)
     weights = np.vstack([np.ones((1, len(images)), np.int64), weights])
     scores: Row = {}
     draws: dict[str, Floats] = {}
@@ -231,7 +231,7 @@ def test_set(evidence: Evidence, images: Images, params: EvaluateParams) -> str:
 
 def write_draws(path: Path, draws: dict[str, Floats], on: str) -> None:
     values = np.array(list(draws.values()), np.float64)  # (scores, 1 + draws)
-    with whole_file(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         np.savez(file, names=np.array(list(draws), np.str_), values=values, test_set=np.array(on))
 
 
@@ -253,7 +253,7 @@ def plain(row: Row) -> Row:
 
 def write_table(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Write CSV; undefined numbers are empty."""
-    with whole_file(path) as partial, partial.open("w", newline="") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="") as file:
         table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(plain(row) for row in rows)

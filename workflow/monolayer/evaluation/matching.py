@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import cocoeval
 from monolayer.evaluation import pairs as loops
-from monolayer.evaluation.cells import Cells, Images
-from monolayer.evaluation.cocoeval import Judged
+from monolayer.evaluation.cells import CellTable, Images
+from monolayer.evaluation.cocoeval import IgnoreFlags
 from monolayer.evaluation.pairs import Boxes, Pairs, Units
 from monolayer.files import InputError
 
@@ -107,7 +107,7 @@ class Setting:
     threads: int
 
 
-def setting(true: Cells, pred: Cells, images: Images, protocol: Protocol, threads: int) -> Setting:
+def setting(true: CellTable, pred: CellTable, images: Images, protocol: Protocol, threads: int) -> Setting:
     """Units of these cells and the protocol's area ranges."""
     categories = np.unique(np.r_[true.category, images.categories].astype(np.int64))
     unknown = np.setdiff1d(pred.category, categories)
@@ -119,7 +119,7 @@ def setting(true: Cells, pred: Cells, images: Images, protocol: Protocol, thread
             "number them alike, or take the protocol livecell, which ignores categories"
         )
 
-    def offsets(cells: Cells) -> Ints:
+    def offsets(cells: CellTable) -> Ints:
         place = np.searchsorted(categories, cells.category) if protocol.by_category else 0
         unit = cells.image * len(categories) + place
         return np.searchsorted(unit, np.arange(len(images) * len(categories) + 1)).astype(np.int64)
@@ -141,7 +141,7 @@ def spans(count: int, most: int = 64) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in itertools.pairwise(edges)]
 
 
-def mask_pairs(true: Cells, pred: Cells, of: Setting) -> tuple[Pairs, Ints]:
+def mask_pairs(true: CellTable, pred: CellTable, of: Setting) -> tuple[Pairs, Ints]:
     """All pairs of masks that share a pixel, and the pixels that they share."""
 
     def work(span: tuple[int, int]) -> Any:
@@ -153,7 +153,7 @@ def mask_pairs(true: Cells, pred: Cells, of: Setting) -> tuple[Pairs, Ints]:
     return Pairs(np.r_[0, np.cumsum(counts)], partner, shared / union), shared
 
 
-def box_pairs(true: Cells, pred: Cells, of: Setting) -> Pairs:
+def box_pairs(true: CellTable, pred: CellTable, of: Setting) -> Pairs:
     """All pairs of boxes whose IoU reaches the lowest threshold."""
 
     def work(span: tuple[int, int]) -> Any:
@@ -167,7 +167,7 @@ def _joined(parts: list[tuple[NDArray[Any], ...]]) -> list[NDArray[Any]]:
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -> Matches:
+def match(true: CellTable, pairs: Pairs, score: Floats, area: Floats, of: Setting) -> Matches:
     """Match the predicted cells, which have these scores (N,) and areas (N,), at every threshold and area range."""
     unit = np.repeat(np.arange(len(of.units.pred) - 1), np.diff(of.units.pred))
     order = np.lexsort((-score, unit))
@@ -178,7 +178,7 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     state = np.zeros((len(of.ranges), len(IOUS), len(order)), np.uint8)
     partner = np.full(len(order), -1, np.int32)
     judged = [
-        Judged(true.crowd | (true.area < low) | (true.area > high), true.crowd, (area < low) | (area > high))
+        IgnoreFlags(true.crowd | (true.area < low) | (true.area > high), true.crowd, (area < low) | (area > high))
         for low, high in of.ranges
     ]
 
@@ -207,7 +207,7 @@ def match(true: Cells, pairs: Pairs, score: Floats, area: Floats, of: Setting) -
     )
 
 
-def count_pixels(true: Cells, pred: Cells, kept: NDArray[np.bool_], images: Images, threads: int) -> Ints:
+def count_pixels(true: CellTable, pred: CellTable, kept: NDArray[np.bool_], images: Images, threads: int) -> Ints:
     """Pixels (I, 3) of each image's foreground: true and predicted, predicted only, true only."""
     bounds = np.arange(len(images) + 1)
     pred_of, true_of = np.searchsorted(pred.image, bounds), np.searchsorted(true.image, bounds)

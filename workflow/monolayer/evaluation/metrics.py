@@ -38,7 +38,7 @@ class Evidence:
     threads: int
 
     @cached_property
-    def outcomes(self) -> list[tuple[Ints, Ints, Ints]]:
+    def tp_fp_fn(self) -> list[tuple[Ints, Ints, Ints]]:
         """For each range of areas: true and false positives and missed cells above the score threshold, (T, I)."""
         kept, found = self.masks.score >= self.threshold, []
         for area, positives in enumerate(self.masks.positives):
@@ -58,7 +58,7 @@ class Evidence:
         return found
 
 
-def precision(matches: Matches, area: int, chosen: Ints) -> Floats:
+def precision_curve(matches: Matches, area: int, chosen: Ints) -> Floats:
     """COCO's interpolated precision (T, R), the mean over categories that have true cells; nan where none has."""
     once = np.ones((1, len(chosen)), np.int64)
     return _over_categories(matches, area, chosen, lambda curves: curves(once)[0])
@@ -115,7 +115,7 @@ def best_threshold(matches: Matches) -> float:
 
 def detection(evidence: Evidence, area: int, chosen: Ints, weights: Ints) -> dict[str, Floats]:
     """F1, precision and recall (B,) of the cells above the score threshold, in one range of areas."""
-    true, false, missed = (weights @ column[:, chosen].T for column in evidence.outcomes[area])
+    true, false, missed = (weights @ column[:, chosen].T for column in evidence.tp_fp_fn[area])
     f1 = ratio(2 * true, 2 * true + false + missed)
     return {
         "f1_50": f1[:, 0],
@@ -127,7 +127,7 @@ def detection(evidence: Evidence, area: int, chosen: Ints, weights: Ints) -> dic
 
 def by_image(evidence: Evidence) -> dict[str, NDArray[Any]]:
     """Values (I,) of single images; nan where an image has neither true nor predicted cells."""
-    true, false, missed = evidence.outcomes[0]
+    true, false, missed = evidence.tp_fp_fn[0]
     accuracy = ratio(true, true + false + missed)
     both, pred_only, true_only = evidence.pixels.T
     return {
@@ -176,7 +176,7 @@ def details(evidence: Evidence, chosen: Ints) -> dict[str, float]:
     """AP by area, and AR by number of predictions and by area, for masks and boxes."""
     once = np.ones((1, len(chosen)), np.int64)
     found = {
-        f"{name}_ap_{size}": float(precision(matches, area, chosen).mean())
+        f"{name}_ap_{size}": float(precision_curve(matches, area, chosen).mean())
         for name, matches in (("mask", evidence.masks), ("box", evidence.boxes))
         for size, area in SIZES.items()
     }

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.rle_kernels import Masks
+from monolayer.coco.rle_kernels import RunLengths
 from monolayer.compiled import Flags, Ints, compiled
 from monolayer.synthesis.comparison import Floats
 
@@ -41,7 +41,7 @@ class Pairs(NamedTuple):
 
 
 @compiled
-def shared_pixels(one: Masks, i: int, other: Masks, j: int) -> int:
+def shared_pixels(one: RunLengths, i: int, other: RunLengths, j: int) -> int:
     """Pixels of the intersection of two masks."""
     shared = 0
     a, b = one.begin[i], other.begin[j]
@@ -58,7 +58,7 @@ def shared_pixels(one: Masks, i: int, other: Masks, j: int) -> int:
 
 @compiled
 def mask_pairs(
-    pred: Masks, true: Masks, units: Units, unit_from: int, unit_to: int
+    pred: RunLengths, true: RunLengths, units: Units, unit_from: int, unit_to: int
 ) -> tuple[Ints, NDArray[np.int32], Ints]:
     """Pairs that share pixels: how many each prediction has, their true cells, the pixels shared."""
     counts = np.zeros(units.pred[unit_to] - units.pred[unit_from], np.int64)
@@ -112,7 +112,7 @@ def box_pairs(
 
 
 @compiled
-def count_pixels(pred: Masks, true: Masks, crowd: Flags, kept: Flags, images: Ints) -> Ints:
+def count_pixels(pred: RunLengths, true: RunLengths, crowd: Flags, kept: Flags, images: Ints) -> Ints:
     """Pixels (I, 3): true and predicted, predicted only, true only; pixels of crowds alone don't count.
 
     images (I, 5): the first and last predicted cell, the first and last true cell, and the pixels of each image.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from monolayer.coco import rle
 from monolayer.coco.instances import Instances
 from monolayer.coco.records import CELL
-from monolayer.files import whole_file
+from monolayer.files import atomic_write
 from monolayer.measurement import dictionary
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.outlines import rings
@@ -109,8 +109,8 @@ def growing(name: str, path: Path) -> Iterator[Any]:
 
     schema = arrow(name, dict.fromkeys(dictionary.TABLES[name], ())).schema
     with (
-        whole_file(path.with_suffix(".parquet")) as binary,
-        whole_file(path.with_suffix(".csv")) as text,
+        atomic_write(path.with_suffix(".parquet")) as binary,
+        atomic_write(path.with_suffix(".csv")) as text,
         parquet.ParquetWriter(binary, schema, compression="zstd") as packed,
         csv.CSVWriter(text, schema, write_options=csv.WriteOptions(**PLAIN)) as written,
     ):

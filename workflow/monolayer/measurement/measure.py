@@ -23,7 +23,7 @@ from monolayer.coco.labels import label_tiff
 from monolayer.coco.records import CELL, Image, Rle, Truth
 from monolayer.coco.rle import crop_from_rle
 from monolayer.data.dataset import read_image
-from monolayer.files import InputError, whole_file, write_json
+from monolayer.files import InputError, atomic_write, write_json
 from monolayer.measurement import dictionary, morphology
 from monolayer.measurement.files import coco_annotations, growing, roi_zip
 from monolayer.measurement.growth import growth, moment
@@ -144,13 +144,13 @@ def _measure_one(job: Job) -> tuple[Columns, dict[str, Any], list[dict[str, Any]
 
 
 def _write(path: Path, content: bytes) -> None:
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)
 
 
 def write_dictionary(path: Path) -> None:
     rows = dictionary.rows()
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from monolayer.backends.graph import Graph
 from monolayer.coco.instances import Instances
 from monolayer.data.dataset import Sample
-from monolayer.files import InputError, whole_file
+from monolayer.files import InputError, atomic_write
 from monolayer.params.steps import TrainParams
 
 MODELS = {
@@ -45,10 +45,10 @@ class Family(Protocol):
         """The network of these training settings with these weights; any key that differs is an error."""
 
     def graphs(self, network: Any) -> dict[str, Graph]:
-        """The network's graphs, by the names that the family's finder calls them by."""
+        """The network's graphs, by the names that the family's pipeline calls them by."""
 
     def constants(self, network: Any) -> dict[str, Any]:
-        """What the family's finder has to know of the network; plain numbers and lists."""
+        """What the family's pipeline has to know of the network; plain numbers and lists."""
 
     def predict(self, network: Any, images: Sequence[NDArray[np.uint8]], settings: Any) -> list[Instances]:
         """The cells of each uint8 (H, W) image, at its native size."""
@@ -64,7 +64,7 @@ def save_weights(path: Path, params: TrainParams, networks: dict[str, dict[str, 
     import torch
 
     # through a file object: given a path, torch writes the file's name into the archive
-    with whole_file(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         torch.save({"params": params.model_dump_json(), "networks": networks}, file)
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from monolayer.files import InputError, whole_file
+from monolayer.files import InputError, atomic_write
 from monolayer.params.families import FitParams
 from monolayer.progress import track
 
@@ -158,7 +158,7 @@ def rate_factor(step: int, steps: int, settings: FitParams) -> float:
     if step < settings.warmup_steps:
         return (step + 1) / (settings.warmup_steps + 1)
     done = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
-    final = settings.final_rate
+    final = settings.final_lr_factor
     if settings.schedule == "linear":
         return 1 + (final - 1) * done
     if settings.schedule == "cosine":
@@ -201,7 +201,7 @@ class _Losses:
                     if not math.isfinite(value):
                         raise InputError(
                             f"loss {name} is {value} at step {step} (epoch {self.epoch}), whose inputs are "
-                            f"{', '.join(names)}; look at these, lower learning_rate or set clip"
+                            f"{', '.join(names)}; look at these, lower learning_rate or set max_grad_norm"
                         )
                     self.sums[name] = self.sums.get(name, 0.0) + value
             self.count += len(self.recent)
@@ -216,7 +216,7 @@ class Training:
     def __init__(self, network: nn.Module, settings: FitParams) -> None:
         self.network, self.settings = network, settings
         self.device = next(network.parameters()).device
-        self.averaged = copy.deepcopy(network).requires_grad_(False) if settings.average else network
+        self.averaged = copy.deepcopy(network).requires_grad_(False) if settings.ema_decay else network
         self.optimizer = _optimizer(network, settings)
         half = settings.amp == "float16" and self.device.type == "cuda"
         self.autocast = torch.bfloat16 if settings.amp == "bfloat16" else torch.float16 if half else None
@@ -248,11 +248,11 @@ class Training:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             losses = task.losses(self.network, batch)
         self.scaler.scale(torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]
-        if (self.step + 1) % self.settings.accumulate:
+        if (self.step + 1) % self.settings.grad_accumulation:
             return losses
-        if self.settings.clip:
+        if self.settings.max_grad_norm:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -266,7 +266,7 @@ class Training:
     @torch.no_grad()
     def _average(self) -> None:
         """Exponential mean of the weights; its decay grows from 0.1, so that the first steps are soon forgotten."""
-        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
         mean, new = ([*n.parameters(), *(b for b in n.buffers() if b.is_floating_point())] for n in self._pair())
         torch._foreach_lerp_(mean, new, 1 - decay)
 
@@ -287,7 +287,7 @@ class Training:
     def save(self, path: Path) -> None:
         kept = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimizer", "scaler")}
         counts = {name: getattr(self, name) for name in ("epoch", "step", "history", "best", "best_epoch", "seconds")}
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             torch.save({"kept": kept, "counts": counts}, partial)
 
     def load(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Compiled loops of the finders: which of overlapping boxes stay, and masks within their boxes."""
+"""Which of overlapping boxes stay (non-maximum suppression), as a compiled loop."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.backends import Backend
-from monolayer.backends.contract import Range
+from monolayer.backends.manifest import Range
 from monolayer.coco.instances import Instances
 from monolayer.params.families import PredictSettings
 
@@ -21,7 +21,7 @@ FINDERS = {
 }
 
 
-class Finder(Protocol):
+class Pipeline(Protocol):
     """The three steps from images to cells, each of which may run on a thread of its own."""
 
     @property
@@ -32,22 +32,22 @@ class Finder(Protocol):
     def axes(self) -> dict[str, Range]:
         """Least, usual and largest length of each axis that varies in the graphs: an engine is built for these."""
 
-    def prepare(self, image: NDArray[np.uint8]) -> Any:
+    def preprocess(self, image: NDArray[np.uint8]) -> Any:
         """What the network is given of a uint8 (H, W) image."""
 
     def forward(self, backend: Backend, prepared: Sequence[Any]) -> list[Any]:
         """What the network says of each prepared image."""
 
-    def finish(self, said: Any, height: int, width: int) -> Instances:
+    def postprocess(self, outputs: Any, height: int, width: int) -> Instances:
         """The cells of an image of that native size."""
 
 
-def finder(family: str, settings: PredictSettings, constants: Mapping[str, Any]) -> Finder:
-    """The finder of a family; `constants` is what one of its networks brings along, plain numbers and lists."""
-    return cast(Finder, importlib.import_module(FINDERS[family]).Finder.of(settings, constants))
+def pipeline(family: str, settings: PredictSettings, constants: Mapping[str, Any]) -> Pipeline:
+    """The pipeline of a family; `constants` is what one of its networks brings along, plain numbers and lists."""
+    return cast(Pipeline, importlib.import_module(FINDERS[family]).Pipeline.of(settings, constants))
 
 
-def find(of: Finder, backend: Backend, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+def find(of: Pipeline, backend: Backend, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
     """The cells of each image at its native size; all steps in turn, all images in the network together."""
-    said = of.forward(backend, [of.prepare(image) for image in images])
-    return [of.finish(one, *image.shape) for one, image in zip(said, images, strict=True)]
+    outputs = of.forward(backend, [of.preprocess(image) for image in images])
+    return [of.postprocess(one, *image.shape) for one, image in zip(outputs, images, strict=True)]

@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from monolayer.backends.contract import read_contract, threshold
+from monolayer.backends.manifest import read_manifest, threshold
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
 from monolayer.data.dataset import Sample, read_image, samples
 from monolayer.data.images import Pixels, grey
 from monolayer.data.sources.coco import SUFFIXES
-from monolayer.files import InputError, whole_file
+from monolayer.files import InputError, atomic_write
 from monolayer.models import predictor
 from monolayer.models.predictor import Frame, Predictor
-from monolayer.parallel import ahead
+from monolayer.parallel import prefetch
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import Dtype, PredictParams
 from monolayer.progress import track
@@ -40,7 +40,7 @@ def predict(weights: Path, images: Path, truth: Path, params: PredictParams, out
 def results(run: Predictor, todo: list[Sample], label: str) -> Iterator[Result]:
     """The results of each sample in order, their masks encoded on a thread of their own."""
     found = zip((sample.image["id"] for sample in todo), run.stream(frames(todo)), strict=True)
-    for encoded in track(ahead(lambda one: list(one[1].results(one[0])), found), len(todo), label):
+    for encoded in track(prefetch(lambda one: list(one[1].results(one[0])), found), len(todo), label):
         yield from encoded
 
 
@@ -63,7 +63,7 @@ class Choice(NamedTuple):
     labels: Path | None
     backend: str = "onnxruntime"
     dtype: Dtype = "fp32"
-    views: int | None = None
+    tta: int | None = None
     shard: tuple[int, int] = (1, 1)
 
 
@@ -91,16 +91,16 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
 
 def _load(model: Path, choice: Choice, threads: int) -> Predictor:
     if model.suffix != ".pt":
-        return predictor.load(model, choice.backend, choice.dtype, threads, views=choice.views)
-    if choice.views is not None:
-        raise InputError(f"--views is of exported runs, and {model} is none; export it or leave the option out")
+        return predictor.load(model, choice.backend, choice.dtype, threads, tta=choice.tta)
+    if choice.tta is not None:
+        raise InputError(f"--tta is of exported runs, and {model} is none; export it or leave the option out")
     return predictor.from_weights(model, None, threads)
 
 
 def _label_threshold(model: Path, asked: float | None) -> float:
     if asked is not None:
         return asked
-    known = None if model.suffix == ".pt" else threshold(*read_contract(model))
+    known = None if model.suffix == ".pt" else threshold(*read_manifest(model))
     logger.info("label images hold %s", "every cell" if known is None else f"cells with a score of {known:g} or more")
     return known or 0.0
 
@@ -145,5 +145,5 @@ def _write_labels(path: Path, found: Instances) -> None:
     from monolayer.coco.labels import label_tiff
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial_path:
+    with atomic_write(path) as partial_path:
         partial_path.write_bytes(label_tiff([found.label_image()], None))

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from monolayer import models
 from monolayer.backends import Backend
-from monolayer.backends.contract import Contract, identity, onnx_name, read_contract
+from monolayer.backends.manifest import Manifest, identity, onnx_name, read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.files import InputError
-from monolayer.models.pipeline import Finder, find, finder
-from monolayer.parallel import ahead
+from monolayer.models.pipeline import Pipeline, find, pipeline
+from monolayer.parallel import prefetch
 from monolayer.params.families import PredictSettings, UnetPredict
 from monolayer.params.steps import Dtype
 
@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 
 class Network(NamedTuple):
-    finder: Finder
+    pipeline: Pipeline
     backend: Backend
 
 
@@ -60,14 +60,14 @@ class Predictor:
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             for place, image in enumerate(part, start):
-                check_size(f"image {place}", image, network.finder)
-            found += find(network.finder, network.backend, part)
+                check_size(f"image {place}", image, network.pipeline)
+            found += find(network.pipeline, network.backend, part)
         return found
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[Instances]:
         """The cells of each frame, in order; at most three batches wait before each step."""
-        prepared = ahead(_prepare, self._batches(frames))
-        for batch in ahead(_finish, ahead(_forward, prepared)):
+        prepared = prefetch(_prepare, self._batches(frames))
+        for batch in prefetch(_finish, prefetch(_forward, prepared)):
             yield from batch.values
 
     def network(self, cell_line: str | None, name: str = "this image") -> Network:
@@ -90,20 +90,25 @@ def _prepare(given: tuple[Network, list[Frame]]) -> Batch:
     network, frames = given
     images = [frame.read() for frame in frames]
     for frame, image in zip(frames, images, strict=True):
-        check_size(frame.name, image, network.finder)
-    return Batch(network, [image.shape[:2] for image in images], [network.finder.prepare(image) for image in images])
+        check_size(frame.name, image, network.pipeline)
+    return Batch(
+        network, [image.shape[:2] for image in images], [network.pipeline.preprocess(image) for image in images]
+    )
 
 
 def _forward(batch: Batch) -> Batch:
-    return batch._replace(values=batch.network.finder.forward(batch.network.backend, batch.values))
+    return batch._replace(values=batch.network.pipeline.forward(batch.network.backend, batch.values))
 
 
 def _finish(batch: Batch) -> Batch:
-    found = [batch.network.finder.finish(said, *size) for said, size in zip(batch.values, batch.sizes, strict=True)]
+    found = [
+        batch.network.pipeline.postprocess(outputs, *size)
+        for outputs, size in zip(batch.values, batch.sizes, strict=True)
+    ]
     return batch._replace(values=found)
 
 
-def check_size(name: str, image: NDArray[np.uint8], of: Finder) -> None:
+def check_size(name: str, image: NDArray[np.uint8], of: Pipeline) -> None:
     """Refuse an image in which the network's coarsest features have no room."""
     height, width = image.shape[:2]
     if min(height, width) < of.stride:
@@ -128,20 +133,22 @@ def from_weights(weights: Path, settings: PredictSettings | None, threads: int) 
     half = getattr(settings, "amp", True)
     return Predictor(
         {
-            name: Network(finder(run.family, settings, family.constants(network)), eager(family.graphs(network), half))
+            name: Network(
+                pipeline(run.family, settings, family.constants(network)), eager(family.graphs(network), half)
+            )
             for name, network in networks.items()
         },
         settings.batch,
     )
 
 
-def turned(settings: PredictSettings, views: int | None) -> PredictSettings:
-    """The same settings with another number of views; None leaves them."""
-    if views is None:
+def turned(settings: PredictSettings, tta: int | None) -> PredictSettings:
+    """The same settings with another tta; None leaves them."""
+    if tta is None:
         return settings
     if not isinstance(settings, UnetPredict):
-        raise InputError("views are of the U-Nets; leave the number out for this run")
-    return UnetPredict.model_validate(settings.model_dump() | {"views": views})
+        raise InputError("test-time augmentation is of the U-Nets; leave --tta out for this run")
+    return UnetPredict.model_validate(settings.model_dump() | {"tta": tta})
 
 
 def load(
@@ -151,43 +158,43 @@ def load(
     threads: int = 2,
     settings: PredictSettings | None = None,
     *,
-    views: int | None = None,
+    tta: int | None = None,
 ) -> Predictor:
     """An exported run, from its folder or model.json; needs no torch.
 
-    Other settings than its own may be given, or another number of views.
+    Other settings than its own may be given, or another tta.
     """
-    folder, contract = read_contract(path)
-    settings = turned(settings or contract.settings, views)
-    if dtype not in contract.dtypes:
-        raise InputError(f"{folder} has no {dtype}; it has {', '.join(contract.dtypes)}; export the run with it")
+    folder, manifest = read_manifest(path)
+    settings = turned(settings or manifest.settings, tta)
+    if dtype not in manifest.dtypes:
+        raise InputError(f"{folder} has no {dtype}; it has {', '.join(manifest.dtypes)}; export the run with it")
     if backend not in EXPORTED:
         raise InputError(f"backend {backend} is unknown; an exported run has {', '.join(EXPORTED)}")
     networks = {
         name: Network(
-            finder(contract.family, settings, network.constants),
-            EXPORTED[backend](folder, contract, (name, dtype), threads),
+            pipeline(manifest.family, settings, network.constants),
+            EXPORTED[backend](folder, manifest, (name, dtype), threads),
         )
-        for name, network in contract.networks.items()
+        for name, network in manifest.networks.items()
     }
     return Predictor(networks, settings.batch)
 
 
-def _onnxruntime(folder: Path, contract: Contract, which: tuple[str, str], threads: int) -> Backend:
+def _onnxruntime(folder: Path, manifest: Manifest, which: tuple[str, str], threads: int) -> Backend:
     """A network in a dtype."""
     from monolayer.backends.ort import OnnxRuntime
 
     network, dtype = which
-    graphs = contract.networks[network].graphs
+    graphs = manifest.networks[network].graphs
     files = {graph: folder / onnx_name(network, graph, dtype) for graph in graphs}
-    expected = {graph: identity(contract.run, contract.family, (network, graph, dtype)) for graph in graphs}
+    expected = {graph: identity(manifest.run, manifest.family, (network, graph, dtype)) for graph in graphs}
     return OnnxRuntime(files, expected, threads)
 
 
-def _tensorrt(folder: Path, contract: Contract, which: tuple[str, str], threads: int) -> Backend:
+def _tensorrt(folder: Path, manifest: Manifest, which: tuple[str, str], threads: int) -> Backend:
     from monolayer.backends.trt import TensorRT
 
-    engines = [engine for engine in contract.engines if (engine.network, engine.dtype) == which]
+    engines = [engine for engine in manifest.engines if (engine.network, engine.dtype) == which]
     if not engines:
         raise InputError(
             f"{folder} has no {which[1]} engine; name the dtype in export.engines and export the run again"

@@ -14,7 +14,7 @@ from typing import Any
 from monolayer import models
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, of_lines, samples
-from monolayer.files import InputError, whole_file, write_json
+from monolayer.files import InputError, atomic_write, write_json
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
 
@@ -88,7 +88,7 @@ def _fingerprint(params: TrainParams, files: Sequence[Path]) -> str:
 def _write_history(path: Path, histories: dict[str, list[dict[str, float]]]) -> None:
     rows = [{"network": name, **row} for name, history in histories.items() for row in history]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with whole_file(path) as partial, partial.open("w", newline="") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

@@ -37,7 +37,7 @@ def validation_scores(val: Sequence[Sample], find: Find, batch: int) -> dict[str
     pairs, _ = matching.mask_pairs(true, pred, setting)
     matches = matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
     every = np.arange(len(listed))
-    curves = metrics.precision(matches, 0, every)  # (T, R)
+    curves = metrics.precision_curve(matches, 0, every)  # (T, R)
     kept = matches.score >= metrics.best_threshold(matches)
     tp = int((matches.state[0, 0, kept] == TRUE).sum())
     fp = int((matches.state[0, 0, kept] == FALSE).sum())

@@ -12,7 +12,7 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError, model_validat
 from pydantic_core import PydanticCustomError
 
 from monolayer.params.data import AuditParams, Dataset, SplitParams
-from monolayer.params.extensions import ExtendParams, Extension, ShiftParams, SynthesisParams
+from monolayer.params.extensions import DomainShiftParams, ExtendParams, Extension, SynthesisParams
 from monolayer.params.families import Model
 from monolayer.params.section import Name, ParamsError, Scale, Section
 from monolayer.params.steps import (
@@ -42,7 +42,7 @@ class Params(Section):
     split: SplitParams
     synthesis: SynthesisParams
     extensions: dict[Name, Extension]
-    shift: ShiftParams
+    domain_shift: DomainShiftParams
     models: dict[Name, Model]
     runs: dict[Name, Run]
     evaluate: EvaluateParams

@@ -34,26 +34,26 @@ class SynthesisParams(Section):
     tries: Annotated[int, Field(ge=8, multiple_of=8)]
 
 
-class MatchedLaw(Section):
-    law: Literal["matched"]
+class MatchedLayout(Section):
+    layout: Literal["matched"]
     factor: PositiveInt
     jitter: NonNegativeFloat
 
 
-class PosterLaw(Section):
-    law: Literal["poster"]
+class PosterLayout(Section):
+    layout: Literal["poster"]
     factor: PositiveInt
     density: Interval
 
 
-class GrowthLaw(Section):
-    law: Literal["growth"]
+class GrowthLayout(Section):
+    layout: Literal["growth"]
     factor: PositiveInt
     confluence: Interval
     spread: PositiveFloat
 
 
-Extension = Annotated[MatchedLaw | PosterLaw | GrowthLaw, Field(discriminator="law")]
+Extension = Annotated[MatchedLayout | PosterLayout | GrowthLayout, Field(discriminator="layout")]
 
 
 class ExtendParams(Section):
@@ -65,7 +65,7 @@ class ExtendParams(Section):
     seed: NonNegativeInt
 
 
-class ShiftParams(Section):
+class DomainShiftParams(Section):
     seed: NonNegativeInt
     variance: Annotated[float, Field(gt=0, le=1)]
     permutations: PositiveInt

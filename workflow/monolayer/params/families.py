@@ -14,17 +14,17 @@ class FitParams(Section):
 
     epochs: PositiveInt
     batch: PositiveInt
-    accumulate: PositiveInt
+    grad_accumulation: PositiveInt
     optimizer: Literal["SGD", "AdamW"]
     learning_rate: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: NonNegativeFloat
     warmup_steps: NonNegativeInt
     schedule: Literal["flat", "linear", "cosine", "steps"]
-    final_rate: Fraction
+    final_lr_factor: Fraction
     milestones: list[Fraction]
-    clip: NonNegativeFloat
-    average: Annotated[float, Field(ge=0, lt=1)]
+    max_grad_norm: NonNegativeFloat
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
     patience: PositiveInt
     amp: Literal["none", "float16", "bfloat16"]
 
@@ -74,8 +74,8 @@ class UnetPredict(Section):
     batch: PositiveInt
     tile: Annotated[int, Field(ge=64, multiple_of=64)]
     overlap: NonNegativeInt
-    views: Literal[1, 2, 4, 8]
-    neck: Fraction
+    tta: Literal[1, 2, 4, 8]
+    saddle_ratio: Fraction
 
     @model_validator(mode="after")
     def _advances(self) -> UnetPredict:
@@ -88,7 +88,7 @@ class SearchParams(Section):
     """Thresholds among which val chooses."""
 
     foreground: Annotated[list[Fraction], Field(min_length=1)]
-    core: Annotated[list[Fraction], Field(min_length=1)]
+    marker: Annotated[list[Fraction], Field(min_length=1)]
 
 
 class UnetTrain(Section):
@@ -97,8 +97,8 @@ class UnetTrain(Section):
     target: Literal["foreground", "foreground+distance"]
     patch: Annotated[int, Field(ge=16)]
     patches: PositiveInt
-    on_cells: Fraction
-    balance: Fraction
+    foreground_fraction: Fraction
+    sampling_exponent: Fraction
     augment: AugmentParams
     val_images: PositiveInt
     val_predict: UnetPredict
@@ -161,7 +161,7 @@ class CenterMaskTrain(Section):
     zoom: Annotated[list[PositiveFloat], Field(min_length=1)]
     max_side: PositiveInt
     proposals: DetectionLimits
-    regions: PositiveInt
+    roi_batch: PositiveInt
     nominal_batch: PositiveInt
     fit: FitParams
     val_images: PositiveInt

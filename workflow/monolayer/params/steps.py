@@ -100,7 +100,7 @@ class BenchmarkParams(Section):
 
 class EvaluateParams(Section):
     protocol: Literal["livecell", "coco"]
-    draws: PositiveInt
+    n_resamples: PositiveInt
     seed: NonNegativeInt
     resample: Literal["image", "well"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 RUN = "MONOLAYER_RUN"  # in the environment of a run's jobs: the run's name
-HALF = re.compile(r"\..+\.(\d+)\.partial")  # coco.whole_file's; a download's has no process in its name and goes on
+HALF = re.compile(r"\..+\.(\d+)\.partial")  # files.atomic_write's; a download's has no process in its name and goes on
 
 
 def release_dead(folder: Path = Path(".snakemake")) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from monolayer.backends.contract import read_contract
+from monolayer.backends.manifest import read_manifest
 from monolayer.evaluation.definitions import DEFINITIONS, prefixes
 from monolayer.params.steps import CardParams
 from monolayer.reporting import tables
@@ -25,20 +25,20 @@ def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardPa
     """Markdown on the run that was exported to `exported` from what `model` (its folder in models) holds."""
     record, scored = read_json(model / "run.json"), read_json(scores)
     parity = read_json(exported.with_name(f"{exported.name}.parity.json"))
-    folder, contract = read_contract(exported)
+    folder, manifest = read_manifest(exported)
     parts = [
-        f"# {contract.run}\n\nFinds the cells of 8-bit grey images and gives a mask, a box and a score of each. "
-        f"A model of family `{contract.family}`, trained on the dataset `{params.dataset}` by monolayer.",
+        f"# {manifest.run}\n\nFinds the cells of 8-bit grey images and gives a mask, a box and a score of each. "
+        f"A model of family `{manifest.family}`, trained on the dataset `{params.dataset}` by monolayer.",
         f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}",
-        f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{how(record)}",
+        f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{training_note(record)}",
         f"## Scores on test images\n\n{table(by_line(scored))}\n\n"
         f"With 95 % intervals of the bootstrap over images; F1, precision and recall at IoU .50, of cells with a score "
         f"of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
         f"Protocol: {scored['protocol']}.",
         f"## Files\n\n{table(files(folder))}\n\nHeld against torch on the {parity['images']} test images:\n\n"
-        f"{table(held(parity['rows']))}",
+        f"{table(parity_rows(parity['rows']))}",
         *(f"## {title}\n\n{text.strip()}" for title, text in params.notes.items()),
-        f"## Settings\n\n{settings('finding cells', contract.settings.model_dump())}\n\n"
+        f"## Settings\n\n{settings('finding cells', manifest.settings.model_dump())}\n\n"
         f"{settings('training', record['params']['settings'])}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -84,7 +84,7 @@ def networks(record: dict[str, Any], history: pd.DataFrame) -> list[dict[str, st
     ]
 
 
-def how(record: dict[str, Any]) -> str:
+def training_note(record: dict[str, Any]) -> str:
     """Where and when, as a sentence."""
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     commit = f", commit {record['commit'][:10]}" if record["commit"] else ""
@@ -113,7 +113,7 @@ def files(folder: Path) -> list[dict[str, str]]:
     return [{"file": path.name, "MB": f"{path.stat().st_size / 1e6:.1f}"} for path in found]
 
 
-def held(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+def parity_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     """Parity of each backend and dtype."""
     return [
         {

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from monolayer.evaluation.breakdown import KINDS
-from monolayer.reporting.tables import Column, short
+from monolayer.reporting.tables import TableColumn, short
 
 # Colours that stand for variables of the style sheet, so that a chart follows the page into the dark.
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
@@ -199,7 +199,7 @@ def distributions(
     return chart(name, f"Histograms of {label}, by cell line and split", draw, len(values), (2.1, 1.9))
 
 
-def by_line(name: str, table: pd.DataFrame, columns: Sequence[Column]) -> str:
+def by_line(name: str, table: pd.DataFrame, columns: Sequence[TableColumn]) -> str:
     """Scores of each run, a row for each cell line and a panel for each column, with 95 % intervals."""
     runs, lines = list(dict.fromkeys(table["run"])), list(dict.fromkeys(table["cell_line"]))
     step = 0.7 / len(runs)

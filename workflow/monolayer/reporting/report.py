@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from monolayer.evaluation.breakdown import KINDS
 from monolayer.evaluation.definitions import SHOWN
-from monolayer.files import whole_file
+from monolayer.files import atomic_write
 from monolayer.params.steps import ReportParams
 from monolayer.reporting import charts, tables
 from monolayer.reporting.biology import biology
@@ -37,7 +37,7 @@ def report(results: Path, runs: list[str], params: ReportParams, output: Path) -
     contents = {name: content for name, content in made.items() if content is not None}
     picture = render("overview.svg", album=album, picture=contents["overview"]["median"])
     for path, text in ((output.with_name("overview.svg"), picture), (output, page(study, album, contents))):
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(text, encoding="utf-8")
 
 
@@ -274,7 +274,7 @@ def samples(study: Study, album: Album, by_line: Mapping[str, pd.DataFrame]) -> 
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page, if `content` is not None; `name` is its anchor and its template's name."""
 
     name: str
@@ -283,18 +283,18 @@ class Section:
 
 
 SECTIONS = (
-    Section("overview", "Overview", overview),
-    Section("results", "Results", results),
-    Section("failures", "Where it fails", failures),
-    Section("biology", "Biology", biology),
-    Section("data", "Data", data),
-    Section("extensions", "Extensions", extensions),
-    Section("speed", "Speed", speed),
-    Section("training", "Training", training),
-    Section("overlays", "Best, median, worst", overlays),
-    Section("audit", "Audit", audit),
-    Section("parameters", "Parameters", parameters),
-    Section("reproduce", "Reproduce", reproduce),
+    PageSection("overview", "Overview", overview),
+    PageSection("results", "Results", results),
+    PageSection("failures", "Where it fails", failures),
+    PageSection("biology", "Biology", biology),
+    PageSection("data", "Data", data),
+    PageSection("extensions", "Extensions", extensions),
+    PageSection("speed", "Speed", speed),
+    PageSection("training", "Training", training),
+    PageSection("overlays", "Best, median, worst", overlays),
+    PageSection("audit", "Audit", audit),
+    PageSection("parameters", "Parameters", parameters),
+    PageSection("reproduce", "Reproduce", reproduce),
 )
 
 

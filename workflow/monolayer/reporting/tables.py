@@ -23,7 +23,7 @@ DIGITS = 3  # of scores; two values are as good as each other when they read the
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of scores: what stands above it, which way is better, and the name of its definition."""
 
     name: str
@@ -43,7 +43,7 @@ class Cell:
     tied: bool  # no real difference from the best
 
 
-def columns(names: Iterable[str]) -> list[Column]:
+def columns(names: Iterable[str]) -> list[TableColumn]:
     """The columns among these that hold scores, intervals aside."""
     found = []
     for name in names:
@@ -53,7 +53,7 @@ def columns(names: Iterable[str]) -> list[Column]:
         key = next(key for key, known in DEFINITIONS.items() if known is about)
         words = name.replace("_", " ").replace("ap", "AP").replace("ar", "AR")
         heading = about.title if key == name else words[0].upper() + words[1:]
-        found.append(Column(name, heading, BETTER.get(name, "higher"), key))
+        found.append(TableColumn(name, heading, BETTER.get(name, "higher"), key))
     return found
 
 
@@ -61,13 +61,13 @@ def definitions(names: Iterable[str]) -> dict[str, Definition]:
     return {name: DEFINITIONS[name] for name in dict.fromkeys(names)}
 
 
-def rows(table: pd.DataFrame, columns: Sequence[Column], pairs: pd.DataFrame) -> list[dict[str, Any]]:
+def rows(table: pd.DataFrame, columns: Sequence[TableColumn], pairs: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of runs with a cell for each column; the best and what is as good are marked where there is a choice."""
     by_column = [_cells(table, column, pairs[pairs["metric"] == column.name]) for column in columns]
     return [{"run": run, "cells": cells} for run, *cells in zip(table["run"], *by_column, strict=True)]
 
 
-def _cells(table: pd.DataFrame, column: Column, pairs: pd.DataFrame) -> list[Cell]:
+def _cells(table: pd.DataFrame, column: TableColumn, pairs: pd.DataFrame) -> list[Cell]:
     def values(name: str) -> list[float]:
         return table[name].tolist() if name in table else [math.nan] * len(table)
 
@@ -159,7 +159,7 @@ def notes(references: pd.DataFrame) -> list[tuple[str, str]]:
     return list(dict.fromkeys(zip(references["source"], references["note"], strict=True)))
 
 
-def reference_rows(references: pd.DataFrame, line: str, columns: Sequence[Column]) -> list[dict[str, Any]]:
+def reference_rows(references: pd.DataFrame, line: str, columns: Sequence[TableColumn]) -> list[dict[str, Any]]:
     """The documents' rows of a cell line, each with the number of its note."""
     numbers = {note: number for number, note in enumerate(notes(references), start=1)}
     chosen = references[references["cell_line"].str.casefold() == line.casefold()]

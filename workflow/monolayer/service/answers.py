@@ -32,7 +32,7 @@ Masks = Literal["rle", "polygons", "none"]
 
 
 @dataclass(frozen=True)
-class Frame:
+class SegmentedFrame:
     """One segmented frame: its own grey values (H, W), what the network saw of them, its cells and their numbers."""
 
     record: Image
@@ -64,12 +64,12 @@ def frame(
     found: Instances,
     scale: float | None,
     near: NeighbourParams,
-) -> Frame:
+) -> SegmentedFrame:
     """Measure the cells (masks cut to their boxes) of a frame: its own grey values and the 8-bit ones."""
     labels = found.label_image()
     columns = with_um(cell_columns(found, labels, pixels[0], near), scale)
     row = described(record, scale, None) | image_row(columns, labels, scale)
-    return Frame(record, pixels[1], found, labels, columns, row)
+    return SegmentedFrame(record, pixels[1], found, labels, columns, row)
 
 
 # ---- JSON ----------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def _fields(columns: Mapping[str, dictionary.Column]) -> dict[str, Any]:
     }
 
 
-class Rle(BaseModel):
+class RleAnswer(BaseModel):
     """COCO's compressed run lengths."""
 
     size: tuple[int, int] = Field(description="Height and width.")
@@ -101,7 +101,7 @@ _Image = create_model(
 
 
 class CellAnswer(_Measured):  # type: ignore[valid-type, misc]
-    rle: Rle | None = Field(None, description="The mask, where `masks` is rle.")
+    rle: RleAnswer | None = Field(None, description="The mask, where `masks` is rle.")
     polygons: list[list[int]] | None = Field(
         None, description="Rings x0, y0, x1, y1, ... along pixels' edges, filled even-odd, where `masks` is polygons."
     )
@@ -126,13 +126,13 @@ class Answer(BaseModel):
     frames: list[FrameAnswer]
 
 
-def as_json(frames: Sequence[Frame], about: Mapping[str, Any], masks: Masks, picture: bool) -> bytes:
+def as_json(frames: Sequence[SegmentedFrame], about: Mapping[str, Any], masks: Masks, picture: bool) -> bytes:
     """An `Answer`, written without a detour over objects: an image may have thousands of cells."""
     body = dict(about) | {"frames": [_json_frame(n, frame, masks, picture) for n, frame in enumerate(frames)]}
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _json_frame(number: int, frame: Frame, masks: Masks, picture: bool) -> dict[str, Any]:
+def _json_frame(number: int, frame: SegmentedFrame, masks: Masks, picture: bool) -> dict[str, Any]:
     names = list(frame.columns)
     columns = [_plain(frame.columns[name]) for name in names]
     cells: list[dict[str, Any]] = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
@@ -163,7 +163,7 @@ def _number(value: Any) -> Any:
 # ---- other forms ---------------------------------------------------------------------------------
 
 
-def as_csv(frames: Sequence[Frame]) -> bytes:
+def as_csv(frames: Sequence[SegmentedFrame]) -> bytes:
     """The table `cells` of all frames."""
     whole = {
         name: np.concatenate(
@@ -177,7 +177,7 @@ def as_csv(frames: Sequence[Frame]) -> bytes:
     return files.csv_bytes("cells", whole)
 
 
-def as_tiff(frames: Sequence[Frame]) -> bytes:
+def as_tiff(frames: Sequence[SegmentedFrame]) -> bytes:
     shapes = {frame.labels.shape for frame in frames}
     if len(shapes) > 1:
         raise InputError("the pages have different sizes, which a label TIFF can't hold; send them apart")
@@ -185,11 +185,11 @@ def as_tiff(frames: Sequence[Frame]) -> bytes:
     return label_tiff([frame.labels for frame in frames], None if math.isnan(size) else size)
 
 
-def as_rois(frames: Sequence[Frame]) -> bytes:
+def as_rois(frames: Sequence[SegmentedFrame]) -> bytes:
     return files.roi_zip([frame.found for frame in frames])
 
 
-def as_coco(frames: Sequence[Frame]) -> bytes:
+def as_coco(frames: Sequence[SegmentedFrame]) -> bytes:
     """A COCO file: an image for each frame."""
     cells: list[dict[str, Any]] = []
     for frame in frames:
@@ -198,7 +198,7 @@ def as_coco(frames: Sequence[Frame]) -> bytes:
     return json.dumps({"images": images, "annotations": cells, "categories": [CELL]}).encode()
 
 
-def as_picture(frames: Sequence[Frame]) -> bytes:
+def as_picture(frames: Sequence[SegmentedFrame]) -> bytes:
     """A PNG of the frame with the outlines of its cells."""
     if len(frames) > 1:
         raise InputError(f"an overlay shows one frame, this file has {len(frames)}; ask for JSON or send them apart")

@@ -20,7 +20,7 @@ Segment = Callable[[Sequence[Image], str | None], list[Instances]]
 
 
 @dataclass
-class Job:
+class QueuedImage:
     image: Image
     cell_line: str | None
     done: Future[Instances] = field(default_factory=Future)
@@ -37,7 +37,7 @@ class Batcher:
         self, segment: Segment, size: int, threads: int = 2, seen: Callable[[int], None] | None = None
     ) -> None:
         self._segment, self._size, self._seen = segment, size, seen or (lambda count: None)
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[QueuedImage] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [threading.Thread(target=self._work, daemon=True, name=f"batch-{n}") for n in range(threads)]
@@ -50,7 +50,7 @@ class Batcher:
 
     def submit(self, image: Image, cell_line: str | None = None) -> Future[Instances]:
         """The cells of an image, later; cancelled while it waits, it is never segmented."""
-        job = Job(image, cell_line)
+        job = QueuedImage(image, cell_line)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
@@ -71,7 +71,7 @@ class Batcher:
             self._seen(len(jobs))
             self._run(jobs)
 
-    def _next(self) -> list[Job]:
+    def _next(self) -> list[QueuedImage]:
         """The longest waiting images of one cell line; none once it is closed and all is done."""
         with self._changed:
             while True:
@@ -89,7 +89,7 @@ class Batcher:
                     jobs.append(job)
             return jobs
 
-    def _run(self, jobs: Sequence[Job]) -> None:
+    def _run(self, jobs: Sequence[QueuedImage]) -> None:
         try:
             found = self._segment([job.image for job in jobs], jobs[0].cell_line)
         except Exception as error:

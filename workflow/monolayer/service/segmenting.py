@@ -17,7 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from monolayer.coco.records import Image
 from monolayer.data.images import eight_bit
-from monolayer.files import whole_file
+from monolayer.files import atomic_write
 from monolayer.service import answers
 from monolayer.service.interface import IMAGE_TYPES, Asked
 from monolayer.service.state import Model, Settings, State
@@ -112,7 +112,7 @@ def _answer(settings: Settings, asked: Asked, media: str, about: dict[str, Any],
 
 def _keep(path: Path, data: bytes, body: bytes) -> None:
     for suffix, content in ((".image", data), (".answer", body)):
-        with whole_file(path.with_suffix(suffix)) as partial:
+        with atomic_write(path.with_suffix(suffix)) as partial:
             partial.write_bytes(content)
 
 

@@ -19,25 +19,25 @@ logger = logging.getLogger(__name__)
 GRACE_S = 30  # for what is under way at shut-down
 
 
-def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, views: int | None = None) -> Model:
+def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: int | None = None) -> Model:
     """An exported run as a model of the service; without `score_min` its threshold of val is taken."""
-    from monolayer.backends.contract import read_contract, threshold
+    from monolayer.backends.manifest import read_manifest, threshold
     from monolayer.models import predictor
 
-    folder, contract = read_contract(path)
-    run = predictor.load(folder, "onnxruntime", dtype, threads, views=views)
+    folder, manifest = read_manifest(path)
+    run = predictor.load(folder, "onnxruntime", dtype, threads, tta=tta)
     lines = [] if "all" in run.networks else sorted(run.networks)
 
     def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
         return run.segment(images, cell_line)
 
-    least = threshold(folder, contract) if score_min is None else score_min
+    least = threshold(folder, manifest) if score_min is None else score_min
     if least is None:
         raise InputError(
-            f"the score from which {contract.run}'s cells count is in metrics/{contract.run}.json beside the folder "
+            f"the score from which {manifest.run}'s cells count is in metrics/{manifest.run}.json beside the folder "
             "export, which is missing; copy it there or give --score-min"
         )
-    return Model(contract.run, contract.family, lines, dtype, least, segment, run.batch)
+    return Model(manifest.run, manifest.family, lines, dtype, least, segment, run.batch)
 
 
 def serve(models: Sequence[Model], settings: Settings, host: str, port: int) -> None:

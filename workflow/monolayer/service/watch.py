@@ -26,7 +26,7 @@ import numpy as np
 
 from monolayer.coco.records import Image
 from monolayer.data.images import eight_bit
-from monolayer.files import InputError, whole_file
+from monolayer.files import InputError, atomic_write
 from monolayer.measurement import dictionary, files
 from monolayer.measurement.growth import growth
 from monolayer.measurement.measure import cell_columns, described, image_row, with_um, write_dictionary
@@ -191,7 +191,7 @@ class Tables:
         text = journal.read_bytes() if journal.exists() else b""
         text = text[: text.rfind(b"\n") + 1]
         entries = [json.loads(line) for line in text.splitlines()]
-        with whole_file(journal) as partial:
+        with atomic_write(journal) as partial:
             partial.write_bytes(text)
         for table in TABLES:
             header = (",".join(dictionary.TABLES[table]) + "\n").encode()
@@ -248,10 +248,10 @@ def _typed(row: dict[str, str]) -> dict[str, Any]:
 def draw_growth(tables: Tables, output: Path) -> None:
     """Write growth.csv and growth.svg of all images so far."""
     fits = growth(tables.rows)
-    with whole_file(output / "growth.csv") as partial:
+    with atomic_write(output / "growth.csv") as partial:
         columns = {name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]}
         partial.write_bytes(files.csv_bytes("growth", columns))
-    with whole_file(output / "growth.svg") as partial:
+    with atomic_write(output / "growth.svg") as partial:
         partial.write_bytes(_chart(tables.rows, fits))
 
 

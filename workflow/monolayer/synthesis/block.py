@@ -1,4 +1,4 @@
-"""A block of a line's images becomes synthetic images: taken apart, mixed by a law, put together, described."""
+"""A block of a line's images becomes synthetic images: taken apart, mixed by a layout policy, put together, described."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from monolayer.coco.labels import rles_from_labels
 from monolayer.coco.records import CELL, Annotation, Image
 from monolayer.coco.rle_kernels import decode_runs, measure_runs, unroll
 from monolayer.data.dataset import Sample, read_image
-from monolayer.files import InputError, whole_file
+from monolayer.files import InputError, atomic_write
 from monolayer.params.extensions import ExtendParams
-from monolayer.synthesis import laws
-from monolayer.synthesis.collage import Collage, Plan, compose
+from monolayer.synthesis import policies
+from monolayer.synthesis.composite import Composite, Plan, compose
 from monolayer.synthesis.cutouts import Cutouts, cut_out, joined
 from monolayer.synthesis.scene import Float, Placed, Scene, background, halo_end, take_apart, texture_of
 
@@ -58,7 +58,7 @@ class Base(NamedTuple):
     background: Float  # (H, W) residual
     illumination: Float  # (H, W)
     texture_id: int  # the image that its background was mended from
-    layout: laws.Layout
+    layout: policies.Layout
     own: NDArray[np.int64]  # the cutouts that come from it
 
 
@@ -68,7 +68,7 @@ class Parts(NamedTuple):
     scenes: list[Scene]
     cutouts: Cutouts
     source: NDArray[np.int64]  # (N,) the donor that each cutout comes from
-    layouts: list[laws.Layout]
+    layouts: list[policies.Layout]
 
 
 def generator(params: ExtendParams, line: str, what: str, index: int = 0) -> np.random.Generator:
@@ -85,22 +85,22 @@ def is_whole(cell: Annotation, image: Image) -> bool:
 
 def make(block: Block, params: ExtendParams, folder: Path) -> list[Made]:
     """Make the synthetic images of a block: write the pixels into `folder`, return the truth."""
-    law, made, parts = params.extension, list[Made](), dissect(block, params)
-    line = laws.Line(block.density, block.diameter, parts.layouts, parts.cutouts.areas.astype(np.float64))
+    layout_policy, made, parts = params.extension, list[Made](), dissect(block, params)
+    line = policies.Line(block.density, block.diameter, parts.layouts, parts.cutouts.areas.astype(np.float64))
     for base in bases(block, parts, params):
-        pool = laws.Pool(parts.cutouts, base.own, block.diameter)
-        for step in range(law.factor):
-            rng = generator(params, block.line, "image", base.place * law.factor + step)
+        pool = policies.Pool(parts.cutouts, base.own, block.diameter)
+        for step in range(layout_policy.factor):
+            rng = generator(params, block.line, "image", base.place * layout_policy.factor + step)
             culture = generator(params, block.line, "culture", base.place)
-            wanted = laws.ask(law, line, base.layout, step, (culture, rng))
-            plan = laws.plan(wanted, pool, params.synthesis, rng)
-            collage = compose(base.background, base.illumination, parts.cutouts, plan, params.synthesis.overlap)
-            image = describe_image(block.first_id + len(made), base, collage, plan)
+            wanted = policies.ask(layout_policy, line, base.layout, step, (culture, rng))
+            plan = policies.plan(wanted, pool, params.synthesis, rng)
+            composite = compose(base.background, base.illumination, parts.cutouts, plan, params.synthesis.overlap)
+            image = describe_image(block.first_id + len(made), base, composite, plan)
             image["recipe"] |= {"extension": params.name, "seed": params.seed, "step": step, "layout": wanted.layout}
-            image["recipe"]["cells"] = describe_cells(collage, plan, parts.cutouts)
-            made.append(Made(image, truth_of(collage, image["id"])))
-            with whole_file(folder / image["file_name"]) as partial:
-                partial.write_bytes(png(collage.pixels))
+            image["recipe"]["cells"] = describe_cells(composite, plan, parts.cutouts)
+            made.append(Made(image, truth_of(composite, image["id"])))
+            with atomic_write(folder / image["file_name"]) as partial:
+                partial.write_bytes(png(composite.pixels))
     return made
 
 
@@ -118,7 +118,7 @@ def dissect(block: Block, params: ExtendParams) -> Parts:
     how, opened = params.synthesis, [open_sample(sample) for sample in block.donors]
     low, high = (max(round(diameters * block.diameter), 2) for diameters in (how.margin.low, how.margin.high))
     margin = halo_end([one for one in opened if one[1]][: len(block.bases)], low, high)
-    scenes, cutouts, layouts = list[Scene](), list[Cutouts](), list[laws.Layout]()
+    scenes, cutouts, layouts = list[Scene](), list[Cutouts](), list[policies.Layout]()
     for sample, (pixels, masks) in zip(block.donors, opened, strict=True):
         scene = take_apart(pixels, masks, margin, how.illumination * block.diameter)
         # without background in sight, nobody knows what a cell's brightness is a difference from
@@ -126,7 +126,7 @@ def dissect(block: Block, params: ExtendParams) -> Parts:
         whole = [place for place, cell in enumerate(sample.annotations) if bright and is_whole(cell, sample.image)]
         ids = [sample.annotations[place]["id"] for place in whole]
         cutouts.append(cut_out(scene, [masks[place] for place in whole], ids, margin))
-        layouts.append(laws.of(sample.image["id"], pixels.shape, masks))
+        layouts.append(policies.of(sample.image["id"], pixels.shape, masks))
         if len(scenes) < len(block.bases):
             scenes.append(scene)
     source = np.repeat(np.arange(len(cutouts)), [len(part.ids) for part in cutouts])
@@ -178,9 +178,9 @@ def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:
 # ---- truth ---------------------------------------------------------------------------------------
 
 
-def describe_image(image_id: int, base: Base, collage: Collage, plan: Plan) -> SyntheticImage:
+def describe_image(image_id: int, base: Base, composite: Composite, plan: Plan) -> SyntheticImage:
     """The record of a synthetic image, with its background's and the number of its cells in the recipe."""
-    seen = int(np.count_nonzero(collage.labels))
+    seen = int(np.count_nonzero(composite.labels))
     return SyntheticImage(
         id=image_id,
         file_name=f"{image_id}.png",
@@ -194,15 +194,18 @@ def describe_image(image_id: int, base: Base, collage: Collage, plan: Plan) -> S
         recipe={
             "background": base.sample.image["id"],
             "texture": base.texture_id,
-            "asked": {"cells": len(plan.areas), "confluence": round(float(plan.areas.sum()) / collage.labels.size, 4)},
-            "placed": {"cells": len(collage.placed), "confluence": round(seen / collage.labels.size, 4)},
+            "asked": {
+                "cells": len(plan.areas),
+                "confluence": round(float(plan.areas.sum()) / composite.labels.size, 4),
+            },
+            "placed": {"cells": len(composite.placed), "confluence": round(seen / composite.labels.size, 4)},
         },
     )
 
 
-def describe_cells(collage: Collage, plan: Plan, cutouts: Cutouts) -> list[list[float]]:
+def describe_cells(composite: Composite, plan: Plan, cutouts: Cutouts) -> list[list[float]]:
     """For each cell: annotation that it comes from, y, x, degrees, scale, 1 if mirrored, contrast."""
-    which, option, y, x = collage.placed.T
+    which, option, y, x = composite.placed.T
     a, b, c, d = plan.poses[which, option].T
     turn = np.degrees(np.arctan2(-b, a)) % 360
     scale = 1 / np.sqrt(np.abs(a * d - b * c))
@@ -211,10 +214,10 @@ def describe_cells(collage: Collage, plan: Plan, cutouts: Cutouts) -> list[list[
     return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def truth_of(collage: Collage, image_id: int) -> list[Annotation]:
+def truth_of(composite: Composite, image_id: int) -> list[Annotation]:
     """The truth: exactly what is seen of each cell."""
-    areas = np.bincount(collage.labels.ravel(), minlength=1)[1:]
-    every = zip(rles_from_labels(collage.labels), collage.boxes.tolist(), areas.tolist(), strict=True)
+    areas = np.bincount(composite.labels.ravel(), minlength=1)[1:]
+    every = zip(rles_from_labels(composite.labels), composite.boxes.tolist(), areas.tolist(), strict=True)
     return [
         Annotation(
             id=0,

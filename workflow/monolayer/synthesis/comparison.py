@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.data.dataset import Sample
-from monolayer.params.extensions import ShiftParams
+from monolayer.params.extensions import DomainShiftParams
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def of_line(part: Sequence[Sample], values: Floats, line: str) -> Cloud:
     return Cloud([part[index] for index in mine], values[mine])
 
 
-def compare(clouds: tuple[Cloud, Cloud], params: ShiftParams) -> Comparison:
+def compare(clouds: tuple[Cloud, Cloud], params: DomainShiftParams) -> Comparison:
     """The shift of one line, and the distributions of what is counted, as Kolmogorov-Smirnov distances."""
     rng = np.random.default_rng(params.seed)
     plane = fit(clouds[0].values, params.variance)

@@ -17,7 +17,7 @@ import numpy as np
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import CELL
 from monolayer.data.dataset import Sample, of_lines, samples
-from monolayer.files import InputError, whole_file
+from monolayer.files import InputError, atomic_write
 from monolayer.parallel import each
 from monolayer.params.extensions import ExtendParams
 from monolayer.progress import track
@@ -79,7 +79,7 @@ def say_what_is_missing(every: Iterable[Made]) -> Iterator[Made]:
 
 def write_truth(path: Path, every: Iterable[Made], first_id: int) -> None:
     """Stream synthetic images and their cells to one COCO file, the cells numbered from `first_id`."""
-    with whole_file(path) as unfinished, unfinished.open("w") as file, tempfile.TemporaryFile("w+") as cells:
+    with atomic_write(path) as unfinished, unfinished.open("w") as file, tempfile.TemporaryFile("w+") as cells:
         file.write('{"images": [')
         count = 0
         for index, made in enumerate(every):

@@ -15,7 +15,7 @@ from PIL import ImageDraw
 
 from monolayer.coco.labels import label_image
 from monolayer.data.dataset import Sample, read_image
-from monolayer.files import whole_file
+from monolayer.files import atomic_write
 from monolayer.synthesis.comparison import KINDS, Comparison, quantities
 
 COLOURS = {"original": "#666666", "synthetic": "#d1495b"}
@@ -46,14 +46,14 @@ def draw_shift(path: Path, compared: Mapping[str, Comparison]) -> None:
             axes[0].set_xlabel("component 1")
             axes[0].set_ylabel("component 2")
         figure.axes[0].legend(loc="best", fontsize=7)
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             figure.savefig(partial, format="svg", metadata={"Date": None})
 
 
 def draw_samples(path: Path, compared: Mapping[str, Comparison], count: int) -> None:
     """One row for each line: `count` times an original, a synthetic image as confluent, and that with its truth."""
     rows = [sample_row(line, one.clouds[0].samples, one.clouds[1].samples, count) for line, one in compared.items()]
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         PillowImage.fromarray(np.concatenate(rows)).save(partial, "png")
 
 

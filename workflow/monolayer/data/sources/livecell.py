@@ -21,7 +21,7 @@ from monolayer.data.images import Pixels, grey
 from monolayer.data.sources import Read
 from monolayer.data.sources.fetch import Remote, fetch, open_zip, read_member, verify
 from monolayer.data.sources.masks import cells
-from monolayer.data.sources.records import Frame, Records, read
+from monolayer.data.sources.records import ListedImage, Records, read
 from monolayer.data.sources.truth import Part, join, sample
 from monolayer.files import InputError
 from monolayer.params.data import LivecellFile, LivecellSource
@@ -86,7 +86,7 @@ def read_part(records: Records, split: str, max_images: int | None, findings: Fi
     return Part(records.name, images, annotations)
 
 
-def parse_name(frame: Frame) -> dict[str, str]:
+def parse_name(frame: ListedImage) -> dict[str, str]:
     """line, well, location, time and crop of `<line>_Phase_<well>_<location>_<time>_<crop>.tif`."""
     match = FILE_NAME.fullmatch(PurePosixPath(frame.file_name).name)
     if match is None:

@@ -15,7 +15,7 @@ from pycocotools import mask as rle_codec
 from monolayer.coco.records import Annotation, Rle
 from monolayer.coco.rle import box_xywh, rle_area, rle_from_polygons, run_edges
 from monolayer.data.findings import Findings
-from monolayer.data.sources.records import Frame, Records, kind_of
+from monolayer.data.sources.records import ListedImage, Records, kind_of
 from monolayer.files import InputError
 
 # Numbers of COCO's compressed counts: 5 bits a character, which is of P-o if more follow and of 0-O if none do.
@@ -37,7 +37,7 @@ def cells(records: Records, wanted: set[int], findings: Findings, keep_area: boo
                 yield _annotation(record, rle, keep_area, where, findings)
 
 
-def _rle(segmentation: Any, frame: Frame, where: str, findings: Findings) -> Rle | None:
+def _rle(segmentation: Any, frame: ListedImage, where: str, findings: Findings) -> Rle | None:
     """The mask, or None (and a finding) where there is none to have."""
     if segmentation is None or segmentation == []:
         findings.add("no_mask", f"{where}: no segmentation")
@@ -75,7 +75,7 @@ def _polygon(part: Any, where: str) -> list[float]:
     return part
 
 
-def _check_extent(polygons: list[list[float]], frame: Frame, where: str, findings: Findings) -> None:
+def _check_extent(polygons: list[list[float]], frame: ListedImage, where: str, findings: Findings) -> None:
     """Note polygons that leave the image; refuse what is so far out that it must be another unit or image."""
     out = 0.0
     for polygon in polygons:
@@ -89,7 +89,7 @@ def _check_extent(polygons: list[list[float]], frame: Frame, where: str, finding
         findings.add("clipped", f"{where}: by {out:.1f} px")
 
 
-def _rle_from_runs(segmentation: dict[str, Any], frame: Frame, where: str) -> Rle:
+def _rle_from_runs(segmentation: dict[str, Any], frame: ListedImage, where: str) -> Rle:
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if size != [frame.height, frame.width]:
         raise InputError(

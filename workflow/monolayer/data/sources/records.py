@@ -19,7 +19,7 @@ KEYS = ("images", "annotations", "categories")
 
 
 @dataclass(frozen=True)
-class Frame:
+class ListedImage:
     """An image record as the file gives it: file_name is a path relative to the folder of images."""
 
     id: int
@@ -34,7 +34,7 @@ class Records:
 
     name: str
     open: Callable[[], TextIO]
-    frames: dict[int, Frame]
+    frames: dict[int, ListedImage]
     lines: dict[int, set[str]]
 
     def annotations(self) -> Iterator[dict[str, Any]]:
@@ -57,7 +57,7 @@ def read(path: Path, name: str | None = None) -> Records:
 
 def check(open_file: Callable[[], TextIO], name: str) -> Records:
     """Read and check a file; it is opened again for its annotations."""
-    frames: dict[int, Frame] = {}
+    frames: dict[int, ListedImage] = {}
     categories: dict[int, str] = {}
     first: dict[tuple[int, int], str] = {}  # image and category: the first annotation of both
     seen = set()
@@ -114,7 +114,7 @@ def _references(record: dict[str, Any], where: str) -> tuple[int, int]:
     return _integer(record, "image_id", where), _integer(record, "category_id", where)
 
 
-def _add(frames: dict[int, Frame], frame: Frame, name: str) -> None:
+def _add(frames: dict[int, ListedImage], frame: ListedImage, name: str) -> None:
     if frame.id in frames:
         raise InputError(
             f"{name}: image id {frame.id} is used twice ({frames[frame.id].file_name}, {frame.file_name}); "
@@ -124,7 +124,7 @@ def _add(frames: dict[int, Frame], frame: Frame, name: str) -> None:
 
 
 def _lines(
-    first: dict[tuple[int, int], str], frames: dict[int, Frame], categories: dict[int, str]
+    first: dict[tuple[int, int], str], frames: dict[int, ListedImage], categories: dict[int, str]
 ) -> dict[int, set[str]]:
     """The categories of each image; references that lead nowhere are refused."""
     lines: dict[int, set[str]] = defaultdict(set)
@@ -167,14 +167,14 @@ def _text(record: dict[str, Any], key: str, where: str) -> str:
     return str(record[key])
 
 
-def _frame(record: dict[str, Any], where: str) -> Frame:
+def _frame(record: dict[str, Any], where: str) -> ListedImage:
     name = _text(record, "file_name", where)
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise InputError(
             f"{where}: file_name {name!r} leads out of the folder of images; give it relative to the folder"
         )
-    frame = Frame(
+    frame = ListedImage(
         _integer(record, "id", where), str(path), _integer(record, "height", where), _integer(record, "width", where)
     )
     if frame.height < 1 or frame.width < 1:

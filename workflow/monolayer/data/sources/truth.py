@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from monolayer.coco.records import CELL, Annotation, Image, Truth
 from monolayer.data.findings import Findings
-from monolayer.data.sources.records import Frame, Records
+from monolayer.data.sources.records import ListedImage, Records
 from monolayer.files import InputError
 
 Key = TypeVar("Key", int, str)
@@ -51,7 +51,7 @@ def cell_lines(records: Records, rule: str, findings: Findings) -> dict[int, str
     return lines
 
 
-def by_pattern(rule: str, group: str, frame: Frame, name: str) -> str:
+def by_pattern(rule: str, group: str, frame: ListedImage, name: str) -> str:
     """What `regex:<pattern>` finds as `group` in an image's file name."""
     match = re.search(rule.removeprefix("regex:"), frame.file_name)
     if match is None or not match[group]:

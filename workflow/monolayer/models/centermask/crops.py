@@ -16,7 +16,7 @@ from monolayer.coco.records import Annotation
 from monolayer.coco.rle import Mask, crop_from_rle
 
 
-class Cells(NamedTuple):
+class TargetCells(NamedTuple):
     """The true cells of one image, in px of the network's input; masks stay in the image's own pixels.
 
     A mask (h, w) is kept as its integral image (h + 1, w + 1), rows after rows from `starts` in `integrals`: the part
@@ -31,7 +31,7 @@ class Cells(NamedTuple):
     integrals: Tensor  # int32
 
 
-def _integral_at(cells: Cells, index: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def _integral_at(cells: TargetCells, index: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Pixels of masks `index` (R,) left of and above the corners x (R, X) and y (R, Y) in mask px: (R, Y, X)."""
     width, height = cells.sizes[index].unbind(1)
     x = x.clamp(min=0).minimum(width[:, None])
@@ -47,7 +47,7 @@ def _integral_at(cells: Cells, index: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return above * (1 - down) + below * down
 
 
-def covered(cells: Cells, index: Tensor, boxes: Tensor, bins: int) -> Tensor:
+def covered(cells: TargetCells, index: Tensor, boxes: Tensor, bins: int) -> Tensor:
     """The part, in [0, 1], that cell index[r] covers of each of bins x bins parts of boxes[r]: (R, bins, bins)."""
     low = (boxes[:, :2] - cells.corners[index]).double() / cells.zoom  # in mask px; differences need the digits
     high = (boxes[:, 2:] - cells.corners[index]).double() / cells.zoom
@@ -58,7 +58,7 @@ def covered(cells: Cells, index: Tensor, boxes: Tensor, bins: int) -> Tensor:
     return (counts / part[:, None, None]).float()
 
 
-def part_inside(cells: Cells, index: Tensor, boxes: Tensor) -> Tensor:
+def part_inside(cells: TargetCells, index: Tensor, boxes: Tensor) -> Tensor:
     """The part (R,) of cell index[r] that lies in boxes[r]."""
     width, height = cells.sizes[index].unbind(1)
     total = cells.integrals[cells.starts[index] + (width + 1) * (height + 1) - 1]
@@ -66,11 +66,11 @@ def part_inside(cells: Cells, index: Tensor, boxes: Tensor) -> Tensor:
     return covered(cells, index, boxes, 1)[:, 0, 0] * native / total
 
 
-# ---- views ---------------------------------------------------------------------------------------
+# ---- crops ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class View:
+class Crop:
     """What the network sees of an image: a window (x, y, width, height) in px, then mirrored, upturned, transposed,
     then zoomed."""
 
@@ -93,30 +93,30 @@ class View:
         return rows, columns
 
 
-def whole(height: int, width: int, zoom: float) -> View:
+def whole(height: int, width: int, zoom: float) -> Crop:
     """All of an image, as it stands."""
-    return View((0, 0, width, height), False, False, False, zoom)
+    return Crop((0, 0, width, height), False, False, False, zoom)
 
 
-def seen(image: NDArray[np.uint8], view: View) -> Tensor:
+def cropped(image: NDArray[np.uint8], crop: Crop) -> Tensor:
     """The image (H, W) as float (h, w) grey values, 0 to 255; shrinking takes means over what falls together."""
-    x, y, width, height = view.window
-    pixels = _arrange(image[y : y + height, x : x + width], view).copy()  # torch takes no turned or read-only arrays
+    x, y, width, height = crop.window
+    pixels = _arrange(image[y : y + height, x : x + width], crop).copy()  # torch takes no turned or read-only arrays
     given = torch.from_numpy(pixels).float()[None, None]
-    if view.shape != view.native:
-        given = interpolate(given, view.shape, mode="bilinear", antialias=True, align_corners=False)
+    if crop.shape != crop.native:
+        given = interpolate(given, crop.shape, mode="bilinear", antialias=True, align_corners=False)
     return given[0, 0]
 
 
-def cells_seen(annotations: Sequence[Annotation], view: View) -> Cells:
+def cells_in(annotations: Sequence[Annotation], crop: Crop) -> TargetCells:
     """The true cells in a view; cut at the window's edge, those outside of it left out."""
-    pieces = [piece for a in annotations if (piece := _cut(*crop_from_rle(a["segmentation"]), view.window))]
-    masks, corners = zip(*(_place(*piece, view) for piece in pieces), strict=True) if pieces else ((), ())
-    zoom = torch.tensor([view.shape[side] / view.native[side] for side in (1, 0)])
+    pieces = [piece for a in annotations if (piece := _cut(*crop_from_rle(a["segmentation"]), crop.window))]
+    masks, corners = zip(*(_place(*piece, crop) for piece in pieces), strict=True) if pieces else ((), ())
+    zoom = torch.tensor([crop.shape[side] / crop.native[side] for side in (1, 0)])
     sizes = torch.tensor([mask.shape[::-1] for mask in masks], dtype=torch.long).reshape(-1, 2)
     lengths = (sizes + 1).prod(1)
     low = torch.tensor(corners, dtype=torch.float32).reshape(-1, 2)
-    return Cells(
+    return TargetCells(
         boxes=torch.cat([low * zoom, (low + sizes) * zoom], 1),
         corners=low * zoom,
         zoom=zoom,
@@ -126,10 +126,10 @@ def cells_seen(annotations: Sequence[Annotation], view: View) -> Cells:
     )
 
 
-def _arrange(pixels: NDArray[Any], view: View) -> NDArray[Any]:
-    pixels = pixels[:, ::-1] if view.mirrored else pixels
-    pixels = pixels[::-1] if view.upturned else pixels
-    return pixels.T if view.transposed else pixels
+def _arrange(pixels: NDArray[Any], crop: Crop) -> NDArray[Any]:
+    pixels = pixels[:, ::-1] if crop.mirrored else pixels
+    pixels = pixels[::-1] if crop.upturned else pixels
+    return pixels.T if crop.transposed else pixels
 
 
 def _cut(mask: Mask, x: int, y: int, window: tuple[int, int, int, int]) -> tuple[Mask, int, int] | None:
@@ -144,12 +144,12 @@ def _cut(mask: Mask, x: int, y: int, window: tuple[int, int, int, int]) -> tuple
     return mask, max(x, 0) + int(columns[0]), max(y, 0) + int(rows[0])
 
 
-def _place(mask: Mask, x: int, y: int, view: View) -> tuple[Mask, tuple[int, int]]:
+def _place(mask: Mask, x: int, y: int, crop: Crop) -> tuple[Mask, tuple[int, int]]:
     """A mask of the window and its corner, as the view turns them."""
-    _, _, width, height = view.window
-    x = width - x - mask.shape[1] if view.mirrored else x
-    y = height - y - mask.shape[0] if view.upturned else y
-    return _arrange(mask, view), (y, x) if view.transposed else (x, y)
+    _, _, width, height = crop.window
+    x = width - x - mask.shape[1] if crop.mirrored else x
+    y = height - y - mask.shape[0] if crop.upturned else y
+    return _arrange(mask, crop), (y, x) if crop.transposed else (x, y)
 
 
 def _integral(mask: Mask) -> NDArray[np.int32]:

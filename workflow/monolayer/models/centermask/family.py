@@ -20,9 +20,9 @@ from monolayer.coco.instances import Instances
 from monolayer.data.dataset import Sample, evenly, lines_in_turn, read_image
 from monolayer.files import InputError
 from monolayer.models import Trained, load_state
-from monolayer.models.centermask.crops import Cells, View, cells_seen, seen
-from monolayer.models.centermask.network import CenterMask, Dense, Masks
-from monolayer.models.centermask.pipeline import DIVISOR, Finder
+from monolayer.models.centermask.crops import Crop, TargetCells, cells_in, cropped
+from monolayer.models.centermask.network import CenterMask, Dense, MaskGraph
+from monolayer.models.centermask.pipeline import DIVISOR, Pipeline
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.validation import validation_scores
@@ -38,7 +38,7 @@ def train(
     initial = "from scratch"
     if settings.weights != "none":
         initial = start_from(network, Path(settings.weights))
-    rate = settings.fit.learning_rate * settings.fit.batch * settings.fit.accumulate / settings.nominal_batch
+    rate = settings.fit.learning_rate * settings.fit.batch * settings.fit.grad_accumulation / settings.nominal_batch
     fitted = fit(
         network,
         CenterMaskTask(train, evenly(val, settings.val_images), settings),
@@ -92,7 +92,7 @@ def graphs(network: CenterMask) -> dict[str, Graph]:
             DIVISOR,
         ),
         "masks": Graph(
-            Masks(network),
+            MaskGraph(network),
             (*levels, boxes, torch.tensor([float(height), float(width)])),
             {**sides, "boxes": {0: "regions"}, "size": {}},
             ("masks", "ious"),
@@ -106,7 +106,7 @@ def constants(network: CenterMask) -> dict[str, Any]:
 
 def predict(network: CenterMask, images: Sequence[NDArray[np.uint8]], settings: CenterMaskPredict) -> list[Instances]:
     """The cells of each uint8 (H, W) image; one at a time, so that no image's cells depend on the others'."""
-    return find(Finder.of(settings, constants(network)), eager(graphs(network), settings.amp), images)
+    return find(Pipeline.of(settings, constants(network)), eager(graphs(network), settings.amp), images)
 
 
 class CenterMaskTask:
@@ -119,31 +119,31 @@ class CenterMaskTask:
     def __len__(self) -> int:
         return len(self.epoch)
 
-    def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Tensor, Cells]]:
+    def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Tensor, TargetCells]]:
         sample = self.train[self.epoch[index]]
         image = read_image(sample.path)
-        view = self._view(image.shape, rng)
-        given = seen(image, view)
-        return sample.image["file_name"], (given, cells_seen(sample.annotations, view))
+        crop = self._crop(image.shape, rng)
+        given = cropped(image, crop)
+        return sample.image["file_name"], (given, cells_in(sample.annotations, crop))
 
-    def _view(self, shape: tuple[int, ...], rng: np.random.Generator) -> View:
+    def _crop(self, shape: tuple[int, ...], rng: np.random.Generator) -> Crop:
         height, width = shape
         rows, columns = (min(side, self.settings.window or side) for side in shape)
         y, x = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
         mirrored, upturned, transposed = (bool(rng.integers(2)) for _ in range(3))
         zoom = min(float(rng.choice(self.settings.zoom)), self.settings.max_side / max(rows, columns))
         turning = self.settings.symmetry == "all"
-        return View((x, y, columns, rows), mirrored, upturned and turning, transposed and turning, zoom)
+        return Crop((x, y, columns, rows), mirrored, upturned and turning, transposed and turning, zoom)
 
-    def collate(self, samples: list[tuple[Tensor, Cells]]) -> tuple[list[Tensor], list[Cells]]:
+    def collate(self, samples: list[tuple[Tensor, TargetCells]]) -> tuple[list[Tensor], list[TargetCells]]:
         return [image for image, _ in samples], [cells for _, cells in samples]
 
-    def losses(self, network: nn.Module, batch: tuple[list[Tensor], list[Cells]]) -> dict[str, Tensor]:
+    def losses(self, network: nn.Module, batch: tuple[list[Tensor], list[TargetCells]]) -> dict[str, Tensor]:
         assert isinstance(network, CenterMask)
         device = network.pixel_mean.device
         images = [image.to(device, non_blocking=True) for image in batch[0]]
-        cells = [Cells(*(part.to(device, non_blocking=True) for part in of)) for of in batch[1]]
-        return network.losses(images, cells, self.settings.proposals, self.settings.regions)
+        cells = [TargetCells(*(part.to(device, non_blocking=True) for part in of)) for of in batch[1]]
+        return network.losses(images, cells, self.settings.proposals, self.settings.roi_batch)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         settings = self.settings.val_predict

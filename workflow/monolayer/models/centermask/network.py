@@ -10,7 +10,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from monolayer.models.centermask import fcos, mask_heads
-from monolayer.models.centermask.crops import Cells, covered, part_inside
+from monolayer.models.centermask.crops import TargetCells, covered, part_inside
 from monolayer.models.centermask.pipeline import DIVISOR, MASK
 from monolayer.models.centermask.vovnet import VoVNet
 from monolayer.params.families import CenterMaskNetwork, DetectionLimits
@@ -50,7 +50,7 @@ class CenterMask(nn.Module):
         return list(self.pyramid(features).values())
 
     def losses(
-        self, images: Sequence[Tensor], cells: Sequence[Cells], limits: DetectionLimits, regions: int
+        self, images: Sequence[Tensor], cells: Sequence[TargetCells], limits: DetectionLimits, regions: int
     ) -> dict[str, Tensor]:
         """The five losses of a batch; masks learn from at most `regions` detections and true boxes of each image."""
         levels = self.levels(images)
@@ -89,7 +89,7 @@ class Dense(nn.Module):
         return (*levels[: mask_heads.LEVELS], maps.logits.sigmoid(), maps.centreness.sigmoid(), maps.ltrb)
 
 
-class Masks(nn.Module):
+class MaskGraph(nn.Module):
     """P3, P4, P5 of one image, boxes (R, 4) and its size (2,) to mask probabilities (R, 28, 28) and their IoU (R,)."""
 
     def __init__(self, network: CenterMask) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from monolayer.backends import Backend
-from monolayer.backends.contract import Range
+from monolayer.backends.manifest import Range
 from monolayer.coco.instances import Instances
 from monolayer.coco.rle import Mask
 from monolayer.models.nms import suppress
@@ -57,7 +57,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Finder:
+class Pipeline:
     """Graph `dense`: (B, 3, h, w), sides multiples of 32, to P3, P4, P5 and the fields of Locations.
 
     Graph `masks`: P3, P4, P5 of one image, boxes (R, 4) and its size (2,) to masks (R, 28, 28) and ious (R,).
@@ -69,7 +69,7 @@ class Finder:
     stride: int = DIVISOR
 
     @classmethod
-    def of(cls, settings: CenterMaskPredict, constants: Mapping[str, Any]) -> Finder:
+    def of(cls, settings: CenterMaskPredict, constants: Mapping[str, Any]) -> Pipeline:
         mean, std = (np.asarray(constants[name], np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
         return cls(settings, mean, std)
 
@@ -83,7 +83,7 @@ class Finder:
             found |= {f"height{name}": (least, usual, largest), f"width{name}": (least, usual, largest)}
         return found
 
-    def prepare(self, image: NDArray[np.uint8]) -> Given:
+    def preprocess(self, image: NDArray[np.uint8]) -> Given:
         zoomed = zoom(image, min(self.settings.zoom, self.settings.max_side / max(image.shape)))
         height, width = (-(-side // DIVISOR) * DIVISOR for side in zoomed.shape)
         padded = np.zeros((3, height, width), np.float32)
@@ -106,18 +106,18 @@ class Finder:
             ious.append(iou)
         return Found(boxes, scores, np.concatenate(masks), np.concatenate(ious), size)
 
-    def finish(self, said: Found, height: int, width: int) -> Instances:
-        zoom_yx = np.float32(said.size[0] / height), np.float32(said.size[1] / width)
-        boxes = said.boxes / np.array([*zoom_yx[::-1], *zoom_yx[::-1]])
-        pasted = [paste(mask, box, height, width) for mask, box in zip(said.masks, boxes, strict=True)]
+    def postprocess(self, outputs: Found, height: int, width: int) -> Instances:
+        zoom_yx = np.float32(outputs.size[0] / height), np.float32(outputs.size[1] / width)
+        boxes = outputs.boxes / np.array([*zoom_yx[::-1], *zoom_yx[::-1]])
+        pasted = [paste(mask, box, height, width) for mask, box in zip(outputs.masks, boxes, strict=True)]
         return Instances(
             height=height,
             width=width,
             masks=[mask for mask, _, _ in pasted],
             offsets_xy=np.asarray([(x, y) for _, x, y in pasted], np.int32).reshape(-1, 2),
             boxes_xyxy=boxes,
-            scores=said.scores,
-            mask_scores=said.scores * said.ious.clip(0, 1),
+            scores=outputs.scores,
+            mask_scores=outputs.scores * outputs.ious.clip(0, 1),
         )
 
 

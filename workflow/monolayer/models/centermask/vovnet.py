@@ -16,7 +16,7 @@ Norm = Literal["frozen", "batch", "group"]
 
 
 @dataclass(frozen=True)
-class Layout:
+class StageLayout:
     """Channels of the stem's three convolutions, then per stage: of its layers, of its output, and its blocks."""
 
     stem: tuple[int, int, int]
@@ -31,13 +31,13 @@ _SLIM = ((64, 80, 96, 112), (112, 256, 384, 512))
 _WIDE = ((128, 160, 192, 224), (256, 512, 768, 1024))
 
 LAYOUTS = {
-    "V-19-slim-dw": Layout((64, 64, 64), *_SLIM, layers=3, blocks=(1, 1, 1, 1), depthwise=True),
-    "V-19-slim": Layout((64, 64, 128), *_SLIM, layers=3, blocks=(1, 1, 1, 1)),
-    "V-19-dw": Layout((64, 64, 64), *_WIDE, layers=3, blocks=(1, 1, 1, 1), depthwise=True),
-    "V-19": Layout((64, 64, 128), *_WIDE, layers=3, blocks=(1, 1, 1, 1)),
-    "V-39": Layout((64, 64, 128), *_WIDE, layers=5, blocks=(1, 1, 2, 2)),
-    "V-57": Layout((64, 64, 128), *_WIDE, layers=5, blocks=(1, 1, 4, 3)),
-    "V-99": Layout((64, 64, 128), *_WIDE, layers=5, blocks=(1, 3, 9, 3)),
+    "V-19-slim-dw": StageLayout((64, 64, 64), *_SLIM, layers=3, blocks=(1, 1, 1, 1), depthwise=True),
+    "V-19-slim": StageLayout((64, 64, 128), *_SLIM, layers=3, blocks=(1, 1, 1, 1)),
+    "V-19-dw": StageLayout((64, 64, 64), *_WIDE, layers=3, blocks=(1, 1, 1, 1), depthwise=True),
+    "V-19": StageLayout((64, 64, 128), *_WIDE, layers=3, blocks=(1, 1, 1, 1)),
+    "V-39": StageLayout((64, 64, 128), *_WIDE, layers=5, blocks=(1, 1, 2, 2)),
+    "V-57": StageLayout((64, 64, 128), *_WIDE, layers=5, blocks=(1, 1, 4, 3)),
+    "V-99": StageLayout((64, 64, 128), *_WIDE, layers=5, blocks=(1, 3, 9, 3)),
 }
 
 
@@ -79,10 +79,10 @@ class ChannelAttention(nn.Module):
         return x * gate
 
 
-class Block(nn.Module):
+class AggregationBlock(nn.Module):
     """One-shot aggregation: the input and every layer's output, concatenated and mixed by a 1x1."""
 
-    def __init__(self, into: int, layout: Layout, stage: int, norm: Norm) -> None:
+    def __init__(self, into: int, layout: StageLayout, stage: int, norm: Norm) -> None:
         super().__init__()
         width, out = layout.layer[stage], layout.out[stage]
         self.shortcut = into == out
@@ -122,7 +122,9 @@ class VoVNet(nn.Module):
         into = third
         stages = []
         for stage, (out, blocks) in enumerate(zip(layout.out, layout.blocks, strict=True)):
-            stages.append(nn.Sequential(*(Block(into if b == 0 else out, layout, stage, norm) for b in range(blocks))))
+            stages.append(
+                nn.Sequential(*(AggregationBlock(into if b == 0 else out, layout, stage, norm) for b in range(blocks)))
+            )
             into = out
         self.stages = nn.ModuleList(stages)
         self.channels = layout.out[1:]

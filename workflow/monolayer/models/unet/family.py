@@ -28,7 +28,7 @@ from monolayer.models import Trained
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.unet.patches import Patches, contrast
-from monolayer.models.unet.pipeline import Finder
+from monolayer.models.unet.pipeline import Pipeline
 from monolayer.models.unet.tiling import Float
 from monolayer.models.unet.watershed import Labels, Thresholds, matches, separate
 from monolayer.params.families import UnetPredict, UnetTrain
@@ -86,7 +86,7 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, s
     network.contrast.fill_(task.contrast)
     fitted = fit(network, task, settings.fit, seed, workdir / "checkpoint.pt")
     best = fitted.history[fitted.best_epoch - 1]
-    chosen = Thresholds(best["threshold_foreground"], best["threshold_core"], task.area)
+    chosen = Thresholds(best["threshold_foreground"], best["threshold_marker"], task.area)
     state = fitted.state | {"thresholds": torch.tensor(chosen)}
     return Trained(
         state,
@@ -102,7 +102,7 @@ def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
     return network.to(device).eval()
 
 
-class Maps(nn.Module):
+class MapGraph(nn.Module):
     """Tiles (B, 1, H, W) to probabilities (B, C, H, W)."""
 
     def __init__(self, network: UNet) -> None:
@@ -117,7 +117,7 @@ class Maps(nn.Module):
 def graphs(network: UNet) -> dict[str, Graph]:
     example = torch.zeros(2, 1, 2 * network.stride, 3 * network.stride)
     axes = {"tiles": {0: "batch", 2: "height", 3: "width"}}
-    return {"maps": Graph(Maps(network), (example,), axes, ("maps",), network.stride)}
+    return {"maps": Graph(MapGraph(network), (example,), axes, ("maps",), network.stride)}
 
 
 def constants(network: UNet) -> dict[str, Any]:
@@ -129,13 +129,13 @@ def constants(network: UNet) -> dict[str, Any]:
 
 
 def predict(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Instances]:
-    return find(Finder.of(settings, constants(network)), eager(graphs(network)), images)
+    return find(Pipeline.of(settings, constants(network)), eager(graphs(network)), images)
 
 
 def probabilities(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Float]:
     """float32 (C, H, W) in [0, 1] for each uint8 (H, W): foreground, and distance if the network was taught it."""
-    finder = Finder.of(settings, constants(network))
-    return finder.forward(eager(graphs(network)), [finder.prepare(image) for image in images])
+    pipeline = Pipeline.of(settings, constants(network))
+    return pipeline.forward(eager(graphs(network)), [pipeline.preprocess(image) for image in images])
 
 
 def _network(settings: UnetTrain) -> UNet:
@@ -158,8 +158,8 @@ class CellTask:
         self.distance = settings.target == "foreground+distance"
         areas = [annotation["area"] for sample in train for annotation in sample.annotations]
         self.area = float(np.percentile(areas, 1)) / 2 if areas else 0.0
-        cores = settings.search.core if self.distance else [0.5]
-        self.candidates = [Thresholds(*pair, self.area) for pair in product(settings.search.foreground, cores)]
+        markers = settings.search.marker if self.distance else [0.5]
+        self.candidates = [Thresholds(*pair, self.area) for pair in product(settings.search.foreground, markers)]
         self.draw = self.patches.draw
 
     def __len__(self) -> int:
@@ -195,7 +195,9 @@ class CellTask:
             image = read_image(sample.path)
             true = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
             [maps] = probabilities(cast(UNet, network), [image], self.settings.val_predict)
-            parted = (separate(maps, thresholds, self.settings.val_predict.neck) for thresholds in self.candidates)
+            parted = (
+                separate(maps, thresholds, self.settings.val_predict.saddle_ratio) for thresholds in self.candidates
+            )
             counts += [_count(true, labels) for labels in parted]
         tp, fp, fn = np.moveaxis(counts, -1, 0)
         f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
@@ -205,7 +207,7 @@ class CellTask:
             "val_pixel_f1": float(f1[best, 0]),
             "val_f1": float(f1[best, 1]),
             "threshold_foreground": self.candidates[best].foreground,
-            "threshold_core": self.candidates[best].core,
+            "threshold_marker": self.candidates[best].marker,
             "score": float(scores[best]),
         }
 

@@ -39,30 +39,30 @@ def standardise(image: NDArray[np.uint8], spread: float) -> Float:
 def targets(labels: NDArray[np.int32], distance: bool) -> NDArray[np.uint8]:
     """Foreground and, if asked for, distance to the cell's edge over the cell's largest: (1 or 2, H, W), 255 is 1.
 
-    Of overlapping cells the smaller one is seen (coco.label_image), and what the border cuts is a cell of its own.
+    Of overlapping cells the smaller one is seen (label_image), and what the border cuts is a cell of its own.
     Dividing by each cell's own largest distance gives thin neurites and fat bodies the same height, so that one
-    threshold finds a core in each.
+    threshold finds a marker in each.
     """
     foreground = (labels > 0).astype(np.uint8)
     if not distance:
         return foreground[None] * np.uint8(255)
     apart = np.pad(foreground, 1)  # the border is an edge
     inner = apart[1:-1, 1:-1]
-    for one, other, ahead, behind in (
+    for one, other, prefetch, behind in (
         (labels[1:], labels[:-1], inner[1:], inner[:-1]),
         (labels[:, 1:], labels[:, :-1], inner[:, 1:], inner[:, :-1]),
     ):
         touching = (one != other) & (one > 0) & (other > 0)
-        ahead[touching] = behind[touching] = 0
-    depth = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        prefetch[touching] = behind[touching] = 0
+    distance_map = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
-    np.maximum.at(largest, labels.ravel(), depth.ravel())
-    height = depth / np.maximum(largest, 1)[labels]
+    np.maximum.at(largest, labels.ravel(), distance_map.ravel())
+    height = distance_map / np.maximum(largest, 1)[labels]
     return np.stack([foreground * np.uint8(255), (height * 255).round().astype(np.uint8)])
 
 
 class Patches:
-    """Patches of `patch` px, of each line as `balance` says, the share `on_cells` with a cell in their middle.
+    """Patches of `patch` px, of each line as `sampling_exponent` says; `foreground_fraction` have a cell in the middle.
 
     What is drawn follows from index and rng alone.
     """
@@ -71,7 +71,9 @@ class Patches:
         lines = [sample.image["cell_line"] for sample in cells.samples]
         self._by_line = [[i for i, line in enumerate(lines) if line == one] for one in sorted(set(lines))]
         sizes = [sum(1 + len(cells.samples[i].annotations) for i in line) for line in self._by_line]
-        self._ends = np.cumsum([size**settings.balance for size in sizes])  # of each line's share of the draws
+        self._ends = np.cumsum(
+            [size**settings.sampling_exponent for size in sizes]
+        )  # of each line's share of the draws
         self._cells, self._settings, self._spread = cells, settings, spread
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Float, NDArray[np.uint8]]]:
@@ -91,7 +93,7 @@ class Patches:
         size, cells = self._settings.patch, sample.annotations
         height, width = sample.image["height"], sample.image["width"]
         y, x = rng.uniform(0, height), rng.uniform(0, width)
-        if cells and rng.random() < self._settings.on_cells:
+        if cells and rng.random() < self._settings.foreground_fraction:
             left, top, w, h = cells[rng.integers(len(cells))]["bbox"]
             y, x = top + h / 2, left + w / 2
         return int(np.clip(y - size / 2, 0, max(0, height - size))), int(np.clip(x - size / 2, 0, max(0, width - size)))

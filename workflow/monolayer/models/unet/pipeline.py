@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.backends import Backend
-from monolayer.backends.contract import Range
+from monolayer.backends.manifest import Range
 from monolayer.coco.instances import Instances
 from monolayer.models.unet.patches import standardise
-from monolayer.models.unet.tiling import Float, Tiles, blend_views
+from monolayer.models.unet.tiling import Float, Tiles, blend_tta
 from monolayer.models.unet.watershed import Thresholds, instances, separate
 from monolayer.params.families import UnetPredict
 
 
 @dataclass(frozen=True)
-class Finder:
+class Pipeline:
     """Graph `maps`: float32 (B, 1, h, w), sides multiples of stride, to probabilities (B, C, h, w)."""
 
     settings: UnetPredict
@@ -28,7 +28,7 @@ class Finder:
     stride: int
 
     @classmethod
-    def of(cls, settings: UnetPredict, constants: Mapping[str, Any]) -> Finder:
+    def of(cls, settings: UnetPredict, constants: Mapping[str, Any]) -> Pipeline:
         thresholds = Thresholds(*constants["thresholds"])
         return cls(settings, thresholds, constants["contrast"], constants["stride"])
 
@@ -37,7 +37,7 @@ class Finder:
         side = (self.stride, self.settings.tile, self.settings.tile)
         return {"batch": (1, self.settings.batch, self.settings.batch), "height": side, "width": side}
 
-    def prepare(self, image: NDArray[np.uint8]) -> Float:
+    def preprocess(self, image: NDArray[np.uint8]) -> Float:
         return standardise(image, self.contrast)
 
     def forward(self, backend: Backend, prepared: Sequence[Float]) -> list[Float]:
@@ -45,10 +45,10 @@ class Finder:
         tiles = Tiles(self.settings.tile, self.settings.overlap, self.stride)
 
         def maps(given: Float) -> Float:
-            [said] = backend.run("maps", given)
-            return backend.host(said)
+            [outputs] = backend.run("maps", given)
+            return backend.host(outputs)
 
-        return blend_views(prepared, maps, tiles, self.settings.batch, self.settings.views)
+        return blend_tta(prepared, maps, tiles, self.settings.batch, self.settings.tta)
 
-    def finish(self, said: Float, height: int, width: int) -> Instances:
-        return instances(said, separate(said, self.thresholds, self.settings.neck))
+    def postprocess(self, outputs: Float, height: int, width: int) -> Instances:
+        return instances(outputs, separate(outputs, self.thresholds, self.settings.saddle_ratio))

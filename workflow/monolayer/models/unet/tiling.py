@@ -94,15 +94,15 @@ class _Canvas:
         return self.sum[:, : self.shape[0], : self.shape[1]]
 
 
-def blend_views(
-    images: Sequence[Float], forward: Callable[[Float], Float], tiles: Tiles, batch: int, views: int
+def blend_tta(
+    images: Sequence[Float], forward: Callable[[Float], Float], tiles: Tiles, batch: int, tta: int
 ) -> list[Float]:
     """As `blend`, the mean over the first so many of the eight ways to turn and mirror each image: a cell has no up."""
     total = blend(images, forward, tiles, batch)
-    for way in range(1, views):
+    for way in range(1, tta):
         seen = blend([turn(image, way) for image in images], forward, tiles, batch)
         total = [maps + turn_back(one, way) for maps, one in zip(total, seen, strict=True)]
-    return [maps / np.float32(views) for maps in total]
+    return [maps / np.float32(tta) for maps in total]
 
 
 def turn(plane: NDArray[Number], way: int) -> NDArray[Number]:

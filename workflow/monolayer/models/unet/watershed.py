@@ -1,4 +1,4 @@
-"""From what a network says of each pixel to cells: connected foreground, or watershed from the cells' cores."""
+"""From what a network says of each pixel to cells: connected foreground, or watershed from the cells' markers."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ Queue = NDArray[np.int64]
 
 
 class Thresholds(NamedTuple):
-    """foreground: least probability of a cell's pixel. core: least relative distance to the edge, which one cell
+    """foreground: least probability of a cell's pixel. marker: least relative distance to the edge, which one cell
     reaches in one place. area: px²; what is smaller is no cell."""
 
     foreground: float
-    core: float
+    marker: float
     area: float
 
 
-def separate(maps: Float, thresholds: Thresholds, neck: float) -> Labels:
+def separate(maps: Float, thresholds: Thresholds, saddle_ratio: float) -> Labels:
     """Label image int32 (H, W) of maps (1, H, W), foreground alone, or (2, H, W), foreground and distance.
 
-    Two cores that touch are two cells where the neck between them is shallower than `neck` times the shallower one.
+    Two markers that touch are two cells where the saddle between them is shallower than `saddle_ratio` times the
+    shallower one.
     """
-    foreground, core, area = maps[0] > thresholds.foreground, thresholds.core, thresholds.area
+    foreground, marker, area = maps[0] > thresholds.foreground, thresholds.marker, thresholds.area
     if len(maps) == 1:
         return keep_large(ndimage.label(foreground)[0], area)
-    depth = np.rint(255 * maps[1]).astype(np.uint8)
-    # of a disk, the share (1 - core)² lies deeper than `core`: a smaller core is noise
-    least = area * (1 - core) ** 2
-    cores = keep_large(cores_of(depth, foreground & (maps[1] > core), neck, least), least)
-    return keep_large(flood(255 - depth, cores, foreground), area)
+    distance_map = np.rint(255 * maps[1]).astype(np.uint8)
+    # of a disk, the share (1 - marker)² lies deeper than `marker`: a smaller one is noise
+    least = area * (1 - marker) ** 2
+    markers = keep_large(markers_of(distance_map, foreground & (maps[1] > marker), saddle_ratio, least), least)
+    return keep_large(watershed(255 - distance_map, markers, foreground), area)
 
 
 def keep_large(labels: Labels, area: float) -> Labels:
@@ -51,27 +52,27 @@ def keep_large(labels: Labels, area: float) -> Labels:
 
 
 @compiled
-def cores_of(depth: NDArray[np.uint8], mask: Mask, neck: float, least: float) -> Labels:
-    """Connected parts of the mask, cut at their necks: int32 (H, W), numbered in reading order.
+def markers_of(distance_map: NDArray[np.uint8], mask: Mask, saddle_ratio: float, least: float) -> Labels:
+    """Connected parts of the mask, cut at their saddles: int32 (H, W), numbered in reading order.
 
     Pixels join from the deepest to the shallowest; where two parts of at least `least` px meet, they stay apart if that
-    place is shallower than `neck` times the shallower one's deepest (persistence, as in Chazal et al., J. ACM 2013).
+    saddle is shallower than `saddle_ratio` times the shallower one's deepest (persistence: Chazal et al., J. ACM 2013).
     """
-    height, width = depth.shape
-    depths, inside = depth.ravel(), mask.ravel()
+    height, width = distance_map.shape
+    distances, inside = distance_map.ravel(), mask.ravel()
     starts = np.zeros(257, np.int64)
     for pixel in range(height * width):
         if inside[pixel]:
-            starts[256 - depths[pixel]] += 1
+            starts[256 - distances[pixel]] += 1
     starts = np.cumsum(starts)
     order = np.empty(starts[256], np.int64)
     for pixel in range(height * width):
         if inside[pixel]:
-            level = 255 - depths[pixel]
+            level = 255 - distances[pixel]
             order[starts[level]] = pixel
             starts[level] += 1
     above, size = np.full(height * width, -1), np.ones(height * width, np.int64)
-    peak = depths.astype(np.int64)
+    peak = distances.astype(np.int64)
     for pixel in order:
         above[pixel] = pixel
         y, x = divmod(pixel, width)
@@ -82,7 +83,7 @@ def cores_of(depth: NDArray[np.uint8], mask: Mask, neck: float, least: float) ->
             if peak[high] < peak[low]:
                 high, low = low, high
             meets = high != low
-            apart = min(size[high], size[low]) >= least and depths[pixel] < neck * peak[low]
+            apart = min(size[high], size[low]) >= least and distances[pixel] < saddle_ratio * peak[low]
             if meets and not apart:
                 above[low] = high
                 size[high] += size[low]
@@ -108,7 +109,7 @@ def _root(above: Queue, pixel: int) -> int:
 
 
 @compiled
-def flood(altitude: NDArray[np.uint8], labels: Labels, mask: Mask) -> Labels:
+def watershed(altitude: NDArray[np.uint8], labels: Labels, mask: Mask) -> Labels:
     """Grow labels, lowest altitude first, over what they reach of the mask; `labels` (H, W) is written to.
 
     Watershed (Meyer, 1994) with a queue for each of the 256 altitudes: skimage's cells but for ties, in a quarter of

@@ -1,4 +1,4 @@
-"""YOLO-seg: ultralytics' networks and losses in this pipeline's training loop; finders/yolo.py makes masks of them.
+"""YOLO-seg: ultralytics' networks and losses in this pipeline's training loop; pipeline.py makes masks of them.
 
 The library's own trainer reads one polygon a cell from text files (holes and parts are lost) and resumes from rounded
 averages; here truth stays a label image, and training resumes exactly (models/fit.py).
@@ -30,7 +30,7 @@ from monolayer.models import Trained
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.validation import validation_scores
-from monolayer.models.yolo.pipeline import STRIDE, Finder
+from monolayer.models.yolo.pipeline import STRIDE, Pipeline
 from monolayer.params.families import YoloPredict, YoloTrain
 
 # before the first import of ultralytics: settings of this process alone, no installs, no look-ups on the network
@@ -56,7 +56,7 @@ def build(settings: YoloTrain, state: dict[str, Any], device: str) -> nn.Module:
     return network.to(device).eval()
 
 
-class Cells(nn.Module):
+class CellGraph(nn.Module):
     """Grey images uint8 (B, H, W) to boxes xyxy (B, A, 4) in px, scores (B, A), mask coefficients (B, A, 32) and
     prototypes (B, 32, H / 4, W / 4)."""
 
@@ -74,7 +74,7 @@ class Cells(nn.Module):
 def graphs(network: nn.Module) -> dict[str, Graph]:
     example = torch.zeros(2, 2 * STRIDE, 3 * STRIDE, dtype=torch.uint8)
     axes = {"images": {0: "batch", 1: "height", 2: "width"}}
-    return {"cells": Graph(Cells(network), (example,), axes, ("boxes", "scores", "coefficients", "protos"), STRIDE)}
+    return {"cells": Graph(CellGraph(network), (example,), axes, ("boxes", "scores", "coefficients", "protos"), STRIDE)}
 
 
 def constants(network: nn.Module) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def constants(network: nn.Module) -> dict[str, Any]:
 
 def predict(network: nn.Module, images: Sequence[NDArray[np.uint8]], settings: YoloPredict) -> list[Instances]:
     """The cells of each image, at native size; images of one input shape go through the network together."""
-    return find(Finder.of(settings, constants(network)), eager(graphs(network)), images)
+    return find(Pipeline.of(settings, constants(network)), eager(graphs(network)), images)
 
 
 # ---- network and first weights -------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.backends import Backend
-from monolayer.backends.contract import Range
+from monolayer.backends.manifest import Range
 from monolayer.coco.instances import Instances
 from monolayer.models.nms import suppress
 from monolayer.models.yolo.mask_kernels import fill
@@ -28,7 +28,7 @@ STRIDE = 32  # of the coarsest level: sides of the network's input are multiples
 PROTO_STRIDE = 4  # input px of one prototype px
 
 
-class Said(NamedTuple):
+class Outputs(NamedTuple):
     """What the network says of one image: A boxes in input px, and the prototypes of all masks."""
 
     boxes: Float  # (A, 4) xyxy
@@ -38,14 +38,14 @@ class Said(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Finder:
-    """Graph `cells`: uint8 (B, h, w), sides multiples of 32, to the fields of Said with B before each."""
+class Pipeline:
+    """Graph `cells`: uint8 (B, h, w), sides multiples of 32, to the fields of Outputs with B before each."""
 
     settings: YoloPredict
     stride: int = STRIDE
 
     @classmethod
-    def of(cls, settings: YoloPredict, constants: Mapping[str, Any]) -> Finder:
+    def of(cls, settings: YoloPredict, constants: Mapping[str, Any]) -> Pipeline:
         return cls(settings)
 
     @property
@@ -53,27 +53,27 @@ class Finder:
         side = (STRIDE, self.settings.imgsz, self.settings.imgsz)
         return {"batch": (1, self.settings.batch, self.settings.batch), "height": side, "width": side}
 
-    def prepare(self, image: Pixels) -> Pixels:
+    def preprocess(self, image: Pixels) -> Pixels:
         height, width = image.shape
         return resized(image, input_shape(height, width, self.settings.imgsz))
 
-    def forward(self, backend: Backend, prepared: Sequence[Pixels]) -> list[Said]:
+    def forward(self, backend: Backend, prepared: Sequence[Pixels]) -> list[Outputs]:
         """Images of one input shape go through the network together."""
-        said: dict[int, Said] = {}
+        found: dict[int, Outputs] = {}
         for shape in dict.fromkeys(image.shape for image in prepared):
             members = [index for index, image in enumerate(prepared) if image.shape == shape]
             given = np.stack([prepared[index] for index in members])
             outputs = [backend.host(value) for value in backend.run("cells", given)]
-            said |= {index: Said(*parts) for index, parts in zip(members, zip(*outputs, strict=True), strict=True)}
-        return [said[index] for index in range(len(prepared))]
+            found |= {index: Outputs(*parts) for index, parts in zip(members, zip(*outputs, strict=True), strict=True)}
+        return [found[index] for index in range(len(prepared))]
 
-    def finish(self, said: Said, height: int, width: int) -> Instances:
-        candidates = np.flatnonzero(said.scores >= self.settings.score_min)
-        kept = suppress(said.boxes[candidates], said.scores[candidates], self.settings.nms_iou)
+    def postprocess(self, outputs: Outputs, height: int, width: int) -> Instances:
+        candidates = np.flatnonzero(outputs.scores >= self.settings.score_min)
+        kept = suppress(outputs.boxes[candidates], outputs.scores[candidates], self.settings.nms_iou)
         keep = candidates[kept[: self.settings.max_det]]
         gain = np.float32(_gain(height, width, self.settings.imgsz))
-        masks = Masks(said.coefficients[keep], said.protos, float(gain))
-        return instances((height, width), said.boxes[keep] / gain, said.scores[keep], masks)
+        masks = PrototypeMasks(outputs.coefficients[keep], outputs.protos, float(gain))
+        return instances((height, width), outputs.boxes[keep] / gain, outputs.scores[keep], masks)
 
 
 # ---- images --------------------------------------------------------------------------------------
@@ -103,15 +103,15 @@ def resized(image: Pixels, shape: tuple[int, int]) -> Pixels:
 # ---- masks ---------------------------------------------------------------------------------------
 
 
-class Masks(NamedTuple):
-    """Masks as coefficients (N, C) of prototypes (C, h, w)."""
+class PrototypeMasks(NamedTuple):
+    """PrototypeMasks as coefficients (N, C) of prototypes (C, h, w)."""
 
     coefficients: Float
     protos: Float
     gain: float  # input px of one native px
 
 
-def instances(shape: tuple[int, int], boxes: Float, scores: Float, masks: Masks) -> Instances:
+def instances(shape: tuple[int, int], boxes: Float, scores: Float, masks: PrototypeMasks) -> Instances:
     """The cells of one image (H, W) from boxes xyxy (N, 4) in native px; a box without a pixel is dropped."""
     height, width = shape
     boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)

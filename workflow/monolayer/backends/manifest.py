@@ -12,8 +12,10 @@ from monolayer.params.families import PredictSettings
 from monolayer.params.section import Section
 from monolayer.params.steps import Dtype
 
-CONTRACT = "model.json"
-READY = Path(__file__).parents[3] / "results/phase_contrast/export/unet_distance"  # in git: the study's best small run
+MANIFEST = "model.json"
+PRETRAINED = (
+    Path(__file__).parents[3] / "results/phase_contrast/export/unet_distance"
+)  # in git: the study's best small run
 Range = tuple[int, int, int]  # least, usual and largest length of an axis
 
 
@@ -32,7 +34,7 @@ class ExportedGraph(Section):
 
 
 class ExportedNetwork(Section):
-    """A network's graphs, and the constants that its family's finder needs."""
+    """A network's graphs, and the constants that its family's pipeline needs."""
 
     constants: dict[str, Any]
     graphs: dict[str, ExportedGraph]
@@ -50,7 +52,7 @@ class EngineFile(Section):
     targets: list[str]
 
 
-class Contract(Section):
+class Manifest(Section):
     """model.json: what finds cells in a uint8 (height, width) image with these files, without the training code."""
 
     format: Literal[1]
@@ -63,30 +65,30 @@ class Contract(Section):
     versions: dict[str, str]
 
 
-def ready() -> Path:
+def pretrained() -> Path:
     """The folder of the model that comes with the repository."""
-    if not (READY / CONTRACT).exists():
+    if not (PRETRAINED / MANIFEST).exists():
         raise InputError(
-            f"the ready model is not in {READY}, where a clone of the repository has it; name another with --weights "
-            "(predict) or --model (serve, watch)"
+            f"the ready model is not in {PRETRAINED}, where a clone of the repository has it; "
+            "name another with --weights (predict) or --model (serve, watch)"
         )
-    return READY
+    return PRETRAINED
 
 
-def read_contract(path: Path) -> tuple[Path, Contract]:
+def read_manifest(path: Path) -> tuple[Path, Manifest]:
     """The folder of an exported run and its model.json; `path` is either."""
-    file = path / CONTRACT if path.is_dir() else path
+    file = path / MANIFEST if path.is_dir() else path
     try:
-        return file.parent, Contract.model_validate_json(file.read_bytes())
+        return file.parent, Manifest.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
-        raise InputError(f"{file} is not the {CONTRACT} of an exported run ({error}); export the run again") from error
+        raise InputError(f"{file} is not the {MANIFEST} of an exported run ({error}); export the run again") from error
 
 
-def threshold(folder: Path, contract: Contract) -> float | None:
+def threshold(folder: Path, manifest: Manifest) -> float | None:
     """The score from which cells count: `evaluate` chose it, metrics/{run}.json beside the folder export tells it."""
     from monolayer.measurement.measure import score_threshold
 
-    scores = folder.parent.parent / "metrics" / f"{contract.run}.json"
+    scores = folder.parent.parent / "metrics" / f"{manifest.run}.json"
     return score_threshold(scores) if scores.exists() else None
 
 

@@ -1,4 +1,4 @@
-"""The laws of an extension: how many cells of which size lie where in a synthetic image.
+"""The layout policies of an extension: how many cells of which size lie where in a synthetic image.
 
 `matched` repeats the line's own images; `poster` is the CS231n poster's idea, other densities and other places;
 `growth` lets a culture divide until it covers a share of the image.
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.params.extensions import Extension, GrowthLaw, MatchedLaw, PosterLaw, SynthesisParams
-from monolayer.synthesis.collage import PER_POSE, Plan, turned
+from monolayer.params.extensions import Extension, GrowthLayout, MatchedLayout, PosterLayout, SynthesisParams
+from monolayer.synthesis.composite import PER_POSE, Plan, turned
 from monolayer.synthesis.cutouts import Cutouts, pose_of
 from monolayer.synthesis.scene import Placed
 
@@ -37,7 +37,7 @@ class Layout(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What the laws know of a cell line."""
+    """What the policies know of a cell line."""
 
     density: float  # cells per px², over its images
     diameter: float  # px, of the disk with the median area
@@ -62,19 +62,19 @@ def of(image_id: int, size: tuple[int, ...], cells: Sequence[Placed]) -> Layout:
     return Layout(image_id, (size[0], size[1]), poses[:, :2], areas, poses[:, 2])
 
 
-def ask(law: Extension, line: Line, base: Layout, step: int, rngs: tuple[Generator, Generator]) -> Wanted:
-    """Ask a law for the cells of the `step`-th image on the background of `base`.
+def ask(layout_policy: Extension, line: Line, base: Layout, step: int, rngs: tuple[Generator, Generator]) -> Wanted:
+    """Ask a policy for the cells of the `step`-th image on the background of `base`.
 
     The first generator gives all images of a base the same numbers, the second each its own.
     """
-    if isinstance(law, MatchedLaw):
-        return matched(law, line, base, rngs[1])
-    if isinstance(law, PosterLaw):
-        return poster(law, line, base.size, rngs[1])
-    return growth(law, line, base.size, (step + rngs[0].random()) / law.factor, rngs[0])
+    if isinstance(layout_policy, MatchedLayout):
+        return matched(layout_policy, line, base, rngs[1])
+    if isinstance(layout_policy, PosterLayout):
+        return poster(layout_policy, line, base.size, rngs[1])
+    return growth(layout_policy, line, base.size, (step + rngs[0].random()) / layout_policy.factor, rngs[0])
 
 
-def matched(law: MatchedLaw, line: Line, base: Layout, rng: Generator) -> Wanted:
+def matched(layout_policy: MatchedLayout, line: Line, base: Layout, rng: Generator) -> Wanted:
     """The cells of one of the line's images, mirrored.
 
     It is of the base's size, and its confluence is among the nearest: a background shows how crowded it was.
@@ -86,22 +86,22 @@ def matched(law: MatchedLaw, line: Line, base: Layout, rng: Generator) -> Wanted
     centres = np.where(mirror, np.array(base.size) - 1 - layout.centres, layout.centres)
     axes = layout.axes * (1 if mirror[0] == mirror[1] else -1)
     order = np.argsort(-layout.areas, kind="stable")  # the largest first: it finds room last
-    return Wanted(centres[order], layout.areas[order], axes[order], law.jitter, layout.image_id)
+    return Wanted(centres[order], layout.areas[order], axes[order], layout_policy.jitter, layout.image_id)
 
 
-def poster(law: PosterLaw, line: Line, size: tuple[int, int], rng: Generator) -> Wanted:
+def poster(layout_policy: PosterLayout, line: Line, size: tuple[int, int], rng: Generator) -> Wanted:
     """A number of cells uniform between two multiples of the line's mean density, anywhere in the image."""
-    count = round(rng.uniform(law.density.low, law.density.high) * line.density * size[0] * size[1])
+    count = round(rng.uniform(layout_policy.density.low, layout_policy.density.high) * line.density * size[0] * size[1])
     areas = -np.sort(-rng.choice(line.areas, count))
     return Wanted(rng.random((count, 2)) * size, areas, rng.uniform(0, np.pi, count), 0.0, None)
 
 
-def growth(law: GrowthLaw, line: Line, size: tuple[int, int], age: float, rng: Generator) -> Wanted:
+def growth(layout_policy: GrowthLayout, line: Line, size: tuple[int, int], age: float, rng: Generator) -> Wanted:
     """A culture at an age in [0, 1): from founders at the low confluence, each new cell beside its mother.
 
     Confluence grows exponentially to the high one. Ages of one culture share what `rng` gives: they are its series.
     """
-    room, (low, high) = size[0] * size[1], (law.confluence.low, law.confluence.high)
+    room, (low, high) = size[0] * size[1], (layout_policy.confluence.low, layout_policy.confluence.high)
     areas = rng.choice(line.areas, math.ceil(2 * high * room / line.areas.mean()) + 1)
     covered = np.cumsum(areas) / room
     founders, count = (
@@ -110,7 +110,7 @@ def growth(law: GrowthLaw, line: Line, size: tuple[int, int], age: float, rng: G
     centres = rng.random((len(areas), 2)) * size
     mothers = (rng.random(len(areas)) * np.arange(len(areas))).astype(np.int64)
     angles = rng.uniform(0, 2 * np.pi, len(areas))
-    away = law.spread * (np.sqrt(areas / np.pi) + np.sqrt(areas[mothers] / np.pi))
+    away = layout_policy.spread * (np.sqrt(areas / np.pi) + np.sqrt(areas[mothers] / np.pi))
     for cell in range(founders, count):
         side = away[cell] * np.array([np.sin(angles[cell]), np.cos(angles[cell])])
         # who would leave the image is mirrored at its edge

@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     gains: NDArray[np.float64]  # (N,) contrast
 
 
-class Collage(NamedTuple):
+class Composite(NamedTuple):
     """An image and its M cells, which are 1 to M in `labels` in the order of placing."""
 
     pixels: NDArray[np.uint8]  # (H, W)
@@ -43,7 +43,7 @@ class Collage(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What is being laid: as in a collage, but with room for all cells of the plan."""
+    """What is being laid: as in a composite, but with room for all cells of the plan."""
 
     labels: NDArray[np.int32]  # (H, W)
     boxes: NDArray[np.int64]  # (N, 4)
@@ -66,7 +66,7 @@ def turned(angles: NDArray[np.float64], scales: NDArray[np.float64], flips: NDAr
     return np.stack([cos, -sin, sign * sin, sign * cos], axis=-1)
 
 
-def compose(background: Float, illumination: Float, cutouts: Cutouts, plan: Plan, overlap: float) -> Collage:
+def compose(background: Float, illumination: Float, cutouts: Cutouts, plan: Plan, overlap: float) -> Composite:
     """Place the planned cells as far as they fit, hiding at most a share `overlap` of any, and paint them.
 
     background is a residual and illumination what it is a difference from, both float32 (H, W).
@@ -75,7 +75,7 @@ def compose(background: Float, illumination: Float, cutouts: Cutouts, plan: Plan
     table = Table(np.zeros(background.shape, np.int32), boxes, placed)
     count = settle(table, cutouts, plan, overlap)
     canvas = illumination + paint(table.labels, placed[:count], background, cutouts, plan)
-    return Collage(canvas.round().clip(0, 255).astype(np.uint8), table.labels, boxes[:count], placed[:count])
+    return Composite(canvas.round().clip(0, 255).astype(np.uint8), table.labels, boxes[:count], placed[:count])
 
 
 # ---- placing -------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from conftest import Culture
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import CELL, Truth
 from monolayer.files import write_json
-from monolayer.params.extensions import ShiftParams
-from monolayer.synthesis import extend, shift
+from monolayer.params.extensions import DomainShiftParams
+from monolayer.synthesis import domain_shift, extend
 from monolayer.synthesis.comparison import energy, energy_test, fit, kolmogorov_smirnov, project
 from monolayer.synthesis.features import FEATURES, features, moments, outlines
 from PIL import Image as PillowImage
@@ -21,7 +21,7 @@ from scipy import stats
 from test_extend import files, params
 
 RNG = np.random.default_rng
-SHIFT = ShiftParams(seed=0, variance=0.9, permutations=199, max_images=50, samples=2)
+SHIFT = DomainShiftParams(seed=0, variance=0.9, permutations=199, max_images=50, samples=2)
 REAL = Path(__file__).parents[3] / "shared" / "data" / "sartorius"
 
 
@@ -189,7 +189,9 @@ def shifted(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """An extension and its analysis."""
     folder = tmp_path_factory.mktemp("shift")
     extend.extend(culture.images, culture.splits / "train.json", params("matched"), folder / "matched", workers=1)
-    shift.shift(culture.images, culture.splits / "train.json", folder / "matched", SHIFT, folder / "out", workers=1)
+    domain_shift.domain_shift(
+        culture.images, culture.splits / "train.json", folder / "matched", SHIFT, folder / "out", workers=1
+    )
     return folder / "matched", folder / "out"
 
 
@@ -222,7 +224,7 @@ def test_distributions_add_up(shifted: tuple[Path, Path]) -> None:
 
 
 def test_bytes_do_not_depend_on_workers(shifted: tuple[Path, Path], culture: Culture, tmp_path: Path) -> None:
-    shift.shift(culture.images, culture.splits / "train.json", shifted[0], SHIFT, tmp_path, workers=2)
+    domain_shift.domain_shift(culture.images, culture.splits / "train.json", shifted[0], SHIFT, tmp_path, workers=2)
     assert files(tmp_path) == files(shifted[1])
     assert set(files(tmp_path)) == {"features.csv", "shift.csv", "distributions.csv", "shift.svg", "samples.png"}
     assert b"<dc:date>" not in files(tmp_path)["shift.svg"]
@@ -243,9 +245,16 @@ def test_matched_lies_nearer_than_poster_on_real_cells(tmp_path: Path) -> None:
     ]
     write_json(tmp_path / "train.json", Truth(images=images, annotations=cells, categories=[CELL]))
     found = {}
-    for law in ("matched", "poster"):
-        settings = params(law, factor=1, block=8, overlap=0.25, margin={"low": 0.65, "high": 2.0})
-        extend.extend(REAL / "images", tmp_path / "train.json", settings, tmp_path / law, workers=2)
-        shift.shift(REAL / "images", tmp_path / "train.json", tmp_path / law, SHIFT, tmp_path / law, workers=2)
-        found[law] = float(rows(tmp_path / law / "shift.csv")[0]["energy_distance"])
+    for layout_policy in ("matched", "poster"):
+        settings = params(layout_policy, factor=1, block=8, overlap=0.25, margin={"low": 0.65, "high": 2.0})
+        extend.extend(REAL / "images", tmp_path / "train.json", settings, tmp_path / layout_policy, workers=2)
+        domain_shift.domain_shift(
+            REAL / "images",
+            tmp_path / "train.json",
+            tmp_path / layout_policy,
+            SHIFT,
+            tmp_path / layout_policy,
+            workers=2,
+        )
+        found[layout_policy] = float(rows(tmp_path / layout_policy / "shift.csv")[0]["energy_distance"])
     assert found["matched"] < 0.8 * found["poster"]

@@ -16,9 +16,9 @@ import numpy as np
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
 from monolayer.data.dataset import Sample, read_image, samples
-from monolayer.files import whole_file
+from monolayer.files import atomic_write
 from monolayer.parallel import each
-from monolayer.params.extensions import ShiftParams
+from monolayer.params.extensions import DomainShiftParams
 from monolayer.progress import track
 from monolayer.synthesis.comparison import KINDS, Comparison, Row, compare, of_line, quantities
 from monolayer.synthesis.features import FEATURES, features
@@ -26,13 +26,15 @@ from monolayer.synthesis.features import FEATURES, features
 BINS = 20  # of the distributions
 
 
-def shift(images: Path, truth: Path, extension: Path, params: ShiftParams, output: Path, *, workers: int) -> None:
+def domain_shift(
+    images: Path, truth: Path, extension: Path, params: DomainShiftParams, output: Path, *, workers: int
+) -> None:
     """Compare an extension with the training images that it was made from; write tables and figures into `output`."""
     from monolayer.synthesis import figures
 
     synthetic = samples(read_truth(extension / "annotations.json"), extension / "images")
     every = [*samples(read_truth(truth), images), *synthetic]
-    values = np.array(list(track(each(measure, every, workers), len(every), f"shift {extension.name}")))
+    values = np.array(list(track(each(measure, every, workers), len(every), f"domain shift of {extension.name}")))
     split = len(every) - len(synthetic)
     lines = sorted({sample.image["cell_line"] for sample in every})
     compared = {
@@ -84,7 +86,7 @@ def feature_rows(line: str, compared: Comparison) -> Iterable[Row]:
 
 def write_table(path: Path, rows: Iterable[Mapping[str, str | float]]) -> None:
     """CSV with numbers to six digits, which is what of them is the same on any machine."""
-    with whole_file(path) as partial, partial.open("w", newline="") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         for index, row in enumerate(rows):
             if index == 0:
