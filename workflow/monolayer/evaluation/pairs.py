@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.rle_kernels import RunLengths
-from monolayer.compiled import Flags, Ints, compiled
-from monolayer.synthesis.comparison import Floats
+from monolayer.compiled import Flags, Floats, Ints, compiled
 
 
 class Boxes(NamedTuple):

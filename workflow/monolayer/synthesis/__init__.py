@@ -1,1 +1,1 @@
-"""Synthetic images: scene and cutouts take images apart, policies say what to place where, composite puts it together."""
+"""Synthetic images: scene and cutouts take images apart, policies say what lies where, composite puts it together."""

@@ -1,4 +1,4 @@
-"""A block of a line's images becomes synthetic images: taken apart, mixed by a layout policy, put together, described."""
+"""A block of a line's images becomes synthetic ones: taken apart, mixed by a layout policy, put together, described."""
 
 from __future__ import annotations
 
