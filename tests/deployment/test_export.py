@@ -132,7 +132,7 @@ def test_lost_cells_and_lost_ap_are_refused(change: dict[str, float], text: str)
 
 def test_partners_are_each_others_best() -> None:
     def square(x: int, side: int) -> Rle:
-        return rle.rle_from_crop(np.ones((side, side), np.bool_), x, 0, 20, 60)
+        return rle.rles_from_crops([(np.ones((side, side), np.bool_), x, 0)], 20, 60)[0]
 
     one, other = [square(0, 10), square(20, 10), square(40, 4)], [square(1, 10), square(0, 9), square(21, 10)]
     assert [(i, j) for i, j, _ in parity.partners(one, other)] == [(0, 0), (1, 2)]

@@ -21,7 +21,7 @@ import pytest
 from conftest import Culture, make_culture
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Image, Result, Truth
-from monolayer.coco.rle import rle_from_crop, rle_from_mask
+from monolayer.coco.rle import rle_from_mask, rles_from_crops
 from monolayer.data import dataset
 from monolayer.evaluation import evaluate
 from monolayer.files import InputError, write_json
@@ -106,7 +106,7 @@ def noisy(truth: Truth, rng: np.random.Generator) -> list[Result]:
         if rng.random() < 0.8
     ]
     for image in truth["images"]:
-        rle = rle_from_crop(np.ones((3, 3), bool), 0, 0, image["height"], image["width"])
+        rle = rles_from_crops([(np.ones((3, 3), bool), 0, 0)], image["height"], image["width"])[0]
         found.append(Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.95))
         found.append(Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.1))
     return sorted(found, key=lambda result: result["image_id"])

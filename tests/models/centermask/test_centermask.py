@@ -17,7 +17,7 @@ from monolayer import models
 from monolayer.backends.eager import eager
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import Annotation, Rle
-from monolayer.coco.rle import box_xywh, rle_area, rle_from_crop
+from monolayer.coco.rle import box_xywh, rle_area, rles_from_crops
 from monolayer.data import download
 from monolayer.data.dataset import evenly, samples
 from monolayer.files import InputError
@@ -68,7 +68,7 @@ def random_annotations(count: int, height: int, width: int) -> list[Annotation]:
         x, y = int(rng.integers(width - w)), int(rng.integers(height - h))
         v, u = np.mgrid[:h, :w]
         mask = ((u + 0.5) / w * 2 - 1) ** 2 + ((v + 0.5) / h * 2 - 1) ** 2 <= 1
-        found.append(annotation(rle_from_crop(mask, x, y, height, width)))
+        found.append(annotation(rles_from_crops([(mask, x, y)], height, width)[0]))
     return found
 
 
@@ -112,7 +112,7 @@ def test_a_gradient_reaches_every_parameter() -> None:
 
 def test_a_large_cell_teaches_the_coarser_levels() -> None:
     network = network_of().train()
-    cell = annotation(rle_from_crop(np.ones((300, 300), np.bool_), 10, 10, 320, 320))
+    cell = annotation(rles_from_crops([(np.ones((300, 300), np.bool_), 10, 10)], 320, 320)[0])
     found = losses(network, [torch.rand(320, 320) * 255], [cells_in([cell], whole(320, 320, 1.0))])
     torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
     learnt = [bool(scale.grad is not None and scale.grad.any()) for scale in network.detector.scales]

@@ -21,7 +21,7 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, stream
 from monolayer.coco.labels import label_tiff
 from monolayer.coco.records import CELL, Image, Rle, Truth
-from monolayer.coco.rle import crop_from_rle
+from monolayer.coco.rle import Placed, crop_from_rle
 from monolayer.data.dataset import read_image
 from monolayer.files import InputError, atomic_write, write_json
 from monolayer.measurement import dictionary, morphology
@@ -177,21 +177,16 @@ def instances(cells: Sequence[tuple[float, Rle]], height: int, width: int) -> In
 
 def trimmed(found: Instances) -> Instances:
     """The same cells, each mask cut to its own box; those without a pixel are left out."""
-    masks, corners, kept = [], [], []
-    for index, (mask, (x, y)) in enumerate(zip(found.masks, found.offsets_xy.tolist(), strict=True)):
+    crops, kept = list[Placed](), list[int]()
+    for index, (mask, x, y) in enumerate(found.crops):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if len(rows):
-            masks.append(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-            corners.append((x + columns[0], y + rows[0]))
+            own = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            crops.append((own, x + int(columns[0]), y + int(rows[0])))
             kept.append(index)
-    return replace(
-        found,
-        masks=masks,
-        offsets_xy=np.array(corners, np.int32).reshape(-1, 2),
-        boxes_xyxy=found.boxes_xyxy[kept],
-        scores=found.scores[kept],
-        mask_scores=None if found.mask_scores is None else found.mask_scores[kept],
-    )
+    offsets = np.array([crop[1:] for crop in crops], np.int32).reshape(-1, 2)
+    kept_cells = found.take(np.array(kept, np.int64))
+    return replace(kept_cells, masks=[mask for mask, _, _ in crops], offsets_xy=offsets)
 
 
 def cell_columns(found: Instances, labels: NDArray[np.int32], pixels: NDArray[Any], params: NeighbourParams) -> Columns:
@@ -203,10 +198,9 @@ def cell_columns(found: Instances, labels: NDArray[np.int32], pixels: NDArray[An
     boxes = {"box_x_px": x, "box_y_px": y, "box_width_px": width, "box_height_px": height}
     shapes = morphology.shapes(packed)
     centroids = np.c_[shapes["centroid_x_px"], shapes["centroid_y_px"]]
-    scores = found.scores if found.mask_scores is None else found.mask_scores
     return {
         "cell": np.arange(1, len(found.masks) + 1),
-        "score": np.round(scores.astype(np.float64), 5),
+        "score": np.round(found.ranking.astype(np.float64), 5),
         "touches_border": at_edge,
         **boxes,
         **shapes,

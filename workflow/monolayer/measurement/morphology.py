@@ -42,7 +42,7 @@ class Packed(NamedTuple):
 def pack(found: Instances) -> Packed:
     """The pixels of the cells; a cell without a pixel is refused by `Instances.results`, and here."""
     ys, xs = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for mask, (x, y) in zip(found.masks, found.offsets_xy.tolist(), strict=True):
+    for mask, x, y in found.crops:
         rows, columns = np.nonzero(mask)
         ys.append(rows + y)
         xs.append(columns + x)

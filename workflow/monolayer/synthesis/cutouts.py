@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.rle import Mask
+from monolayer.coco.rle import Mask, Placed
 from monolayer.compiled import compiled
-from monolayer.synthesis.scene import Float, Placed, Scene, distance
+from monolayer.synthesis.scene import Float, Scene, distance
 
 FAR = 255  # the ramp's value where the halo has ended
 

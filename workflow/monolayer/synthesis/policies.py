@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.coco.rle import Placed
 from monolayer.params.extensions import Extension, GrowthLayout, MatchedLayout, PosterLayout, SynthesisParams
 from monolayer.synthesis.composite import PER_POSE, Plan, turned
 from monolayer.synthesis.cutouts import Cutouts, pose_of
-from monolayer.synthesis.scene import Placed
 
 ALIKE = 3  # images of nearest confluence among which `matched` chooses
 TURN = 0.3  # rad: how far a cell may be turned from the direction asked for (standard deviation)
