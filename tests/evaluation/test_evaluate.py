@@ -218,7 +218,7 @@ def test_runs_on_other_images_are_not_paired(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "not readable as scores"), ("{}", "has no run"), ("[1]", "not readable")]
+    ("text", "message"), [("{", "not readable as scores"), ("{}", "has no run"), ("[1]", "has no run")]
 )
 def test_bad_scores(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.json").write_text(text)

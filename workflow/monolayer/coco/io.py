@@ -12,15 +12,12 @@ from typing import Any, cast
 
 from monolayer.coco.records import Result, Truth
 from monolayer.coco.stream import JsonFile
-from monolayer.files import InputError, atomic_write
+from monolayer.files import InputError, atomic_write, read_json
 
 
 def read_truth(path: Path) -> Truth:
     """Read truth that this pipeline wrote."""
-    try:
-        return cast(Truth, json.loads(path.read_text()))
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not readable as COCO truth ({error}); make it again") from error
+    return cast(Truth, read_json(path, "COCO truth", "make it again"))
 
 
 def write_results(path: Path, results: Iterable[Result]) -> int:

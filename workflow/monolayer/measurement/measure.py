@@ -5,8 +5,6 @@ Nothing here asks which model found the cells, or whether they are true ones.
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -20,10 +18,11 @@ from numpy.typing import NDArray
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, stream
 from monolayer.coco.labels import label_tiff
+from monolayer.coco.moments import pack
 from monolayer.coco.records import CELL, Image, Rle, Truth
 from monolayer.coco.rle import Placed, crop_from_rle
 from monolayer.data.dataset import read_image
-from monolayer.files import InputError, atomic_write, write_json
+from monolayer.files import InputError, atomic_write, read_json, write_csv, write_json
 from monolayer.measurement import dictionary, morphology
 from monolayer.measurement.files import coco_annotations, growing, roi_zip
 from monolayer.measurement.growth import growth, moment
@@ -87,15 +86,16 @@ def measure(images: Path, truth: Path, cells: Cells, params: MeasureParams, outp
             output / "masks" / "coco.json",
             {"images": listed["images"], "annotations": records, "categories": [CELL]},
         )
-    write_dictionary(output / "dictionary.csv")
+    write_csv(output / "dictionary.csv", dictionary.rows())
     logger.info("%d cells in %d images", sum(row["cells"] for row in rows), len(rows))
 
 
 def score_threshold(scores: Path) -> float:
     """The threshold that `evaluate` chose."""
+    found = read_json(scores, "scores", "give metrics/<run>.json of evaluate")
     try:
-        return float(json.loads(scores.read_text())["score_threshold"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return float(found["score_threshold"])
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{scores} has no score_threshold ({error!r}); give metrics/<run>.json of evaluate") from error
 
 
@@ -148,14 +148,6 @@ def _write(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
-def write_dictionary(path: Path) -> None:
-    rows = dictionary.rows()
-    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 # ---- cells in, numbers out -----------------------------------------------------------------------
 
 
@@ -191,7 +183,7 @@ def trimmed(found: Instances) -> Instances:
 
 def cell_columns(found: Instances, labels: NDArray[np.int32], pixels: NDArray[Any], params: NeighbourParams) -> Columns:
     """All columns of the cells (masks cut to their boxes) in px; `pixels` (H, W) are the image's own grey values."""
-    packed = morphology.pack(found)
+    packed = pack(found.crops)
     x, y = found.offsets_xy.astype(np.int64).T
     width, height = np.array([mask.shape[::-1] for mask in found.masks], np.int64).reshape(-1, 2).T
     at_edge = (x == 0) | (y == 0) | (x + width == found.width) | (y + height == found.height)

@@ -15,7 +15,7 @@ from monolayer.backends.manifest import read_manifest
 from monolayer.evaluation.definitions import DEFINITIONS, prefixes
 from monolayer.params.steps import CardParams
 from monolayer.reporting import tables
-from monolayer.reporting.study import SPLITS, read_census, read_history, read_json, steps
+from monolayer.reporting.study import SPLITS, read_census, read_history, read_result, steps
 
 ENDS = ("", "_low", "_high")
 SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall", "pixel_f1")
@@ -23,8 +23,8 @@ SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall
 
 def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardParams) -> str:
     """Markdown on the run that was exported to `exported` from what `model` (its folder in models) holds."""
-    record, scored = read_json(model / "run.json"), read_json(scores)
-    parity = read_json(exported.with_name(f"{exported.name}.parity.json"))
+    record, scored = read_result(model / "run.json"), read_result(scores)
+    parity = read_result(exported.with_name(f"{exported.name}.parity.json"))
     folder, manifest = read_manifest(exported)
     parts = [
         f"# {manifest.run}\n\nFinds the cells of 8-bit grey images and gives a mask, a box and a score of each. "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Sequence
@@ -15,7 +14,7 @@ import pandas as pd
 
 from monolayer.coco.io import read_truth, stream
 from monolayer.coco.records import Image, Rle
-from monolayer.files import InputError
+from monolayer.files import InputError, read_json
 from monolayer.params.steps import ReportParams
 
 SPLITS = ("train", "val", "test")
@@ -53,12 +52,12 @@ class Study:
 
     @cached_property
     def audit(self) -> dict[str, Any]:
-        return read_json(self.folder / "data" / "audit.json")
+        return read_result(self.folder / "data" / "audit.json")
 
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
         """run.json of each run."""
-        return {run: read_json(self.folder / "models" / run / "run.json") for run in self.runs}
+        return {run: read_result(self.folder / "models" / run / "run.json") for run in self.runs}
 
     @property
     def commits(self) -> list[str]:
@@ -175,11 +174,8 @@ def read_census(path: Path) -> Census:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        return cast(dict[str, Any], json.loads(path.read_text()))
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"the report needs {path}, which is not readable ({error}); run snakemake again") from error
+def read_result(path: Path) -> dict[str, Any]:
+    return cast(dict[str, Any], read_json(path, "JSON", "the report needs it: run snakemake again"))
 
 
 def read_history(model: Path) -> pd.DataFrame:

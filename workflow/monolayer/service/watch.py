@@ -26,10 +26,10 @@ import numpy as np
 
 from monolayer.coco.records import Image
 from monolayer.data.images import eight_bit
-from monolayer.files import InputError, atomic_write
+from monolayer.files import InputError, atomic_write, write_csv
 from monolayer.measurement import dictionary, files
 from monolayer.measurement.growth import growth
-from monolayer.measurement.measure import cell_columns, described, image_row, with_um, write_dictionary
+from monolayer.measurement.measure import cell_columns, described, image_row, with_um
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import NeighbourParams
 from monolayer.service.answers import from_score
@@ -64,7 +64,7 @@ def watch(what: Watching, stop: Callable[[], bool], every_s: float) -> None:
     what.output.mkdir(parents=True, exist_ok=True)
     with _alone(what.output):
         tables = Tables.open(what.output)
-        write_dictionary(what.output / "dictionary.csv")
+        write_csv(what.output / "dictionary.csv", dictionary.rows())
         seen: dict[str, tuple[int, int]] = {}
         faulty: dict[str, tuple[int, int]] = {}
         drawn = -1

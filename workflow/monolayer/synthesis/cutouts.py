@@ -64,7 +64,10 @@ def cut_out(scene: Scene, cells: Sequence[Placed], ids: Sequence[int], margin: i
 
 @compiled
 def pose_of(mask: Mask) -> tuple[float, float, float]:
-    """A mask's centroid (y, x) and the direction of its longer axis from x towards y, in radians."""
+    """A mask's centroid (y, x) and the direction of its longer axis from x towards y, in radians.
+
+    As coco.moments has it, but in sums of whole numbers: of a round cell rounding decides, and thereby every image.
+    """
     count, sum_y, sum_x, sum_yy, sum_xx, sum_xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     for y in range(mask.shape[0]):
         for x in range(mask.shape[1]):
