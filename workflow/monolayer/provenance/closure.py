@@ -18,7 +18,7 @@ BODIES = ("body", "orelse", "finalbody", "handlers", "cases")  # where statement
 
 
 def closure(package: Path, module: str) -> list[Path]:
-    """The files of a package's folder on which `module` depends, its own among them; `data.split` is a module's name."""
+    """The files of a package on which a module depends, say `data.split`; its own is among them."""
     found: set[tuple[str, bool]] = set()
     ahead = [(f"{package.name}.{module}", True)]
     while ahead:
@@ -101,7 +101,7 @@ def _dynamic(package: Path, tree: ast.AST) -> Iterator[str]:
 
 
 def _ours(package: Path, name: str) -> bool:
-    return name.split(".")[0] == package.name
+    return name.partition(".")[0] == package.name
 
 
 @cache
