@@ -1,4 +1,4 @@
-"""`python -m monolayer.provenance.stages` writes into dvc.yaml on which code each stage depends, as its rule does."""
+"""`python -m monolayer.provenance.stages` writes into dvc.yaml on which code each stage depends: on that of its rule."""
 
 from __future__ import annotations
 
@@ -8,32 +8,27 @@ from pathlib import Path
 from monolayer.files import atomic_write
 from monolayer.provenance.closure import closure
 
-FILE = Path("dvc.yaml")
+FILE, RULES, PACKAGE = Path("dvc.yaml"), Path("workflow/rules"), Path("workflow/monolayer")
 
 
 def with_code(text: str) -> str:
-    """dvc.yaml's text, in which each stage has the code of its rule as deps after the file that the rule stands in."""
-    lines, rule = list[str](), ""
-    code = _code_of_rules()
+    """dvc.yaml's text, in which each stage has the code of its rule as deps, after the file that the rule stands in."""
+    lines, code, modules = list[str](), list[Path](), modules_of_rules()
     for line in text.splitlines():
-        if found := re.match(r" +cmd: \$\{sm\} (\w+) ", line):
-            rule = found[1]
-        if re.match(r" +- workflow/monolayer/", line):
-            continue
-        lines.append(line)
-        if found := re.match(r"( +- )workflow/rules/", line):
-            lines += [f"{found[1]}{file}" for file in code.get(rule, [])]
+        if rule := re.match(r" +cmd: \$\{sm\} (\w+) ", line):
+            code = closure(PACKAGE, modules[rule[1]]) if rule[1] in modules else []
+        if not re.match(rf" +- {PACKAGE}/", line):
+            lines.append(line)
+        if item := re.match(rf"( +- ){RULES}/", line):
+            lines += [f"{item[1]}{file}" for file in code]
     return "\n".join(lines) + "\n"
 
 
-def _code_of_rules() -> dict[str, list[Path]]:
-    """The code of each rule that names the module that it calls."""
-    found = dict[str, list[Path]]()
-    for file in sorted(Path("workflow/rules").glob("*.smk")):
-        for text in re.split(r"^rule ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-            if named := re.search(r" code=code\(\"([\w.]+)\"\)", text):
-                found[text.partition(":")[0]] = closure(Path("workflow/monolayer"), named[1])
-    return found
+def modules_of_rules() -> dict[str, str]:
+    """The module that each rule names as its code."""
+    text = "".join(file.read_text(encoding="utf-8") for file in sorted(RULES.glob("*.smk")))
+    rules = (re.match(r"(\w+):.* code=code\(\"([\w.]+)\"\)", part, re.DOTALL) for part in re.split("(?m)^rule ", text))
+    return {rule[1]: rule[2] for rule in rules if rule}
 
 
 if __name__ == "__main__":
