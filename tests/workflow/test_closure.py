@@ -26,7 +26,7 @@ FILES = {
     "circle.py": "from cells import other\n",
     "other.py": "import cells.circle\n",
     "whole.py": "from cells import load\n",
-    "families.py": "import importlib\nF = {'a': 'cells.rings.one', 'b': 'cells.nothing'}\nimportlib.import_module(F['a'])\n",
+    "families.py": "from importlib import import_module\nN = ['cells.rings.one', 'cells.no']\nimport_module(N[0])\n",
     "named.py": "TEXT = 'cells.rings.one'\n",
     "sources.py": "import importlib\ndef of(name):\n    return importlib.import_module(f'cells.rings.{name}')\n",
     "page/__init__.py": "",
@@ -129,7 +129,7 @@ SHIFT = "results/own/extensions/matched/shift.csv"
 # Prints which rules a dry run announces after an edit of one file, for each file that it is given.
 DRY_RUNS = f"""
 import contextlib, io, os, re, sys
-import monolayer.params, snakemake.cli  # once for all
+import monolayer.params.params, snakemake.cli  # once for all
 
 def dry_run():
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""`python -m monolayer.provenance.stages` writes into dvc.yaml on which code each stage depends: on that of its rule."""
+"""`python -m monolayer.provenance.stages` writes into dvc.yaml on which code each stage depends: its rule's."""
 
 from __future__ import annotations
 
