@@ -1,7 +1,7 @@
 # From images to a report; `snakemake --cores all` makes everything, params.yaml says of what.
 from snakemake.utils import min_version
 
-from monolayer import params
+from monolayer.params import params
 from monolayer.provenance import dead_runs
 
 min_version("9.27")

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from monolayer import models, params
+from monolayer import models
 from monolayer.backends import cuda
 from monolayer.backends.manifest import read_manifest
 from monolayer.coco.io import read_truth, write_results
@@ -31,6 +31,7 @@ from monolayer.models import predict, predictor
 from monolayer.models.predict import frames
 from monolayer.models.predictor import Predictor
 from monolayer.models.yolo.pipeline import STRIDE
+from monolayer.params import params
 from monolayer.params.families import YoloPredict
 from monolayer.params.steps import BenchmarkSettings, PredictParams
 from PIL import Image as PillowImage

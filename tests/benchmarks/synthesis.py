@@ -27,7 +27,7 @@ from monolayer.coco.records import CELL, Annotation, Image, Truth
 from monolayer.coco.rle import box_xywh, crop_from_rle, mask_from_rle, rle_area, rle_from_mask
 from monolayer.data.dataset import read_image
 from monolayer.files import write_json
-from monolayer.params import Params, load
+from monolayer.params.params import Params, load
 from monolayer.synthesis.extend import extend
 from numpy.typing import NDArray
 from PIL import Image as PillowImage

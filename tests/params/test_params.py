@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from monolayer.params import Params, load
+from monolayer.params.params import Params, load
 from monolayer.params.section import ParamsError
 from monolayer.params.steps import TrainParams
 

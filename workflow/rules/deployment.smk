@@ -7,6 +7,7 @@ rule export:
         images=rules.download.output.images,
         splits=rules.split.output,
         results="results/{dataset}/predictions/{run}/test.json.gz",
+        code=code("deployment.export"),
     output:
         folder=directory("results/{dataset}/export/{run}"),
         parity="results/{dataset}/export/{run}.parity.json",
@@ -30,12 +31,7 @@ rule card:
         history=rules.train.output.history,
         scores=rules.evaluate.output.scores,
         splits=rules.split.output,
-        code=modules(
-            "reporting/card",
-            "reporting/study",
-            "reporting/tables",
-            "evaluation/definitions",
-        ),
+        code=code("reporting.card"),
     output:
         "results/{dataset}/export/{run}.card.md",
     log:
@@ -57,6 +53,7 @@ rule benchmark:
         exported=rules.export.output.folder,
         images=rules.download.output.images,
         truth="results/{dataset}/splits/test.json",
+        code=code("deployment.benchmark"),
     output:
         "results/{dataset}/benchmark/{run}.json",
     log:

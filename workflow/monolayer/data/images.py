@@ -16,6 +16,7 @@ from monolayer.params.data import Percentiles
 
 Pixels = NDArray[np.uint8]  # (H, W)
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's "L"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TIFF_GREY_OR_RGB = ("MINISBLACK", "MINISWHITE", "RGB", "YCBCR")

@@ -14,8 +14,7 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
 from monolayer.data.dataset import Sample, read_image, samples
-from monolayer.data.images import Pixels, grey
-from monolayer.data.sources.coco import SUFFIXES
+from monolayer.data.images import SUFFIXES, Pixels, grey
 from monolayer.files import InputError, atomic_write
 from monolayer.models import predictor
 from monolayer.models.predictor import Frame, Predictor
