@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from monolayer.params.data import AuditParams, Dataset, SplitParams
@@ -32,24 +32,44 @@ from monolayer.params.steps import (
 
 
 class Params(Section):
+    shared: dict[Name, dict[str, Any]] = Field(default_factory=dict, exclude=True)
+    """Settings that models merge (`<<: *name`); nothing else reads them."""
     dataset: str
+    """A row of `datasets`."""
     selected: Literal["all"] | list[str]
+    """Rows of `runs`, or all."""
     scale: Scale
+    """quick: 2 CPU cores, minutes; full: the documents' sizes, for a GPU."""
     seed: NonNegativeInt
+    """Of training and extensions."""
     cpu_threads: PositiveInt
+    """Of a network on the CPU; another number gives other last digits."""
     datasets: dict[Name, Dataset]
+    """Where images and truth come from, by name."""
     audit: AuditParams
+    """What is looked for in the truth."""
     split: SplitParams
+    """Of images whose source fixes no split; whole wells, cell line by cell line."""
     synthesis: SynthesisParams
+    """Of every extension's images."""
     extensions: dict[Name, Extension]
+    """Synthetic images, made of train's cells, for runs to train on besides, by name."""
     domain_shift: DomainShiftParams
+    """How far an extension lies from the images that it was made from."""
     models: dict[Name, Model]
+    """Networks at both scales, by name."""
     runs: dict[Name, Run]
+    """The rows of the results table, by name."""
     evaluate: EvaluateParams
+    """How predictions are scored."""
     export: ExportSettings
+    """To ONNX, and from there to TensorRT."""
     benchmark: BenchmarkSettings
+    """Of every run with torch and each exported dtype that runs here."""
     measure: MeasureParams
+    """Cells of the test images, predicted and true."""
     report: ReportSettings
+    """The page of results."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
