@@ -6,8 +6,10 @@ No default values live here: every number that can change a result is written in
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -162,6 +164,20 @@ class Params(Section):
             if name in models
         }
         return ReportParams(settings=self.report, dataset=self.dataset, scale=self.scale, used=used)
+
+
+def refuse_aliases(path: Path) -> None:
+    """Raise ParamsError where two keys of the file lead to one section: `dvc exp run -S` would edit both or neither."""
+    seen: dict[int, str] = {}
+
+    def walk(value: object, key: str) -> None:
+        if isinstance(value, dict):
+            if (first := seen.setdefault(id(value), key)) != key:
+                raise ParamsError(f"{path}: {key} is {first} itself, an edit of one is of both; merge it, {{<<: *name}}")
+            for name, item in value.items():
+                walk(item, f"{key}.{name}".lstrip("."))
+
+    walk(yaml.safe_load(path.read_text()), "")
 
 
 def load(config: Mapping[str, Any]) -> Params:
