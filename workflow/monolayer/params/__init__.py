@@ -173,7 +173,7 @@ def refuse_aliases(path: Path) -> None:
     def walk(value: object, key: str) -> None:
         if isinstance(value, dict):
             if (first := seen.setdefault(id(value), key)) != key:
-                raise ParamsError(f"{path}: {key} is {first} itself, an edit of one is of both; merge it, {{<<: *name}}")
+                raise ParamsError(f"{path}: {key} is {first} itself: edits are of both; merge it, {{<<: *name}}")
             for name, item in value.items():
                 walk(item, f"{key}.{name}".lstrip("."))
 
