@@ -293,7 +293,7 @@ def test_validation_images_are_spread_over_the_split() -> None:
 def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
     pins = {name: {"size": None, "sha256": None} for name in get_args(LivecellFile)}
     mirror = {"source": "livecell", "url": "http://127.0.0.1:9", "mirror": str(SHARED / "livecell_sample")}
-    pack = LivecellSource.model_validate(mirror | {"dedup": "keep", "max_images": None, "pins": pins})
+    pack = LivecellSource.model_validate(mirror | {"dedup": "keep", "merge_iou": 0.5, "max_images": None, "pins": pins})
     download.download(pack, tmp_path / "images", tmp_path / "truth.json")
     names = ("A172_Phase_A7_1_00d00h00m_1.png", "Huh7_Phase_A10_1_02d12h00m_3.png")
     every = samples(read_truth(tmp_path / "truth.json"), tmp_path / "images")

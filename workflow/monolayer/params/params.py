@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt, PositiveInt, ValidationError, model_validator
+import yaml
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from monolayer.params.data import AuditParams, Dataset, SplitParams
@@ -29,24 +31,44 @@ from monolayer.params.steps import (
 
 
 class Params(Section):
+    shared: dict[Name, dict[str, Any]] = Field(default_factory=dict, exclude=True)
+    """Settings that models merge (`<<: *name`); nothing else reads them."""
     dataset: str
+    """A row of `datasets`."""
     selected: Literal["all"] | list[str]
+    """Rows of `runs`, or all."""
     scale: Scale
+    """quick: 2 CPU cores, minutes; full: the documents' sizes, for a GPU."""
     seed: NonNegativeInt
+    """Of training and extensions."""
     cpu_threads: PositiveInt
+    """Of a network on the CPU; another number gives other last digits."""
     datasets: dict[Name, Dataset]
+    """Where images and truth come from, by name."""
     audit: AuditParams
+    """What is looked for in the truth."""
     split: SplitParams
+    """Of images whose source fixes no split; whole wells, cell line by cell line."""
     synthesis: SynthesisParams
+    """Of every extension's images."""
     extensions: dict[Name, Extension]
+    """Synthetic images, made of train's cells, for runs to train on besides, by name."""
     domain_shift: DomainShiftParams
+    """How far an extension lies from the images that it was made from."""
     models: dict[Name, Model]
+    """Networks at both scales, by name."""
     runs: dict[Name, Run]
+    """The rows of the results table, by name."""
     evaluate: EvaluateParams
+    """How predictions are scored."""
     export: ExportSettings
+    """To ONNX, and from there to TensorRT."""
     benchmark: BenchmarkSettings
+    """Of every run with torch and each exported dtype that runs here."""
     measure: MeasureParams
+    """Cells of the test images, predicted and true."""
     report: ReportSettings
+    """The page of results."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
@@ -139,6 +161,20 @@ class Params(Section):
             if name in models
         }
         return ReportParams(settings=self.report, dataset=self.dataset, scale=self.scale, used=used)
+
+
+def refuse_aliases(path: Path) -> None:
+    """Raise ParamsError where two keys of the file lead to one section: `dvc exp run -S` would edit both or neither."""
+    seen: dict[int, str] = {}
+
+    def walk(value: object, key: str) -> None:
+        if isinstance(value, dict):
+            if (first := seen.setdefault(id(value), key)) != key:
+                raise ParamsError(f"{path}: {key} is {first} itself: edits are of both; merge it, {{<<: *name}}")
+            for name, item in value.items():
+                walk(item, f"{key}.{name}".lstrip("."))
+
+    walk(yaml.safe_load(path.read_text()), "")
 
 
 def load(config: Mapping[str, Any]) -> Params:
