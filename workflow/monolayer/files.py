@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-FORMAT: Final = (
-    2  # of weights.pt, checkpoints, run.json and model.json: they hold parameters, whose names 1 had otherwise
-)
+FORMAT: Final = 2  # of weights.pt, checkpoints, run.json and model.json; in 1 parameters had other names
 FULL = 1 << 20  # bytes free, below which a disk counts as full
 
 
