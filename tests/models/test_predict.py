@@ -225,10 +225,10 @@ def test_deep_images_and_weights_need_percentiles(folder: Path, fake: dict[str, 
 
 
 @pytest.mark.parametrize("given", [["99", "1"], ["-1", "99"], ["0", "101"]])
-def test_no_percentiles(given: list[str], folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_percentiles(given: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["predict", "--images", str(folder), "--results", str(tmp_path / "out.json"), "--percentiles", *given]
     assert main(words) == 1
-    assert f"--percentiles is {given[0]} {given[1]}; give 0 <= LOW < HIGH <= 100" in caplog.text
+    assert f"--percentiles is {given[0]} {given[1]}; give 0 <= LOW < HIGH <= 100" in capsys.readouterr().err
 
 
 def test_the_pretrained_model_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,8 @@ def test_the_wheel_predicts_and_serves(tmp_path: Path) -> None:
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
     def run(*words: object) -> str:
-        done = subprocess.run(map(str, words), cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        command = [str(word) for word in words]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
