@@ -95,13 +95,15 @@ HOLE = np.where(np.arange(4096).reshape(64, 64) == 7, np.nan, 1.0)
 @pytest.mark.parametrize(
     ("image", "text"),
     [
-        (np.zeros((64, 64, 3), np.uint8), r"image is uint8 \(64, 64, 3\); give a grey numpy array"),
-        (np.zeros((2, 64, 64), np.uint16), r"image is uint16 \(2, 64, 64\); give a grey numpy array"),
-        (np.zeros((64, 64), np.bool_), r"image is bool \(64, 64\); give a grey numpy array"),
-        (np.zeros((64, 64), np.complex64), "image is complex64"),
-        (np.zeros((0, 64), np.uint16), r"image is uint16 \(0, 64\)"),
+        (np.zeros((64, 64, 3), np.uint8), r"image 0 is uint8 \(64, 64, 3\); give a grey numpy array"),
+        (np.zeros((2, 64, 64), np.uint16), r"image 0 is uint16 \(2, 64, 64\); give a grey numpy array"),
+        (np.zeros((64, 64), np.bool_), r"image 0 is bool \(64, 64\); give a grey numpy array"),
+        (np.zeros((64, 64), np.complex64), "image 0 is complex64"),
+        (np.zeros((0, 64), np.uint16), r"image 0 is uint16 \(0, 64\)"),
+        (None, "image 0 is NoneType; give a grey numpy array"),
+        ("a.png", "image 0 is str; give a grey numpy array"),
         ([np.zeros((64, 64), np.uint8), [[1, 2]]], "image 1 is list; give a grey numpy array"),
-        (HOLE, "image has pixels that are NaN or infinite"),
+        (HOLE, "image 0 has pixels that are NaN or infinite"),
         (np.zeros((4, 64), np.uint8), "is 64x4 px; this network needs 8 px a side"),
     ],
 )

@@ -61,7 +61,7 @@ def load(
     return Model(manifest, predictor.load(folder, dtype=dtype, threads=threads, tta=tta))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A loaded model. `manifest` is all that its folder's model.json says."""
 
@@ -94,25 +94,15 @@ class Model:
         uint8 is taken as it is; of deeper images the manifest's percentiles become 0 and 255, image by image.
         `cell_line` chooses the network of a model that has one for each line.
         """
-        every = [image] if isinstance(image, np.ndarray) else list(image)
-        names = ["image"] if isinstance(image, np.ndarray) else [f"image {place}" for place in range(len(every))]
-        grey = [self._grey(*given) for given in zip(every, names, strict=True)]
-        least = self.score_threshold if score_min is None else score_min
-        found = [
-            Cells(
-                answers.record_of(names[place], place, pixels, cell_line),
-                every[place],
-                pixels,
-                answers.from_score(instances, least),
-                self.manifest.neighbours,
-            )
-            for place, (pixels, instances) in enumerate(
-                zip(grey, self._predictor.segment(grey, cell_line), strict=True)
-            )
-        ]
-        return found[0] if isinstance(image, np.ndarray) else found
+        if not isinstance(image, Sequence):
+            return self.segment([image], score_min, cell_line)[0]
+        grey = [self._grey(f"image {place}", one) for place, one in enumerate(image)]
+        least, near = self.score_threshold if score_min is None else score_min, self.manifest.neighbours
+        found = [answers.from_score(cells, least) for cells in self._predictor.segment(grey, cell_line)]
+        records = [answers.record_of(f"image {n}", n, pixels, cell_line) for n, pixels in enumerate(grey)]
+        return [Cells(*parts, near) for parts in zip(records, image, grey, found, strict=True)]
 
-    def _grey(self, image: NDArray[Any], name: str) -> Pixels:
+    def _grey(self, name: str, image: NDArray[Any]) -> Pixels:
         """The 8 bits that the network sees, made as of a file."""
         if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype.kind not in "uif" or not image.size:
             given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
@@ -120,7 +110,7 @@ class Model:
         return np.ascontiguousarray(eight_bit(image, name, self.manifest.percentiles))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cells:
     """The cells of one image, best score first."""
 
@@ -129,6 +119,9 @@ class Cells:
     _grey: Pixels
     _found: Instances
     _neighbours: NeighbourParams
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} cells in {self._found.width}x{self._found.height} px>"
 
     def __len__(self) -> int:
         return len(self._found.masks)
