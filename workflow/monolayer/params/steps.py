@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from monolayer.params.data import Percentiles
 from monolayer.params.families import PredictSettings, TrainSettings
 from monolayer.params.section import Fraction, Name, Scale, Section
 
@@ -52,11 +53,22 @@ class ParityLimits(Section):
     """Largest difference of mask AP."""
 
 
+class NeighbourParams(Section):
+    """px: of background between cells that touch, and around a cell where its local density is counted."""
+
+    gap: NonNegativeInt
+    """px of background between cells that count as touching, at most."""
+    radius: PositiveFloat
+    """px around a cell's centroid in which its local density is counted."""
+
+
 class ExportSettings(Section):
     runs: Literal["all"] | list[Name]
     """all, or a list; others are neither exported nor timed."""
     dtypes: Annotated[list[Dtype], Field(min_length=1)]
     """Of weights and products."""
+    percentiles: Percentiles
+    """Of an image of more than 8 bits: grey values that become 0 and 255 where cells are found with the export."""
     calibration: PositiveInt
     """Images of train whose values set the ranges of int8."""
     engines: list[Dtype]
@@ -82,19 +94,22 @@ class ExportSettings(Section):
 
 
 class ExportParams(Section):
-    """What `monolayer export` is given besides the weights: the run's name, its settings to find cells, and how."""
+    """What `monolayer export` is given besides the weights: the run's name, its settings to find cells, and how.
+
+    `neighbours` goes with the model: who measures with it elsewhere has no params.yaml.
+    """
 
     run: Name
     predict: PredictSettings
+    neighbours: NeighbourParams
     settings: ExportSettings
     cpu_threads: PositiveInt
 
 
 class CardParams(Section):
-    """What `monolayer card` is given besides the run's files: its data set, and what else the card says."""
+    """What `monolayer card` is given besides the run's files: the name of its data set."""
 
     dataset: Name
-    notes: dict[str, str]
 
 
 class BenchmarkSettings(Section):
@@ -125,15 +140,6 @@ class EvaluateParams(Section):
     """Of the draws."""
     resample: Literal["image", "well"]
     """What is drawn within each cell line."""
-
-
-class NeighbourParams(Section):
-    """px: of background between cells that touch, and around a cell where its local density is counted."""
-
-    gap: NonNegativeInt
-    """px of background between cells that count as touching, at most."""
-    radius: PositiveFloat
-    """px around a cell's centroid in which its local density is counted."""
 
 
 class MeasureParams(Section):
