@@ -149,8 +149,13 @@ def load(config: Mapping[str, Any]) -> Params:
     try:
         return Params.model_validate(dict(config))
     except ValidationError as error:
-        lines = [_one_line(fault) for fault in error.errors()]
-        raise ParamsError("params.yaml can't be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
+        lines = "\n".join(f"  {line}" for line in faults(error))
+        raise ParamsError(f"params.yaml can't be used:\n{lines}") from None
+
+
+def faults(error: ValidationError) -> list[str]:
+    """A line for each fault of a section."""
+    return [_one_line(fault) for fault in error.errors()]
 
 
 def _one_line(fault: Any) -> str:
