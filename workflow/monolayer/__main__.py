@@ -10,11 +10,16 @@ from pathlib import Path
 
 from monolayer.cli import parser
 
+AGAIN = "and give the same command again"
 CURES = {  # of what the disk refuses
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some of your quota",
-    errno.EROFS: "mount it writable",
-    errno.EACCES: "give yourself the right",
+    errno.ENOSPC: f"free some space {AGAIN}",
+    errno.EDQUOT: f"free some of your quota {AGAIN}",
+    errno.EROFS: f"mount it writable {AGAIN}",
+    errno.EACCES: f"give yourself the right {AGAIN}",
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "name a file",
+    errno.ENOTDIR: "name a folder",
+    errno.EEXIST: "name a folder",
 }
 
 
@@ -51,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         return 130
     except Exception as error:
         if isinstance(error, OSError) and error.errno in CURES:
-            logging.error("%s: %s; %s and give the same command again", name, error, CURES[error.errno])
+            logging.error("%s: %s; %s", name, error, CURES[error.errno])
             return 1
         logging.exception("%s failed; this is a bug or a broken environment, not your data", name)
         return 2

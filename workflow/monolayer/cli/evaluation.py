@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_params, add_threads, add_verb, add_workers, typed
+from monolayer.cli.options import PARAMS, Verbs, add_params, add_threads, add_verb, add_workers, typed, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -31,8 +31,10 @@ def _add_evaluate(verbs: Verbs) -> None:
     either.add_argument("--params", metavar="JSON", help=PARAMS)
     either.add_argument("--protocol", choices=["livecell", "coco"], help="whose constants; prints the scores")
     n_resamples = "by hand: draws of the bootstrap (default: %(default)s)"
-    how.add_argument("--n-resamples", type=int, default=1000, metavar="N", help=n_resamples)
-    how.add_argument("--seed", type=int, default=0, metavar="N", help="by hand: of the draws (default: %(default)s)")
+    how.add_argument("--n-resamples", type=whole(1), default=1000, metavar="N", help=n_resamples)
+    how.add_argument(
+        "--seed", type=whole(0), default=0, metavar="N", help="by hand: of the draws (default: %(default)s)"
+    )
     resample = "by hand: what is drawn (default: %(default)s)"
     how.add_argument("--resample", choices=["image", "well"], default="image", help=resample)
 

@@ -51,17 +51,43 @@ def add_verb(verbs: Verbs, run: Callable[[argparse.Namespace], None], **paths: s
     return verb
 
 
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of an option that is a whole number of this range."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+            raise argparse.ArgumentTypeError(
+                f"{text} is no whole number from {least} {'up' if most is None else f'to {most}'}"
+            )
+        return int(text)
+
+    return number
+
+
+def positive(text: str) -> float:
+    """The type of an option that is a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return number
+
+
 def add_params(verb: Parser) -> None:
     verb.add_argument("--params", required=True, metavar="JSON", help=PARAMS)
 
 
 def add_workers(verb: Parser) -> None:
-    verb.add_argument("--workers", type=int, default=1, metavar="N", help="processes; they change no byte (default: 1)")
+    verb.add_argument(
+        "--workers", type=whole(1), default=1, metavar="N", help="processes; they change no byte (default: 1)"
+    )
 
 
 def add_threads(group: argparse._ActionsContainer, about: str) -> None:
     help_ = f"{about} (default: all cores)"
-    group.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help=help_)
+    group.add_argument("--threads", type=whole(1), default=os.cpu_count(), metavar="N", help=help_)
 
 
 def add_dtype(group: argparse._ActionsContainer) -> None:
@@ -77,7 +103,7 @@ def typed(validate_json: Callable[[str], Section], args: argparse.Namespace) -> 
     """--params as a section of params.yaml."""
     from pydantic import ValidationError
 
-    from monolayer.params import faults
+    from monolayer.params.section import faults
 
     try:
         return validate_json(args.params)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import Parser, Verbs, add_dtype, add_threads, add_tta, add_verb
+from monolayer.cli.options import Parser, Verbs, add_dtype, add_threads, add_tta, add_verb, positive, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -29,7 +30,7 @@ def _add_model(verb: Parser, about: str, nargs: str | None) -> None:
 def _add_serve(verbs: Verbs) -> None:
     verb = add_verb(verbs, serve)
     verb.add_argument("--host", default="127.0.0.1", metavar="NAME", help="0.0.0.0: reachable (default: %(default)s)")
-    verb.add_argument("--port", type=int, default=8000, metavar="N", help="default: %(default)s")
+    verb.add_argument("--port", type=whole(0, 65535), default=8000, metavar="N", help="default: %(default)s")
     verb.add_argument("--keep", type=Path, metavar="PATH", help="folder for images that a request asks to store")
     sample = "image that the page offers to try; else a drawn one"
     verb.add_argument("--sample", type=Path, metavar="PATH", help=sample)
@@ -43,7 +44,7 @@ def _add_serve(verbs: Verbs) -> None:
         ("seconds", 120, "for a request"),
     ):
         about = f"{text} (default: %(default)s)"
-        limits.add_argument(f"--max-{name}", type=int, default=value, metavar="N", help=about)
+        limits.add_argument(f"--max-{name}", type=whole(1), default=value, metavar="N", help=about)
 
 
 def serve(args: Namespace) -> None:
@@ -59,6 +60,10 @@ def serve(args: Namespace) -> None:
     from monolayer.service.state import Settings
     from monolayer.service.uploads import Limits
 
+    if args.sample and not args.sample.is_file():
+        args.verb.error(f"argument --sample: {args.sample} is no file")
+    if args.keep:
+        args.keep.mkdir(parents=True, exist_ok=True)
     limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
     models = [
         serve.load(path, args.dtype, args.threads, args.score_min, args.tta)
@@ -76,13 +81,22 @@ def _add_watch(verbs: Verbs) -> None:
         output="folder to write cells.csv, images.csv, growth.csv and growth.svg to",
     )
     verb.add_argument("--settle-seconds", type=float, default=2.0, metavar="S", help="unchanged so long is complete")
-    verb.add_argument("--every-seconds", type=float, default=1.0, metavar="S", help="between looks at the folder")
+    verb.add_argument("--every-seconds", type=positive, default=1.0, metavar="S", help="between looks at the folder")
     _add_model(verb, "folder of an exported run", None)
     known = verb.add_argument_group("what is known of the images")
     pattern = "over paths, with any of the groups line, well, time"
-    known.add_argument("--pattern", type=re.compile, metavar="REGEX", help=pattern)
-    known.add_argument("--pixel-size-um", type=float, metavar="X", help="µm along a pixel's side, for columns in µm")
-    known.add_argument("--frame-hours", type=float, metavar="X", help="hours from frame to frame, where time is t007")
+    known.add_argument("--pattern", type=_regex, metavar="REGEX", help=pattern)
+    known.add_argument("--pixel-size-um", type=positive, metavar="X", help="µm along a pixel's side, for columns in µm")
+    known.add_argument(
+        "--frame-hours", type=positive, metavar="X", help="hours from frame to frame, where time is t007"
+    )
+
+
+def _regex(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text} is no regular expression: {error}") from None
 
 
 def watch(args: Namespace) -> None:
