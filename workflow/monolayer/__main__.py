@@ -68,12 +68,12 @@ def _start_log(path: Path | None) -> None:
     import logging
 
     logging.raiseExceptions = False  # a log on a full disk is no reason to fail
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[logging.StreamHandler()], force=True)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, mode="w"))
-        faulthandler.enable(handlers[-1].stream)  # type: ignore[attr-defined]
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
+        file = logging.FileHandler(path, mode="w")
+        logging.getLogger().addHandler(file)
+        faulthandler.enable(file.stream)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

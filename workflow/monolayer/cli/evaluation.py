@@ -52,6 +52,8 @@ def evaluate(args: Namespace) -> None:
 
     if (args.val_truth is None) != (args.val_results is None):
         args.verb.error("--val-truth and --val-results go together")
+    if args.output.is_dir():
+        args.verb.error(f"argument --output: {args.output} is a folder; name a file")
     val = (args.val_truth, args.val_results) if args.val_truth else None
     by_hand = {"protocol": args.protocol, "n_resamples": args.n_resamples, "seed": args.seed, "resample": args.resample}
     params = typed(EvaluateParams.model_validate_json, args) if args.params else EvaluateParams.model_validate(by_hand)
