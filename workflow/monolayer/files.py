@@ -28,6 +28,8 @@ def check_format(path: Path, found: object, cure: str) -> None:
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` and rename it once the block has ended well: no half-written file."""
+    if path.is_dir():  # known before hours of work, not after
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -49,6 +51,8 @@ def write_json(path: Path, data: Any, indent: int | None = None) -> None:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside `path` that becomes `path` once the block has ended well."""
+    if path.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from io import BytesIO
 from typing import Any
 
@@ -84,7 +85,12 @@ def _decode(data: bytes, name: str) -> NDArray[Any]:
 def _decode_tiff(data: bytes, name: str) -> NDArray[Any]:
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(
+        logging.CRITICAL
+    )  # what it says of a broken file, the error says with a name
     with tifffile.TiffFile(BytesIO(data)) as tif:
+        if not tif.series:
+            raise ValueError("it has no page")
         if len(tif.series) != 1 or tif.series[0].axes not in ("YX", "YXS", "SYX"):
             shapes = ", ".join(f"{series.axes} {series.shape}" for series in tif.series)
             raise InputError(

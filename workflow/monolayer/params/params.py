@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from monolayer.params.data import AuditParams, Dataset, SplitParams
 from monolayer.params.extensions import DomainShiftParams, ExtendParams, Extension, SynthesisParams
 from monolayer.params.families import Model
-from monolayer.params.section import Name, ParamsError, Scale, Section
+from monolayer.params.section import Name, ParamsError, Scale, Section, faults
 from monolayer.params.steps import (
     BenchmarkParams,
     BenchmarkSettings,
@@ -188,28 +188,5 @@ def load(config: Mapping[str, Any]) -> Params:
     try:
         return Params.model_validate(dict(config))
     except ValidationError as error:
-        lines = [_one_line(fault) for fault in error.errors()]
-        raise ParamsError("params.yaml can't be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
-
-
-def _one_line(fault: Any) -> str:
-    """`models.yolo.quick.train.epochs is -3: Input should be greater than 0`."""
-    context = fault.get("ctx", {})
-    if fault["type"] == "dangling_name":
-        return str(fault["msg"])
-    parts = [str(part) for part in fault["loc"]]
-    if parts[:1] in (["datasets"], ["extensions"], ["models"]):
-        del parts[2:3]  # pydantic puts source, law or family into the path: datasets.mine.coco.images
-    if fault["type"] == "unknown_key":
-        parts.append(str(context["key"]))
-        return f"{'.'.join(parts)}: {fault['msg']}"
-    where = ".".join(parts)
-    if fault["type"].startswith("union_tag"):
-        key = context["discriminator"].strip("'")
-        allowed = f"; allowed here: {context['expected_tags']}" if "tag" in context else ""
-        return f"{where}.{key} is {context.get('tag', 'missing')!r}{allowed}"
-    if fault["type"] == "missing":
-        return f"{where} is missing"
-    value = fault["input"]
-    shown = f" is {value!r}" if isinstance(value, str | int | float | bool | None) else ""
-    return f"{where}{shown}: {fault['msg'].removeprefix('Value error, ')}"
+        lines = "\n".join(f"  {line}" for line in faults(error))
+        raise ParamsError(f"params.yaml can't be used:\n{lines}") from None
