@@ -1,4 +1,4 @@
-"""A Slurm cluster of one machine with two GPUs in name only: `python tests/workflow/slurm_cluster.py` as root, Ctrl-C ends it.
+"""A Slurm cluster of one machine with two GPUs in name only: `python tests/slurm_cluster.py` as root, Ctrl-C ends it.
 
 Debian: apt-get install --no-install-recommends slurm-wlm slurm-wlm-basic-plugins slurmctld slurmd munge
 """
