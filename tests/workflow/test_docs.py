@@ -53,8 +53,10 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
 
 def score(row: dict[str, str], name: str) -> str:
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    return f"{float(row[name]):.3f}" + (f" [{float(low):.3f}, {float(high):.3f}]" if low and high else "")
+    """With its interval, whose two ends stay on one line."""
+    ends = [row.get(f"{name}_{end}") for end in ("low", "high")]
+    interval = ",\N{NO-BREAK SPACE}".join(f"{float(end):.3f}" for end in ends if end)
+    return f"{float(row[name]):.3f}" + (f" [{interval}]" if interval else "")
 
 
 def models() -> str:
