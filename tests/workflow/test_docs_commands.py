@@ -20,6 +20,7 @@ from conftest import Checkout, Culture
 from dvc.cli.parser import get_main_parser
 from monolayer.__main__ import main
 from monolayer.backends import manifest
+from monolayer.files import write_json
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -91,10 +92,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, culture: Culture) -> Path:
     """A folder with what the examples name: images, truth, an exported run of one's own."""
     folder = tmp_path_factory.mktemp("desk")
     shutil.copytree(culture.images, folder / "FOLDER")
-    first = sorted(culture.images.iterdir())[0]
-    shutil.copy(first, folder / "image.png")
-    shutil.copy(first, folder / "FOLDER/Ecoli_Phase_f1_t010.png")
-    shutil.copy(culture.splits / "test.json", folder / "truth.json")
+    shutil.copy(sorted(culture.images.iterdir())[0], folder / "image.png")
+    write_json(folder / "truth.json", culture.truth)
     shutil.copytree(manifest.pretrained(), folder / "results/own/export/unet_distance")
     return folder
 
