@@ -1,6 +1,6 @@
 """Ratios of deployment, on the default run's results: ours beside ultralytics, post-processing, exports beside torch.
 
-python tests/benchmarks/deploy.py [results folder, results/demo] [threads, 2]
+python tests/benchmarks/deployment.py [results folder, results/demo] [threads, 2]
 
 Needs a finished default run. Images with hundreds of cells are mosaics of its test fields. All that is compared is
 measured in turns in one process, so that other load meets all alike; CPU times are of all threads of the process.

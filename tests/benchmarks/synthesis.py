@@ -1,6 +1,6 @@
 """Speed and memory of `extend` at 300 cells per 704x520 image, beside copy-paste augmentations of as many cells.
 
-    python tests/benchmarks/extend.py [--images 24] [--workers 2]
+    python tests/benchmarks/synthesis.py [--images 24] [--workers 2]
 
 Finished images are counted: background mended, cells placed and blended, PNG and RLE written, the start of the worker
 processes included. The others get backgrounds and cells ready-made, and blend nothing. CopyAndPaste is of

@@ -1,4 +1,4 @@
-"""`monolayer serve` and `watch` on an exported network, as processes of their own: the README's commands."""
+"""`monolayer serve` and `watch` on an exported network, as processes of their own: the documentation's commands."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ def test_answers_are_the_predictors(served: tuple[str, object], exported: Path, 
     assert total > 30
 
 
-def test_the_readmes_curl_line(served: tuple[str, object], culture: Culture) -> None:
+def test_the_curl_line_of_the_docs(served: tuple[str, object], culture: Culture) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     image = sorted(culture.images.iterdir())[0]
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    line = next(line for line in readme.splitlines() if line.startswith("curl -F image=@"))
+    page = (Path(__file__).parents[2] / "docs/engines-and-service.md").read_text()
+    line = next(line for line in page.splitlines() if line.startswith("curl -F image=@"))
     words = line.replace("http://127.0.0.1:8000", served[0]).split(" ", 3)
     command = f"curl -sf -F image=@{image} {words[3]}"
     text = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
