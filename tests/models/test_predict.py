@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import pytest
 import tifffile
-from conftest import Culture
+from culture import Culture
 from monolayer import models
 from monolayer.__main__ import main
 from monolayer.backends import manifest

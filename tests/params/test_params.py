@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ import yaml
 from monolayer.params import Params, load
 from monolayer.params.section import ParamsError
 from monolayer.params.steps import TrainParams
+from paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 Config = dict[str, Any]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Culture, make_culture
+from culture import Culture, make_culture
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Image, Result, Truth
 from monolayer.coco.rle import rle_from_crop, rle_from_mask
@@ -31,6 +31,7 @@ from monolayer.reporting import pictures, tables
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.report import SECTIONS, data, overlays, overview, ranked, report, spread
 from monolayer.reporting.study import Study
+from paths import ROOT
 from PIL import Image as PillowImage
 
 VOID = {"meta", "input", "col", "br", "img", "link", "hr"}
@@ -454,7 +455,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def test_captions_of_the_workflows_own_report_exist() -> None:
-    rules = Path(__file__).parents[2] / "workflow" / "rules"
+    rules = ROOT / "workflow" / "rules"
     named = [rules / name for path in rules.glob("*.smk") for name in re.findall(r'caption="(.*?)"', path.read_text())]
     assert named
     assert all(path.is_file() for path in named)

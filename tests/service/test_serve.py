@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from conftest import Culture
+from culture import Culture
 from monolayer.data.dataset import read_image
 from monolayer.deployment import export
 from monolayer.files import InputError, write_json
@@ -27,6 +27,7 @@ from monolayer.models import predict, predictor
 from monolayer.models.train import train
 from monolayer.params.steps import ExportParams, ExportSettings, ParityLimits, TrainParams
 from monolayer.service.serve import load
+from paths import ROOT
 from unet_settings import SETTINGS
 
 LEAST = 0.6
@@ -105,7 +106,7 @@ def test_the_readmes_curl_line(served: tuple[str, object], culture: Culture) -> 
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     image = sorted(culture.images.iterdir())[0]
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     line = next(line for line in readme.splitlines() if line.startswith("curl -F image=@"))
     words = line.replace("http://127.0.0.1:8000", served[0]).split(" ", 3)
     command = f"curl -sf -F image=@{image} {words[3]}"

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 from PIL import Image as PillowImage
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_conda_file_has_the_pins_of_the_lock() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-from pathlib import Path
 
 from monolayer.evaluation.definitions import DEFINITIONS
+from paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 COLUMNS = {
     "mask_ap": "mask AP",

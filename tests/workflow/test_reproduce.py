@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from checkouts import Checkout
 from monolayer.provenance import reproduce
 
 

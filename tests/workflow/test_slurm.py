@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import slurm_cluster
 import yaml
-from conftest import ROOT, Culture, make_checkout
+from checkouts import make_checkout
+from culture import Culture
+from paths import ROOT
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 FAST = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, contents
+from checkouts import Checkout, contents
 
 COMMAND = ("snakemake", "--cores", "2")
 RULES = (

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Culture
+from culture import Culture
+from paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 QUICK = {"epochs": 2, "batch": 4, "warmup_steps": 2}
 
 
