@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["culture", "web", "checkouts"]
+pytest_plugins = ["culture", "checkouts", "web", "browser"]
 
 settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine is no fault; runs repeat
 settings.load_profile("steady")

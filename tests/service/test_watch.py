@@ -223,7 +223,7 @@ def started(folder: Path) -> subprocess.Popen[bytes]:
 
 def test_killed_again_and_again_it_does_every_file_once(tmp_path: Path) -> None:
     watching(tmp_path)
-    names = {f"t{number:02d}.png": 5 + number % 20 for number in range(60)}
+    names = {f"t{number:02d}.png": 5 + number % 20 for number in range(28)}
     for name, count in names.items():
         write(tmp_path, name, png(field(count, light=250)))
     journal, kills = tmp_path / "out/done.jsonl", 0

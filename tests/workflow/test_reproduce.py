@@ -9,6 +9,8 @@ import pytest
 from checkouts import Checkout
 from monolayer.provenance import reproduce
 
+pytestmark = pytest.mark.workflow
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)

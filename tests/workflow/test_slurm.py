@@ -67,6 +67,8 @@ def wait_for(done: Callable[[], bool], running: subprocess.Popen[bytes]) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.workflow
 @pytest.mark.timeout(1800)
 def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture, tmp_path: Path) -> None:
     """scancel, then the time limit: three attempts, each with more memory and from the last checkpoint."""

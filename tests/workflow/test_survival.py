@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from checkouts import Checkout, contents
 
+pytestmark = pytest.mark.workflow
 COMMAND = ("snakemake", "--cores", "2")
 RULES = (
     *("download", "audit", "split", "train", "predict", "evaluate", "measure"),
