@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Culture
+from culture import Culture
 from monolayer import models
 from monolayer.backends import cuda, trt
 from monolayer.backends.manifest import EngineFile, read_manifest

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 import torch
 import yaml
-from conftest import ROOT, Culture
+from culture import Culture
 from monolayer import models
 from monolayer.__main__ import main
 from monolayer.backends import manifest
@@ -29,6 +29,7 @@ from monolayer.params.data import Percentiles
 from monolayer.params.families import YoloPredict
 from monolayer.params.steps import PredictParams
 from numpy.typing import NDArray
+from paths import ROOT
 from PIL import Image as PillowImage
 
 PARAMS = PredictParams(settings=YoloPredict(imgsz=128, batch=4, score_min=0.1, nms_iou=0.7, max_det=300), cpu_threads=1)

@@ -18,8 +18,8 @@ from monolayer.params import schema
 from monolayer.params.params import Params, load, refuse_aliases
 from monolayer.params.section import ParamsError
 from monolayer.params.steps import TrainParams
+from paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 Config = dict[str, Any]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from conftest import Culture
+from culture import Culture
 from monolayer.data.dataset import read_image
 from monolayer.deployment import export
 from monolayer.files import write_json
@@ -29,6 +29,7 @@ from monolayer.models.train import train
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import ExportParams, ExportSettings, NeighbourParams, ParityLimits, TrainParams
 from monolayer.service.serve import load
+from paths import ROOT
 from unet_settings import SETTINGS
 
 LEAST = 0.6
@@ -108,7 +109,7 @@ def test_the_curl_line_of_the_docs(served: tuple[str, object], culture: Culture)
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     image = sorted(culture.images.iterdir())[0]
-    page = (Path(__file__).parents[2] / "docs/engines-and-service.md").read_text()
+    page = (ROOT / "docs/engines-and-service.md").read_text()
     line = next(line for line in page.splitlines() if line.startswith("curl -F image=@"))
     words = line.replace("http://127.0.0.1:8000", served[0]).split(" ", 3)
     command = f"curl -sf -F image=@{image} {words[3]}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Culture, make_culture
+from culture import Culture, make_culture
 from monolayer.__main__ import main
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth

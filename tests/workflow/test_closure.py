@@ -10,9 +10,10 @@ from pathlib import Path
 
 import grimp
 import pytest
-from conftest import ROOT, Checkout, copy_of
+from checkouts import Checkout, copy_of
 from monolayer.provenance.closure import closure
 from monolayer.provenance.stages import PACKAGE, modules_of_rules, with_code
+from paths import ROOT
 
 # ---- what counts as an import -----------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from monolayer.__main__ import main
 from monolayer.evaluation.definitions import DEFINITIONS
+from paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]  # of which no name is one of the past
 STUDY = ROOT / "results/phase_contrast"

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from conftest import Checkout, Culture
+from checkouts import Checkout
+from culture import Culture
 from dvc.cli.parser import get_main_parser
 from monolayer.__main__ import main
 from monolayer.backends import manifest
 from monolayer.files import write_json
+from paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LANGUAGES = {"sh", "python", "yaml", "text"}
 # What no test can run: the program is not where the tests run, or it would change the machine.

@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Checkout, contents, copy_of, stages_of
+from checkouts import Checkout, contents, copy_of, stages_of
 from dvc.repo import Repo
+from paths import ROOT
 from ruamel.yaml import YAML
 
 # ---- dvc.yaml against the rules -------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from checkouts import Checkout
 from monolayer.provenance import reproduce
+
+pytestmark = pytest.mark.workflow
 
 
 @pytest.mark.slow

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 from monolayer.service.sample import sample
+from paths import ROOT
 from PIL import Image as PillowImage
 
-ROOT = Path(__file__).parents[2]
 API = """
 import sys
 import numpy as np, monolayer

@@ -24,8 +24,9 @@ from monolayer.files import InputError
 from monolayer.params import params
 from monolayer.params.data import DemoSeries, DemoSource
 from numpy.typing import NDArray
+from paths import ROOT
 
-PARAMS = params.load(yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text()))
+PARAMS = params.load(yaml.safe_load((ROOT / "params.yaml").read_text()))
 DEMO = cast(DemoSource, PARAMS.datasets["demo"])
 
 

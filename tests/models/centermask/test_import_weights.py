@@ -19,8 +19,8 @@ from monolayer.models.centermask.import_weights import import_weights, read_chec
 from monolayer.models.centermask.network import CenterMask
 from monolayer.params import params
 from monolayer.params.steps import TrainParams
+from paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 LITE = {"backbone": "V-19-slim-dw", "channels": 128, "convs": 2}
 NORMAL = {"backbone": "V-99", "channels": 256, "convs": 4}
 NORM = ("weight", "bias", "running_mean", "running_var")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Culture
+from culture import Culture
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import TrueCells, samples
 from monolayer.files import InputError

@@ -45,9 +45,7 @@ def _add_predict(verbs: Verbs) -> None:
     verb = add_verb(verbs, predict, images="folder of images: PNG, JPEG or TIFF, 8 or 16 bit")
     output = "COCO results to write (.json, or .json.gz); those of a folder name each cell's file"
     verb.add_argument("--output", "--results", type=Path, required=True, metavar="PATH", help=output)
-    weights = (
-        "weights.pt of a run, or the folder of an exported one (default: the pretrained, for phase contrast)"
-    )
+    weights = "weights.pt of a run, or the folder of an exported one (default: the pretrained, for phase contrast)"
     verb.add_argument("--weights", type=Path, metavar="PATH", help=weights)
     folder = verb.add_argument_group("of a folder")
     folder.add_argument("--labels", type=Path, metavar="PATH", help="write a label TIFF for each image here")

@@ -216,7 +216,7 @@ class Tables:
             entry[table] = _add(self.folder / f"{table}.csv", text[text.index(b"\n") + 1 :])
         _add(self.folder / "done.jsonl", json.dumps(entry).encode() + b"\n")
         self.done[done.name] = entry
-        self.rows += rows
+        self.rows += [_typed(row) for row in csv.DictReader(io.StringIO(text.decode()))]  # as a restart reads them
 
 
 def _add(path: Path, content: bytes) -> int:
