@@ -216,11 +216,16 @@ def test_official_views_are_whole_mirrored_or_not(culture: Culture) -> None:
     task = CenterMaskTask(found, found, settings("full"))
     crops = {task._crop((520, 704), np.random.default_rng(seed)) for seed in range(200)}
     assert {crop.window for crop in crops} == {(0, 0, 704, 520)}
-    assert {(crop.mirrored, crop.upturned, crop.transposed) for crop in crops} == {
-        (False, False, False),
-        (True, False, False),
-    }
+    assert {crop.way for crop in crops} == {0, 4}
     assert {min(crop.shape) for crop in crops} == {440, 480, 520, 560, 580, 620}
+
+
+def test_with_all_symmetries_every_way_to_turn_is_drawn_alike(culture: Culture) -> None:
+    found = samples(read_truth(culture.splits / "train.json"), culture.images)
+    task = CenterMaskTask(found, found, settings(symmetry="all"))
+    ways = np.bincount([task._crop((96, 128), np.random.default_rng(seed)).way for seed in range(800)], minlength=8)
+    assert len(ways) == 8
+    assert ways.min() > 70
 
 
 def test_training_learns_and_its_weights_build_the_same_network(culture: Culture, tmp_path: Path) -> None:
