@@ -18,9 +18,8 @@ import numpy as np
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import bootstrap, breakdown, matching, metrics
 from monolayer.evaluation.cells import CellTable, Images, read_results, read_truth
-from monolayer.evaluation.matching import PROTOCOLS, Matches, Setting
+from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import Evidence
-from monolayer.evaluation.pairs import Pairs
 from monolayer.files import InputError, atomic_write, write_json
 from monolayer.params.steps import EvaluateParams
 
@@ -70,11 +69,7 @@ def choose_threshold(val: Files, params: EvaluateParams, threads: int) -> float:
     setting = matching.setting(true, pred, images, PROTOCOLS[params.protocol], threads)
     setting = replace(setting, ranges=[matching.ANY_AREA])
     pairs, _ = matching.mask_pairs(true, pred, setting)
-    return metrics.best_threshold(match_masks(true, pred, pairs, setting))
-
-
-def match_masks(true: CellTable, pred: CellTable, pairs: Pairs, setting: Setting) -> Matches:
-    return matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
+    return metrics.best_threshold(matching.match_masks(true, pred, pairs, setting))
 
 
 def gather(
@@ -85,7 +80,7 @@ def gather(
     setting = matching.setting(true, pred, images, PROTOCOLS[params.protocol], threads)
     sizes = breakdown.size_ranges(true)
     pairs, shared = matching.mask_pairs(true, pred, setting)
-    masks = match_masks(true, pred, pairs, replace(setting, ranges=setting.ranges + sizes))
+    masks = matching.match_masks(true, pred, pairs, replace(setting, ranges=setting.ranges + sizes))
     threshold = metrics.best_threshold(masks) if threshold is None else threshold
     kinds = breakdown.error_kinds(true, pred, (pairs, shared), masks, threshold)
     box_area = pred.boxes_xywh[:, 2] * pred.boxes_xywh[:, 3]

@@ -23,14 +23,14 @@ from monolayer.backends.graph import Graph
 from monolayer.coco.instances import Instances
 from monolayer.coco.labels import label_image
 from monolayer.data.dataset import Sample, TrueCells, evenly, read_image
-from monolayer.evaluation.matching import IOUS
+from monolayer.evaluation.matching import IOUS, match_labels
 from monolayer.models import Trained
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.unet.patches import Patches, contrast
 from monolayer.models.unet.pipeline import Pipeline
 from monolayer.models.unet.tiling import Float
-from monolayer.models.unet.watershed import Labels, Thresholds, matches, separate
+from monolayer.models.unet.watershed import Labels, Thresholds, separate
 from monolayer.params.families import UnetPredict, UnetTrain
 
 CONTRAST_IMAGES = 100  # enough to measure the contrast of any training set
@@ -215,4 +215,4 @@ class CellTask:
 def _count(true: Labels, pred: Labels) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """tp, fp, fn of pixels, and of cells summed over IoU thresholds."""
     t, p = true > 0, pred > 0
-    return (int((t & p).sum()), int((~t & p).sum()), int((t & ~p).sum())), matches(true, pred, IOUS.tolist())
+    return (int((t & p).sum()), int((~t & p).sum()), int((t & ~p).sum())), match_labels(true, pred, IOUS)
