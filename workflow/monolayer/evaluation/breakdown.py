@@ -90,7 +90,7 @@ def curves(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
         true, false, missed = (column[:, chosen].sum(axis=1) for column in evidence.tp_fp_fn[0])
         precision = metrics.precision_curve(evidence.masks, 0, chosen)
         found = {
-            "f1_by_iou": (IOUS, ratio(2 * true, 2 * true + false + missed)),
+            "f1_by_iou": (IOUS, metrics.f1(true, false, missed)),
             "f1_by_score": (SCORES, f1_by_score(evidence.masks, chosen, SCORES)),
             "precision_by_recall_50": (RECALLS, precision[0]),
             "precision_by_recall_75": (RECALLS, precision[5]),
@@ -101,15 +101,18 @@ def curves(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
 
 
 def f1_by_score(matches: Matches, chosen: Ints, thresholds: Floats) -> Floats:
-    """Instance F1 at IoU 0.5 of the predictions that reach each score threshold."""
+    """Instance F1 at IoU 0.5 of the predictions that reach each score threshold.
+
+    >>> from monolayer.evaluation.example import example
+    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> f1_by_score(evidence.masks, np.arange(1), np.array([0.9, 0.8, 0.7])).round(3).tolist()  # 2/4, 4/5, 4/6
+    [0.5, 0.8, 0.667]
+    """
     here = np.isin(matches.image, chosen)
     state, score = matches.state[0, 0, here], matches.score[here]
-    true, false = (_reaching(score[state == which], thresholds) for which in (TRUE, FALSE))
-    return ratio(2 * true, true + false + matches.positives[0][:, chosen].sum())
-
-
-def _reaching(score: Floats, thresholds: Floats) -> Ints:
-    return len(score) - np.searchsorted(np.sort(score), thresholds, side="left")
+    reaching = (np.sort(score[state == which]) for which in (TRUE, FALSE))
+    true, false = (len(scores) - np.searchsorted(scores, thresholds, side="left") for scores in reaching)
+    return metrics.f1(true, false, matches.positives[0][:, chosen].sum() - true)
 
 
 # ---- by kind of error --------------------------------------------------------------------------------
@@ -120,7 +123,14 @@ def error_kinds(
 ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     """Kind of error, an index into KINDS or -1 for none, of each true (M,) and each predicted cell (N,).
 
-    Of the predictions above the threshold, matched at IoU 0.5. The first kind that fits, in the order of the code.
+    Of the predictions above the threshold, matched at IoU 0.5. Of several kinds that fit, the last in the code stays.
+
+    >>> from monolayer.evaluation.example import example
+    >>> true = ["aabbcc.dddddd.eee.f.gggg..."]  # m merges a, b and c; d is split; l lies loosely on e; f is missed;
+    >>> pred = ["mmmmmm.ssttuu.l.....vvxx.ww"]  # v is g, and x its duplicate; w is spurious
+    >>> evidence = example(true, pred, dict.fromkeys("mstulvxw", 0.9))
+    >>> dict(zip(KINDS, evidence.errors[:, :, 0].tolist()))  # true cells lost, wrong predictions
+    {'missed': [1, 0], 'merged': [3, 1], 'split': [1, 3], 'loose': [1, 1], 'duplicate': [0, 1], 'spurious': [0, 1]}
     """
     kept = matches.score >= threshold
     state = np.full(len(pred), IGNORED)
