@@ -208,16 +208,16 @@ def test_no_thread_spins_behind_a_run(exported: Path) -> None:
     assert min(spent) < 0.01, spent  # s; spinning for all of the time: 0.05
 
 
-def test_views_are_chosen_when_it_runs(exported: Path, culture: Culture) -> None:
+def test_augmentation_is_chosen_when_it_runs(exported: Path, culture: Culture) -> None:
     path = sorted(culture.images.iterdir())[0]
     image = read_image(path)
     settings = read_manifest(exported)[1].settings
     once, turned, mirror = (
-        predictor.load(exported, settings=predictor.turned(settings, tta)).segment([seen], "round")[0]
+        predictor.load(exported, settings=predictor.with_tta(settings, tta)).segment([seen], "round")[0]
         for tta, seen in ((None, image), (8, image), (8, image[:, ::-1].copy()))
     )
     assert once.height == turned.height == 96
-    # the mean over all eight views is blind to how the image lies
+    # the mean over all eight ways to turn it is blind to how the image lies
     assert np.allclose(np.sort(turned.scores), np.sort(mirror.scores), atol=1e-4)
     assert not np.allclose(np.sort(once.scores), np.sort(turned.scores), atol=1e-4)
 
@@ -297,7 +297,7 @@ def test_a_missing_vendor_library_is_one_clear_error() -> None:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def test_the_contract_says_what_goes_in_and_comes_out(exported: Path) -> None:
+def test_the_manifest_says_what_goes_in_and_comes_out(exported: Path) -> None:
     _, manifest = read_manifest(exported)
     graph = manifest.networks["round"].graphs["maps"]
     assert [(value.name, value.dtype, value.shape) for value in graph.inputs] == [
@@ -312,7 +312,7 @@ def test_the_contract_says_what_goes_in_and_comes_out(exported: Path) -> None:
     }
 
 
-def test_an_engine_takes_every_input_that_its_finder_makes(exported: Path) -> None:
+def test_an_engine_takes_every_input_that_its_pipeline_makes(exported: Path) -> None:
     _, manifest = read_manifest(exported)
     constants = manifest.networks["round"].constants
     axes = pipeline(manifest.family, manifest.settings, constants).axes

@@ -25,7 +25,7 @@ from monolayer.models.centermask import family, pipeline
 from monolayer.models.centermask.crops import TargetCells, cells_in, whole
 from monolayer.models.centermask.family import CenterMaskTask, build, predict, train
 from monolayer.models.centermask.network import CenterMask
-from monolayer.models.centermask.pipeline import Found, Pipeline
+from monolayer.models.centermask.pipeline import DetectedMasks, Pipeline
 from monolayer.models.validation import validation_scores
 from monolayer.params.data import LivecellFile, LivecellSource
 from monolayer.params.families import CenterMaskPredict, CenterMaskTrain, DetectionLimits
@@ -128,7 +128,7 @@ def test_images_without_cells_train() -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
-def found_in(network: CenterMask, images: list[NDArray[np.uint8]]) -> list[Found]:
+def found_in(network: CenterMask, images: list[NDArray[np.uint8]]) -> list[DetectedMasks]:
     """Detections with the probabilities of their masks, at the images' own size."""
     chosen = CenterMaskPredict(**ALL.model_dump(), zoom=1.0, max_side=1000, batch=4, amp=False)
     pipeline = Pipeline.of(chosen, family.constants(network))
@@ -211,7 +211,7 @@ def test_draws_follow_from_their_generator_alone(culture: Culture) -> None:
     assert image.shape in {(64, 64), (96, 96)}
 
 
-def test_official_views_are_whole_mirrored_or_not(culture: Culture) -> None:
+def test_official_crops_are_whole_mirrored_or_not(culture: Culture) -> None:
     found = samples(read_truth(culture.splits / "train.json"), culture.images)
     task = CenterMaskTask(found, found, settings("full"))
     crops = {task._crop((520, 704), np.random.default_rng(seed)) for seed in range(200)}

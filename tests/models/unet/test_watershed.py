@@ -109,7 +109,7 @@ def test_flood_is_skimages_watershed() -> None:
             assert (watershed(altitude, seeds.copy(), mask) == expected).mean() >= agreement
 
 
-def test_a_speck_of_a_core_is_noise() -> None:
+def test_a_speck_of_a_marker_is_noise() -> None:
     maps = maps_of(scene((40, 32, 20)), 0.0)
     maps[1, 32, 57] = 1.0  # near the edge
     assert separate(maps, Thresholds(0.5, 0.5, 0), 0.0).max() == 2

@@ -100,27 +100,16 @@ class Exporter:
         self, which: tuple[str, str, str], model: bytes, signature: ExportedGraph, of: Pipeline
     ) -> list[EngineFile]:
         """One engine for all named targets and, where the full library and a GPU are, one for that GPU."""
-        found = []
+        files = []
         for library, targets in engines.libraries(self.params.settings.targets):
             content = engines.build(model, signature, of.axes, targets, library)
             file = engine_name(*which, library, targets)
             with atomic_write(self.output / file) as partial:
                 partial.write_bytes(content)
-            network, graph, dtype = which
-            found.append(
-                EngineFile.model_validate(
-                    {
-                        "network": network,
-                        "graph": graph,
-                        "dtype": dtype,
-                        "file": file,
-                        "library": library,
-                        "version": trt_library(library).__version__,
-                        "targets": targets,
-                    }
-                )
-            )
-        return found
+            facts = dict(zip(("network", "graph", "dtype"), which, strict=True))
+            facts |= {"file": file, "library": library, "version": trt_library(library).__version__}
+            files.append(EngineFile.model_validate(facts | {"targets": targets}))
+        return files
 
 
 def _in_dtype(exact: Any, dtype: str, feeds: Sequence[onnx_graph.Feed]) -> Any:

@@ -177,7 +177,7 @@ def match(true: CellTable, pairs: Pairs, score: Floats, area: Floats, of: Settin
     first = np.searchsorted(unit, np.arange(len(of.units.pred)))
     state = np.zeros((len(of.ranges), len(IOUS), len(order)), np.uint8)
     partner = np.full(len(order), -1, np.int32)
-    judged = [
+    flags = [
         IgnoreFlags(true.crowd | (true.area < low) | (true.area > high), true.crowd, (area < low) | (area > high))
         for low, high in of.ranges
     ]
@@ -185,14 +185,14 @@ def match(true: CellTable, pairs: Pairs, score: Floats, area: Floats, of: Settin
     def work(part: tuple[int, tuple[int, int]]) -> None:
         a, (begin, end) = part
         span = slice(first[begin], first[end])
-        state[a, :, span], partners = cocoeval.match(order[span], pairs, judged[a], IOUS)
+        state[a, :, span], partners = cocoeval.match(order[span], pairs, flags[a], IOUS)
         if a == 0:
             partner[span] = partners[0]
 
     in_threads(work, [(a, span) for a in range(len(of.ranges)) for span in spans(len(first) - 1)], of.threads)
     true_unit = np.repeat(np.arange(len(of.units.true) - 1), np.diff(of.units.true))
     shape = (of.images, len(of.categories))
-    positives = [np.bincount(true_unit[~j.ignored], minlength=len(first) - 1).reshape(shape).T for j in judged]
+    positives = [np.bincount(true_unit[~j.ignored], minlength=len(first) - 1).reshape(shape).T for j in flags]
     image, category = np.divmod(unit, len(of.categories))
     falling = np.argsort(-score[order], kind="stable")
     return Matches(

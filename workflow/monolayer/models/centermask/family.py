@@ -46,12 +46,7 @@ def train(
         seed,
         workdir / f"last-{hashlib.sha256(initial.encode()).hexdigest()[:16]}.pt",  # the file may have changed
     )
-    facts = {
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "best_epoch": fitted.best_epoch,
-        "seconds": fitted.seconds,
-    }
-    return Trained(fitted.state, fitted.history, initial, facts)
+    return fitted.trained(initial, parameters=sum(p.numel() for p in network.parameters()))
 
 
 def start_from(network: CenterMask, path: Path) -> str:
@@ -88,7 +83,7 @@ def graphs(network: CenterMask) -> dict[str, Graph]:
             Dense(network),
             (image,),
             {"images": {0: "batch", 2: "height", 3: "width"}},
-            ("p3", "p4", "p5", "seen", "centreness", "ltrb"),
+            ("p3", "p4", "p5", "class_prob", "centreness", "ltrb"),
             DIVISOR,
         ),
         "masks": Graph(

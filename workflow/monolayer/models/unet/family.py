@@ -87,13 +87,8 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, s
     fitted = fit(network, task, settings.fit, seed, workdir / "checkpoint.pt")
     best = fitted.history[fitted.best_epoch - 1]
     chosen = Thresholds(best["threshold_foreground"], best["threshold_marker"], task.area)
-    state = fitted.state | {"thresholds": torch.tensor(chosen)}
-    return Trained(
-        state,
-        fitted.history,
-        "from scratch",
-        {"best_epoch": fitted.best_epoch, "seconds": fitted.seconds, "thresholds": chosen._asdict()},
-    )
+    fitted.state["thresholds"] = torch.tensor(chosen)
+    return fitted.trained("from scratch", thresholds=chosen._asdict())
 
 
 def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:

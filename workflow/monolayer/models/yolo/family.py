@@ -47,7 +47,7 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: YoloTrain, s
     network, initial = _initial(settings)
     task = _Task(TrueCells(train), val, settings)
     fitted = fit(network, task, settings.fit, seed, workdir / "last.pt")
-    return Trained(fitted.state, fitted.history, initial, {"best_epoch": fitted.best_epoch, "seconds": fitted.seconds})
+    return fitted.trained(initial)
 
 
 def build(settings: YoloTrain, state: dict[str, Any], device: str) -> nn.Module:
