@@ -49,15 +49,15 @@ def export(weights: Path, images: Path, splits: Path, params: ExportParams, outp
     run, networks = models.load_weights(weights, "cpu")
     train = samples(read_truth(splits / "train.json"), images)
     exporter = Exporter(run.family, params, output)
-    found = {name: exporter.network(name, network, train) for name, network in networks.items()}
+    written = {name: exporter.network(name, network, train) for name, network in networks.items()}
     manifest = Manifest(
         format=1,
         run=params.run,
         family=run.family,
         settings=params.predict,
-        networks={name: network for name, (network, _) in found.items()},
+        networks={name: network for name, (network, _) in written.items()},
         dtypes=params.settings.dtypes,
-        engines=[file for _, engines in found.values() for file in engines],
+        engines=[file for _, engines in written.values() for file in engines],
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
     )
     write_json(output / MANIFEST, manifest.model_dump(), indent=1)

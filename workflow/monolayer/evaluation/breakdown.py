@@ -50,24 +50,24 @@ def strata(evidence: Evidence, images: Images, groups: dict[str, Ints]) -> list[
             part = chosen[place[chosen] == index]
             if len(part):
                 once = np.ones((1, len(part)), np.int64)
-                found = {name: value[0] for name, value in metrics.headline(evidence, part, once).items()}
+                scores = {name: value[0] for name, value in metrics.headline(evidence, part, once).items()}
                 limits = (bounds[index], bounds[index + 1])
-                rows.append(_stratum(group, ("density", index, limits), (len(part), int(cells[part].sum())), found))
+                rows.append(_stratum(group, ("density", index, limits), (len(part), int(cells[part].sum())), scores))
         for index, (low, high) in enumerate(evidence.size_ranges):
             count = int(evidence.masks.positives[4 + index][:, chosen].sum())
             if count:
-                found = _by_size(evidence, 4 + index, chosen)
+                scores = _by_size(evidence, 4 + index, chosen)
                 limits = (low, np.nan if high == ANY_AREA[1] else high)  # open upwards
-                rows.append(_stratum(group, ("size", index, limits), (len(chosen), count), found))
+                rows.append(_stratum(group, ("size", index, limits), (len(chosen), count), scores))
     return rows
 
 
 def _stratum(
-    group: str, where: tuple[str, int, tuple[float, float]], counts: tuple[int, int], found: dict[str, Any]
+    group: str, where: tuple[str, int, tuple[float, float]], counts: tuple[int, int], scores: dict[str, Any]
 ) -> Row:
     stratum, index, (low, high) = where
     row: Row = {"cell_line": group, "stratum": stratum, "bin": index + 1, "low": low, "high": high}
-    return row | {"images": counts[0], "cells": counts[1]} | {name: found.get(name, np.nan) for name in COLUMNS}
+    return row | {"images": counts[0], "cells": counts[1]} | {name: scores.get(name, np.nan) for name in COLUMNS}
 
 
 def _by_size(evidence: Evidence, area: int, chosen: Ints) -> dict[str, Any]:
@@ -76,8 +76,8 @@ def _by_size(evidence: Evidence, area: int, chosen: Ints) -> dict[str, Any]:
     by_iou = metrics.precision_curve(evidence.masks, area, chosen).mean(axis=1)
     true = evidence.masks.counts(TRUE, area, np.ones(len(evidence.masks.cell), np.bool_))
     recalls = metrics.recall((true, evidence.masks.positives[area]), chosen, once)[0]
-    found = {name: value[0] for name, value in metrics.detection(evidence, area, chosen, once).items()}
-    return found | {"mask_ap": by_iou.mean(), "mask_ap50": by_iou[0], "afnr": 1 - recalls.mean()}
+    scores = {name: value[0] for name, value in metrics.detection(evidence, area, chosen, once).items()}
+    return scores | {"mask_ap": by_iou.mean(), "mask_ap50": by_iou[0], "afnr": 1 - recalls.mean()}
 
 
 # ---- along thresholds --------------------------------------------------------------------------------
@@ -89,13 +89,13 @@ def curves(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
     for group, chosen in groups.items():
         true, false, missed = (column[:, chosen].sum(axis=1) for column in evidence.tp_fp_fn[0])
         precision = metrics.precision_curve(evidence.masks, 0, chosen)
-        found = {
+        lines = {
             "f1_by_iou": (IOUS, metrics.f1(true, false, missed)),
             "f1_by_score": (SCORES, f1_by_score(evidence.masks, chosen, SCORES)),
             "precision_by_recall_50": (RECALLS, precision[0]),
             "precision_by_recall_75": (RECALLS, precision[5]),
         }
-        for curve, points in found.items():
+        for curve, points in lines.items():
             rows += [{"cell_line": group, "curve": curve, "x": x, "y": y} for x, y in zip(*points, strict=True)]
     return rows
 
@@ -135,9 +135,9 @@ def error_kinds(
     kept = matches.score >= threshold
     state = np.full(len(pred), IGNORED)
     state[matches.cell[kept]] = matches.state[0, 0, kept]
-    found = np.zeros(len(true), np.bool_)
-    found[matches.partner[kept & (matches.state[0, 0] == TRUE)]] = True
-    wrong, lost = state == FALSE, ~found & ~true.crowd
+    matched = np.zeros(len(true), np.bool_)
+    matched[matches.partner[kept & (matches.state[0, 0] == TRUE)]] = True
+    wrong, lost = state == FALSE, ~matched & ~true.crowd
     pairs, shared = overlaps
     of_pred, of_true = np.repeat(np.arange(len(pred)), np.diff(pairs.first)), pairs.true
     real = (state[of_pred] != IGNORED) & ~true.crowd[of_true]
@@ -178,7 +178,7 @@ def count_errors(
     true: CellTable, pred: CellTable, kinds: tuple[NDArray[np.int8], NDArray[np.int8]], images: int
 ) -> Ints:
     """Errors (kind, lost or wrong, I) of each image."""
-    found = np.zeros((len(KINDS), 2, images), np.int64)
+    counts = np.zeros((len(KINDS), 2, images), np.int64)
     for side, (cells, kind) in enumerate(zip((true, pred), kinds, strict=True)):
-        np.add.at(found[:, side], (kind[kind >= 0], cells.image[kind >= 0]), 1)
-    return found
+        np.add.at(counts[:, side], (kind[kind >= 0], cells.image[kind >= 0]), 1)
+    return counts

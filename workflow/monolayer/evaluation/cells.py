@@ -255,8 +255,8 @@ class _Columns:
         )
 
 
-def _wrong_size(found: Any, size: list[int]) -> str:
-    return f"its mask has the size {found} (height, width), its image {size}; predict at native image size"
+def _wrong_size(given: Any, size: list[int]) -> str:
+    return f"its mask has the size {given} (height, width), its image {size}; predict at native image size"
 
 
 def _compressed(segmentation: Any, size: list[int]) -> bytes:

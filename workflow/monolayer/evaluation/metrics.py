@@ -46,22 +46,22 @@ class Evidence:
     @cached_property
     def tp_fp_fn(self) -> list[tuple[Ints, Ints, Ints]]:
         """For each range of areas: true and false positives and missed cells above the score threshold, (T, I)."""
-        kept, found = self.masks.score >= self.threshold, []
+        kept, tallies = self.masks.score >= self.threshold, []
         for area, positives in enumerate(self.masks.positives):
             true, false = (self.masks.counts(state, area, kept).sum(axis=1) for state in (TRUE, FALSE))
-            found.append((true, false, positives.sum(axis=0) - true))
-        return found
+            tallies.append((true, false, positives.sum(axis=0) - true))
+        return tallies
 
     @cached_property
     def recalls(self) -> dict[str, tuple[Ints, Ints]]:
         """True predictions (T, C, I) and true cells (C, I) for each way to report recall, as mask_ar_small."""
-        found, last = {}, self.max_dets[-1]
+        tallies, last = {}, self.max_dets[-1]
         ways = {str(cap): (0, cap) for cap in self.max_dets} | {size: (area, last) for size, area in SIZES.items()}
         for name, matches in (("mask", self.masks), ("box", self.boxes)):
             for way, (area, cap) in ways.items():
                 true = matches.counts(TRUE, area, matches.rank < cap)
-                found[f"{name}_ar_{way}"] = true, matches.positives[area]
-        return found
+                tallies[f"{name}_ar_{way}"] = true, matches.positives[area]
+        return tallies
 
 
 def precision_curve(matches: Matches, area: int, chosen: Ints) -> Floats:
@@ -102,7 +102,7 @@ def mean_precision(matches: Matches, area: int, chosen: Ints, weights: Ints, thr
 
 def _over_categories(matches: Matches, area: int, chosen: Ints, work: Callable[[Any], Floats]) -> Floats:
     """Mean of what `work` makes of the curves (B, T, R) of each category as a function of weights (B, I)."""
-    found = []
+    means = []
     place = np.full(matches.positives.shape[2], -1, np.int32)
     place[chosen] = np.arange(len(chosen))
     image = place[matches.image]
@@ -114,8 +114,8 @@ def _over_categories(matches: Matches, area: int, chosen: Ints, work: Callable[[
             weights = np.ascontiguousarray(weights)
             return np.asarray(cocoeval.interpolated_precision(ranked, positives, weights, len(IOUS), RECALLS))
 
-        found.append(work(curves))
-    return _nanmean(np.array(found))
+        means.append(work(curves))
+    return _nanmean(np.array(means))
 
 
 def recall(tally: tuple[Ints, Ints], chosen: Ints, weights: Ints) -> Floats:
@@ -155,8 +155,8 @@ def detection(evidence: Evidence, area: int, chosen: Ints, weights: Ints) -> dic
 
     >>> from monolayer.evaluation.example import example
     >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
-    >>> found = detection(evidence, 0, np.arange(1), np.array([[1]]))
-    >>> {name: round(float(value[0]), 3) for name, value in found.items()}
+    >>> scores = detection(evidence, 0, np.arange(1), np.array([[1]]))
+    >>> {name: round(float(value[0]), 3) for name, value in scores.items()}
     {'f1_50': 0.667, 'f1': 0.367, 'precision': 0.667, 'recall': 0.667}
     """
     true, false, missed = (weights @ column[:, chosen].T for column in evidence.tp_fp_fn[area])
@@ -229,14 +229,14 @@ def headline(evidence: Evidence, chosen: Ints, weights: Ints) -> dict[str, Float
     >>> [round(float(scores[name][0]), 3) for name in ("mask_ap", "mask_ap50", "mask_ap75", "afnr")]
     [0.369, 0.663, 0.337, 0.633]
     """
-    found: dict[str, Floats] = {}
+    scores: dict[str, Floats] = {}
     for name, matches in (("mask", evidence.masks), ("box", evidence.boxes)):
         ap = mean_precision(matches, 0, chosen, weights, evidence.threads)
-        found |= {f"{name}_ap": ap.mean(axis=1), f"{name}_ap50": ap[:, 0], f"{name}_ap75": ap[:, 5]}
+        scores |= {f"{name}_ap": ap.mean(axis=1), f"{name}_ap50": ap[:, 0], f"{name}_ap75": ap[:, 5]}
     for name, kind in (("afnr", "mask"), ("box_afnr", "box")):
         tally = evidence.recalls[f"{kind}_ar_{evidence.max_dets[-1]}"]
-        found[name] = 1 - recall(tally, chosen, weights).mean(axis=1)
-    return found | detection(evidence, 0, chosen, weights) | image_means(evidence, chosen, weights)
+        scores[name] = 1 - recall(tally, chosen, weights).mean(axis=1)
+    return scores | detection(evidence, 0, chosen, weights) | image_means(evidence, chosen, weights)
 
 
 def details(evidence: Evidence, chosen: Ints) -> dict[str, float]:
@@ -244,17 +244,17 @@ def details(evidence: Evidence, chosen: Ints) -> dict[str, float]:
 
     >>> from monolayer.evaluation.example import example
     >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
-    >>> found = details(evidence, np.arange(1))
-    >>> round(found["mask_ap_small"], 3), round(found["mask_ar_100"], 3), found["mask_ap_large"]
+    >>> values = details(evidence, np.arange(1))
+    >>> round(values["mask_ap_small"], 3), round(values["mask_ar_100"], 3), values["mask_ap_large"]
     (0.369, 0.367, nan)
     """
     once = np.ones((1, len(chosen)), np.int64)
-    found = {
+    values = {
         f"{name}_ap_{size}": float(precision_curve(matches, area, chosen).mean())
         for name, matches in (("mask", evidence.masks), ("box", evidence.boxes))
         for size, area in SIZES.items()
     }
-    return found | {way: float(recall(tally, chosen, once).mean()) for way, tally in evidence.recalls.items()}
+    return values | {way: float(recall(tally, chosen, once).mean()) for way, tally in evidence.recalls.items()}
 
 
 def ratio(part: Any, whole: Any) -> Floats:

@@ -138,10 +138,10 @@ def zoom(image: NDArray[np.uint8], factor: float) -> Float:
 
 def shapes(height: int, width: int) -> list[tuple[int, int]]:
     """(height, width) of P3 to P7 of an input whose sides are multiples of 32."""
-    found = [(height // stride, width // stride) for stride in STRIDES[:3]]
+    sides = [(height // stride, width // stride) for stride in STRIDES[:3]]
     for _ in STRIDES[3:]:
-        found.append((-(-found[-1][0] // 2), -(-found[-1][1] // 2)))
-    return found
+        sides.append((-(-sides[-1][0] // 2), -(-sides[-1][1] // 2)))
+    return sides
 
 
 def decode(

@@ -171,10 +171,10 @@ class CellTask:
         true = target.float() / 255
         logits = network(image.to(memory_format=torch.channels_last)).float()
         cross = functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
-        cells, found = true[:, 0], logits[:, 0].sigmoid()
+        cells, probability = true[:, 0], logits[:, 0].sigmoid()
         losses = {
             "foreground": cross[:, 0].mean(),
-            "dice": 1 - (2 * (found * cells).sum() + 1) / (found.sum() + cells.sum() + 1),
+            "dice": 1 - (2 * (probability * cells).sum() + 1) / (probability.sum() + cells.sum() + 1),
         }
         if true.shape[1] == 2:
             losses["distance"] = (cross[:, 1] * cells).sum() / (cells.sum() + 1)

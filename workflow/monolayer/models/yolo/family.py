@@ -67,8 +67,8 @@ class CellGraph(nn.Module):
         cast(Any, network).model[-1].dynamic = True  # anchors follow the input's shape in an exported graph too
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        (found, protos), _ = self.network(_normalised(images))
-        centre, size, scores, coefficients = found.float().transpose(1, 2).split([2, 2, 1, protos.shape[1]], dim=2)
+        (outputs, protos), _ = self.network(_normalised(images))
+        centre, size, scores, coefficients = outputs.float().transpose(1, 2).split([2, 2, 1, protos.shape[1]], dim=2)
         return torch.cat([centre - size / 2, centre + size / 2], dim=2), scores[..., 0], coefficients, protos
 
 
