@@ -26,6 +26,7 @@ from monolayer.coco.records import CELL
 from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_crop
 from monolayer.data.dataset import Sample, evenly, read_image, samples
 from monolayer.deployment import benchmark, parity
+from monolayer.evaluation import cells as cells_of
 from monolayer.files import write_json
 from monolayer.models import predict, predictor
 from monolayer.models.predict import frames
@@ -137,7 +138,8 @@ def beside_ultralytics(results: Path, threads: int, folder: Path) -> None:
     cells = [len(sample.annotations) for sample in todo]
     print(f"\nFiles to COCO JSON with native-size masks, {len(todo)} images of {cells} cells, {settings.imgsz} px:")
     for name, (wall, busy) in times.items():
-        ap = parity.mask_ap(truth, files[name])
+        images, true = cells_of.read_truth(truth)
+        ap = parity.mask_ap(images, true, cells_of.read_results(files[name], images))
         print(f"  {name:14s} {wall:7.2f} s wall {busy:7.2f} s CPU, mask AP {ap:.3f}")
     for kind, index in (("wall", 0), ("CPU", 1)):
         print(f"  ours is {times['ultralytics'][index] / times['ours'][index]:.2f} times as fast ({kind}); asked: 1.5")

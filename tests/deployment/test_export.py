@@ -22,9 +22,10 @@ from monolayer.backends import cuda, trt
 from monolayer.backends.manifest import EngineFile, read_manifest
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth, write_results
-from monolayer.coco.records import Rle
+from monolayer.coco.records import Result
 from monolayer.data.dataset import read_image, samples
 from monolayer.deployment import engines, export, parity
+from monolayer.evaluation.cells import CellTable, Images, read_results
 from monolayer.files import InputError
 from monolayer.models import predict, predictor
 from monolayer.models.pipeline import pipeline
@@ -133,14 +134,31 @@ def test_lost_cells_and_lost_ap_are_refused(change: dict[str, float], text: str)
         parity.check_limits(row | {"ap": 0.5, "ap_torch": 0.5} | change, "tiny", ParityLimits.model_validate(LIMITS))
 
 
-def test_partners_are_each_others_best() -> None:
-    def square(x: int, side: int) -> Rle:
-        return rle.rle_from_crop(np.ones((side, side), np.bool_), x, 0, 20, 60)
+def test_partners_are_each_others_best(tmp_path: Path) -> None:
+    images = Images(ids=[1], names=["a.png"], lines=[""], wells=[""], sizes=[[20, 60]], categories=[1])
 
-    one, other = [square(0, 10), square(20, 10), square(40, 4)], [square(1, 10), square(0, 9), square(21, 10)]
-    assert [(i, j) for i, j, _ in parity.partners(one, other)] == [(0, 0), (1, 2)]
-    assert parity.partners(one, other)[0][2] == pytest.approx(90 / 110)
-    assert parity.partners([], other) == []
+    def cells(squares: list[tuple[int, int]]) -> CellTable:
+        """Squares at x with that side, of falling score."""
+        records = [
+            Result(
+                image_id=1,
+                category_id=1,
+                segmentation=rle.rle_from_crop(np.ones((side, side), np.bool_), x, 0, 20, 60),
+                bbox=[x, 0, side, side],
+                score=0.9 - 0.2 * index,
+            )
+            for index, (x, side) in enumerate(squares)
+        ]
+        write_results(tmp_path / "results.json", records)
+        return read_results(tmp_path / "results.json", images)
+
+    one, other, none = cells([(0, 10), (20, 10), (40, 4)]), cells([(1, 10), (0, 9), (21, 10)]), cells([])
+    row = parity.compared(images, one, other)
+    assert (row["matched"], row["extra"], row["worst_image"]) == (2, 1, "a.png")
+    assert row["mask_iou"] == row["mask_iou_mean"] == pytest.approx(90 / 110)
+    assert row["lost"] == pytest.approx(0.5 / 2.1)
+    assert parity.compared(images, one, none)["lost"] == 1
+    assert parity.compared(images, none, other)["extra"] == 3
 
 
 # ---- streaming -----------------------------------------------------------------------------------
@@ -193,16 +211,16 @@ def test_no_thread_spins_behind_a_run(exported: Path) -> None:
     assert min(spent) < 0.01, spent  # s; spinning for all of the time: 0.05
 
 
-def test_views_are_chosen_when_it_runs(exported: Path, culture: Culture) -> None:
+def test_augmentation_is_chosen_when_it_runs(exported: Path, culture: Culture) -> None:
     path = sorted(culture.images.iterdir())[0]
     image = read_image(path)
     settings = read_manifest(exported)[1].settings
     once, turned, mirror = (
-        predictor.load(exported, settings=predictor.turned(settings, tta)).segment([seen], "round")[0]
+        predictor.load(exported, settings=predictor.with_tta(settings, tta)).segment([seen], "round")[0]
         for tta, seen in ((None, image), (8, image), (8, image[:, ::-1].copy()))
     )
     assert once.height == turned.height == 96
-    # the mean over all eight views is blind to how the image lies
+    # the mean over all eight ways to turn it is blind to how the image lies
     assert np.allclose(np.sort(turned.scores), np.sort(mirror.scores), atol=1e-4)
     assert not np.allclose(np.sort(once.scores), np.sort(turned.scores), atol=1e-4)
 
@@ -309,7 +327,7 @@ def test_the_manifest_says_what_goes_in_and_comes_out(exported: Path) -> None:
     }
 
 
-def test_an_engine_takes_every_input_that_its_finder_makes(exported: Path) -> None:
+def test_an_engine_takes_every_input_that_its_pipeline_makes(exported: Path) -> None:
     _, manifest = read_manifest(exported)
     constants = manifest.networks["round"].constants
     axes = pipeline(manifest.family, manifest.settings, constants).axes

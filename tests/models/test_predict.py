@@ -210,12 +210,12 @@ def test_no_shard(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{text} is no shard; write K/N with K from 1 to N, as 3/1000" in capsys.readouterr().err
 
 
-def test_views_are_of_exported_u_nets(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
+def test_augmentation_is_of_exported_u_nets(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--tta is of exported runs, and weights.pt is none"):
         folder_results(folder, tmp_path / "out.json", ALL._replace(tta=8))
     with pytest.raises(InputError, match="test-time augmentation is of the U-Nets"):
-        predictor.turned(PARAMS.settings, 8)
-    assert predictor.turned(PARAMS.settings, None) == PARAMS.settings
+        predictor.with_tta(PARAMS.settings, 8)
+    assert predictor.with_tta(PARAMS.settings, None) == PARAMS.settings
 
 
 def test_deep_images_and_weights_need_percentiles(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:

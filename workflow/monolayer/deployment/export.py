@@ -52,7 +52,7 @@ def export(
     run, networks = models.load_weights(weights, "cpu")
     train = samples(read_truth(splits / "train.json"), images)
     exporter = Exporter(run.family, params, output)
-    found = {name: exporter.network(name, network, train) for name, network in networks.items()}
+    written = {name: exporter.network(name, network, train) for name, network in networks.items()}
     manifest = Manifest(
         format=FORMAT,
         run=params.run,
@@ -63,9 +63,9 @@ def export(
         neighbours=params.neighbours,
         notes=params.settings.notes,
         card=CARD,
-        networks={name: network for name, (network, _) in found.items()},
+        networks={name: network for name, (network, _) in written.items()},
         dtypes=params.settings.dtypes,
-        engines=[file for _, engines in found.values() for file in engines],
+        engines=[file for _, engines in written.values() for file in engines],
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
     )
     write_json(output / MANIFEST, manifest.model_dump(), indent=1)
@@ -108,27 +108,16 @@ class Exporter:
         self, which: tuple[str, str, str], model: bytes, signature: ExportedGraph, of: Pipeline
     ) -> list[EngineFile]:
         """One engine for all named targets and, where the full library and a GPU are, one for that GPU."""
-        found = []
+        files = []
         for library, targets in engines.libraries(self.params.settings.targets):
             content = engines.build(model, signature, of.axes, targets, library)
             file = engine_name(*which, library, targets)
             with atomic_write(self.output / file) as partial:
                 partial.write_bytes(content)
-            network, graph, dtype = which
-            found.append(
-                EngineFile.model_validate(
-                    {
-                        "network": network,
-                        "graph": graph,
-                        "dtype": dtype,
-                        "file": file,
-                        "library": library,
-                        "version": trt_library(library).__version__,
-                        "targets": targets,
-                    }
-                )
-            )
-        return found
+            facts = dict(zip(("network", "graph", "dtype"), which, strict=True))
+            facts |= {"file": file, "library": library, "version": trt_library(library).__version__}
+            files.append(EngineFile.model_validate(facts | {"targets": targets}))
+        return files
 
 
 def _in_dtype(exact: Any, dtype: str, feeds: Sequence[onnx_graph.Feed]) -> Any:

@@ -18,12 +18,6 @@ from monolayer.data.dataset import Sample
 from monolayer.files import FORMAT, InputError, atomic_write, check_format
 from monolayer.params.steps import TrainParams
 
-MODELS = {
-    "yolo": "monolayer.models.yolo.family",
-    "unet": "monolayer.models.unet.family",
-    "centermask": "monolayer.models.centermask.family",
-}
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -56,7 +50,7 @@ class Family(Protocol):
 
 def family(name: str) -> Family:
     """The module of a family; importing it may import torch."""
-    return cast(Family, importlib.import_module(MODELS[name]))
+    return cast(Family, importlib.import_module(f"monolayer.models.{name}.family"))
 
 
 def save_weights(path: Path, params: TrainParams, networks: dict[str, dict[str, Any]]) -> None:
