@@ -20,7 +20,7 @@ CURES = {  # of what the disk refuses
     errno.EROFS: "mount it writable",
     errno.EACCES: "give yourself the right",
 }
-READY_HELP = "(default: the ready model, for phase contrast)"
+MODEL_HELP = "(default: the pretrained model, for phase contrast)"
 PARAMS_HELP = "the verb's own section of params.yaml as JSON (see the command lines that snakemake -p prints)"
 
 
@@ -150,8 +150,8 @@ def _parser() -> argparse.ArgumentParser:
             images="folder of images",
             splits="folder with train.json (calibrates int8) and test.json (is compared on)",
             results="torch's results on test (.json.gz)",
-            output="folder to write model.json and the files that it lists to",
-            parity="comparison to write, JSON",
+            scores="the run's scores, JSON, whose threshold goes with it",
+            output="folder to write model.json, the files that it lists and parity.json, the comparison, to",
         )
     )
     with_params(
@@ -159,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
             "card",
             verbs.card,
             "Write the model card of an exported run: training images, settings, scores per line, files.",
-            exported="folder of the exported run; its .parity.json is beside it",
+            exported="folder of the exported run",
             model="folder with the run's run.json and history.csv",
             scores="the run's scores on test, JSON",
             splits="folder with train.json, val.json and test.json",
@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     serve = verb("serve", verbs.serve, "Answer HTTP requests: images in, cells out; with a web page. Needs no torch.")
-    serve.add_argument("--model", type=Path, nargs="+", metavar="PATH", help=f"folders of exported runs {READY_HELP}")
+    serve.add_argument("--model", type=Path, nargs="+", metavar="PATH", help=f"folders of exported runs {MODEL_HELP}")
     serve.add_argument("--host", default="127.0.0.1", metavar="NAME", help="0.0.0.0: reachable (default: %(default)s)")
     serve.add_argument("--port", type=int, default=8000, metavar="N", help="default: %(default)s")
     serve.add_argument("--keep", type=Path, metavar="PATH", help="folder for images that a request asks to store")
@@ -251,7 +251,7 @@ def _add_service_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         folder="folder that the microscope writes to, with its subfolders",
         output="folder to write cells.csv, images.csv, growth.csv and growth.svg to",
     )
-    watch.add_argument("--model", type=Path, metavar="PATH", help=f"folder of an exported run {READY_HELP}")
+    watch.add_argument("--model", type=Path, metavar="PATH", help=f"folder of an exported run {MODEL_HELP}")
     watch.add_argument(
         "--pattern", type=re.compile, metavar="REGEX", help="over paths, with any of the groups line, well, time"
     )
@@ -284,13 +284,15 @@ def _add_predict_options(sub: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="PATH",
-        help="weights.pt of a run, or the folder of an exported one (default: the ready model, for phase contrast)",
+        help=f"weights.pt of a run, or the folder of an exported one {MODEL_HELP}",
     )
     sub.add_argument("--labels", type=Path, metavar="PATH", help="of a folder: write a label TIFF for each image here")
     least = "of a folder: leave out lower scores (default: none, in label images those below val's choice)"
     sub.add_argument("--score-min", type=float, metavar="S", help=least)
     shard = "of a folder: only every Nth image from the Kth on, for each of N jobs of a cluster"
     sub.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=shard)
+    depth = "of a folder: in images of more than 8 bits these become 0 and 255 (default: the exported run's own)"
+    sub.add_argument("--percentiles", type=float, nargs=2, metavar=("LOW", "HIGH"), help=depth)
     sub.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of a folder: cores to use")
     backends, dtypes = ["onnxruntime", "tensorrt"], ["fp32", "fp16", "int8"]
     sub.add_argument(
@@ -343,6 +345,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
     except InputError as error:
         logging.error("monolayer %s: %s", args.verb, error)
+        return 1
+    except ModuleNotFoundError as error:
+        extra = "service" if args.verb in ("serve", "watch") else "train"
+        logging.error("monolayer %s: %s; pip install 'monolayer[%s]'", args.verb, error, extra)
         return 1
     except Exception as error:
         if isinstance(error, OSError) and error.errno in CURES:

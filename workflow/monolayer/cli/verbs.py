@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from monolayer.params.data import Percentiles
 
 
 def download(args: argparse.Namespace) -> None:
@@ -61,7 +65,9 @@ def predict(args: argparse.Namespace) -> None:
     if (args.truth is None) != (args.params is None):
         raise SystemExit("monolayer predict: --truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
-        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype, args.tta, args.shard)
+        choice = predict.Choice(
+            args.score_min, args.labels, args.backend, args.dtype, args.tta, args.shard, _percentiles(args.percentiles)
+        )
         predict.predict_folder(args.weights or manifest.pretrained(), args.images, args.output, choice, args.threads)
     elif args.weights is None:
         raise SystemExit("monolayer predict: a split needs the --weights of a run")
@@ -70,15 +76,33 @@ def predict(args: argparse.Namespace) -> None:
         predict.predict(args.weights, args.images, args.truth, params, args.output)
 
 
+def _percentiles(given: list[float] | None) -> Percentiles | None:
+    from pydantic import ValidationError
+
+    from monolayer.files import InputError
+    from monolayer.params.data import Percentiles
+
+    if given is None:
+        return None
+    low, high = given
+    try:
+        return Percentiles(low=low, high=high)
+    except ValidationError:
+        raise InputError(f"--percentiles is {low:g} {high:g}; give 0 <= LOW < HIGH <= 100, as 0.5 99.8") from None
+
+
 def export(args: argparse.Namespace) -> None:
+    from monolayer.backends.manifest import PARITY
     from monolayer.deployment import export
     from monolayer.files import write_json
+    from monolayer.measurement.measure import score_threshold
     from monolayer.params.steps import ExportParams
 
     params = ExportParams.model_validate_json(args.params)
-    export.export(args.weights, args.images, args.splits, params, args.output)
+    least = score_threshold(args.scores)
+    export.export(args.weights, args.images, args.splits, params, args.output, score_threshold=least)
     found = export.check(args.output, args.images, args.splits, args.results, params)
-    write_json(args.parity, found, indent=1)
+    write_json(args.output / PARITY, found, indent=1)
 
 
 def card(args: argparse.Namespace) -> None:

@@ -35,7 +35,10 @@ def eight_bit(pixels: NDArray[Any], name: str, percentiles: Percentiles | None) 
     if pixels.dtype == np.uint8:
         return pixels
     if percentiles is None:
-        raise InputError(f"{name} holds {pixels.dtype} pixels; this source has 8-bit images only")
+        raise InputError(
+            f"{name} holds {pixels.dtype} pixels, and nothing says which of them become 0 and 255: "
+            "this source has 8-bit images only; predict takes --percentiles LOW HIGH"
+        )
     if not np.isfinite(pixels).all():
         raise InputError(f"{name} has pixels that are NaN or infinite; export it again without them")
     return scale(pixels, *np.percentile(pixels, (percentiles.low, percentiles.high)))

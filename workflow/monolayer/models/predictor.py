@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from monolayer import models
 from monolayer.backends import Backend
@@ -148,7 +149,10 @@ def turned(settings: PredictSettings, tta: int | None) -> PredictSettings:
         return settings
     if not isinstance(settings, UnetPredict):
         raise InputError("test-time augmentation is of the U-Nets; leave --tta out for this run")
-    return UnetPredict.model_validate(settings.model_dump() | {"tta": tta})
+    try:
+        return UnetPredict.model_validate(settings.model_dump() | {"tta": tta})
+    except ValidationError:
+        raise InputError(f"tta is {tta}; give 1, 2, 4 or 8 turned views") from None
 
 
 def load(

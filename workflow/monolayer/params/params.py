@@ -112,12 +112,18 @@ class Params(Section):
         predict = self.predict_params(run)
         excluded = self.export.exclude.get(run, [])
         kept = {name: [d for d in getattr(self.export, name) if d not in excluded] for name in ("dtypes", "engines")}
-        settings = self.export.model_copy(update={**kept, "runs": [run], "exclude": {}, "notes": {}})
-        return ExportParams(run=run, predict=predict.settings, settings=settings, cpu_threads=predict.cpu_threads)
+        settings = self.export.model_copy(update={**kept, "runs": [run], "exclude": {}})
+        return ExportParams(
+            run=run,
+            predict=predict.settings,
+            neighbours=self.measure.neighbours,
+            settings=settings,
+            cpu_threads=predict.cpu_threads,
+        )
 
     @property
     def card_params(self) -> CardParams:
-        return CardParams(dataset=self.dataset, notes=self.export.notes)
+        return CardParams(dataset=self.dataset)
 
     def benchmark_params(self, run: str) -> BenchmarkParams:
         predict = self.predict_params(run)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from monolayer.params.data import Percentiles
 from monolayer.params.families import PredictSettings, TrainSettings
 from monolayer.params.section import Fraction, Name, Scale, Section
 
@@ -46,9 +47,17 @@ class ParityLimits(Section):
     ap: Fraction
 
 
+class NeighbourParams(Section):
+    """px: of background between cells that touch, and around a cell where its local density is counted."""
+
+    gap: NonNegativeInt
+    radius: PositiveFloat
+
+
 class ExportSettings(Section):
     runs: Literal["all"] | list[Name]
     dtypes: Annotated[list[Dtype], Field(min_length=1)]
+    percentiles: Percentiles
     calibration: PositiveInt
     engines: list[Dtype]
     targets: Annotated[list[Literal["SM75", "SM80", "SM86", "SM89", "SM120", "SM121"]], Field(min_length=1)]
@@ -68,19 +77,22 @@ class ExportSettings(Section):
 
 
 class ExportParams(Section):
-    """What `monolayer export` is given besides the weights: the run's name, its settings to find cells, and how."""
+    """What `monolayer export` is given besides the weights: the run's name, its settings to find cells, and how.
+
+    `neighbours` goes with the model: who measures with it elsewhere has no params.yaml.
+    """
 
     run: Name
     predict: PredictSettings
+    neighbours: NeighbourParams
     settings: ExportSettings
     cpu_threads: PositiveInt
 
 
 class CardParams(Section):
-    """What `monolayer card` is given besides the run's files: its data set, and what else the card says."""
+    """What `monolayer card` is given besides the run's files: the name of its data set."""
 
     dataset: Name
-    notes: dict[str, str]
 
 
 class BenchmarkSettings(Section):
@@ -103,13 +115,6 @@ class EvaluateParams(Section):
     n_resamples: PositiveInt
     seed: NonNegativeInt
     resample: Literal["image", "well"]
-
-
-class NeighbourParams(Section):
-    """px: of background between cells that touch, and around a cell where its local density is counted."""
-
-    gap: NonNegativeInt
-    radius: PositiveFloat
 
 
 class MeasureParams(Section):
