@@ -3,7 +3,8 @@
 Snakemake and DVC don't see imports. With these files among a rule's inputs, no edit of one of them goes unseen. Counted
 are the imports of a module, those inside its functions too; where it calls `import_module`, all the modules that its
 strings name (an f-string: those whose names begin as it does); of a package on the way to a module, what its `__init__`
-runs and the files that are not Python, such as templates. Not counted is `cli`, which reads arguments and nothing else.
+runs and, but for the whole package, the files that are not Python, such as templates. Not counted are imports for the
+type checker, and `cli`, which reads arguments and nothing else.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ def _source(package: Path, name: str) -> Path | None:
 
 @cache
 def _files(package: Path, name: str) -> list[Path]:
-    """A module's file; a package's `__init__` with the data beside it."""
+    """A module's file; with the `__init__` of a part of the package, the data beside it."""
     source = _source(package, name)
     if source is None:
         raise ModuleNotFoundError(f"{package} has no module {name}")
-    return [source, *_data(source.parent)] if source.name == "__init__.py" else [source]
+    has_data = source.name == "__init__.py" and source.parent != package
+    return [source, *_data(source.parent)] if has_data else [source]
 
 
 def _data(folder: Path) -> Iterator[Path]:
@@ -72,7 +74,9 @@ def _imports(package: Path, name: str) -> tuple[frozenset[str], frozenset[str]]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             (later if in_function else at_once).update(_named(package, inside, node))
         in_function = in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ahead += [(child, in_function) for body in BODIES for child in getattr(node, body, ())]
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        bodies = ("orelse",) if for_types else BODIES
+        ahead += [(child, in_function) for body in bodies for child in getattr(node, body, ())]
     if "import_module(" in text:
         later.update(_dynamic(package, tree))
     return frozenset(at_once), frozenset(later)
