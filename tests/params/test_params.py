@@ -208,3 +208,10 @@ def test_what_load_refuses_an_editor_marks(config: Config, key: str, value: obje
     assert faults(part, "params.partial.schema.json")
     with pytest.raises(ParamsError):
         load(broken)
+
+
+@pytest.mark.parametrize("key", ["shared.fit.epoch", "shared.unet_predict.tiles", "shared.yolo.imgz"])
+def test_a_shared_key_is_marked_where_it_stands(config: Config, key: str) -> None:
+    broken = copy.deepcopy(config)
+    put(key, 3)(broken)
+    assert faults(broken) == [f"$.{key.rpartition('.')[0]}"]

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from monolayer.params import families
 from monolayer.params.params import Params
 
 FOLDER = Path(__file__).parents[2]
@@ -26,6 +27,10 @@ class _Untitled(GenerateJsonSchema):
 def schemas() -> dict[str, str]:
     """The text of each schema by its file's name."""
     whole = Params.model_json_schema(schema_generator=_Untitled)
+    # a shared mapping is a part of some section, so that its keys are explained and checked where they stand
+    parts = [_partial(part) for name, part in whole["$defs"].items() if name == "Run" or hasattr(families, name)]
+    whole["properties"]["shared"]["additionalProperties"] = {"anyOf": parts}
+    del whole["properties"]["shared"]["patternProperties"]
     found = {"params.schema.json": whole, "params.partial.schema.json": _partial(whole)}
     return {name: json.dumps(schema, indent=1, ensure_ascii=False) + "\n" for name, schema in found.items()}
 
