@@ -28,8 +28,9 @@ from monolayer.files import InputError, write_json
 from monolayer.measurement.measure import Cells, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.reporting import pictures, tables
+from monolayer.reporting.gallery import ranked, spread
 from monolayer.reporting.pictures import Album
-from monolayer.reporting.report import SECTIONS, data, overlays, overview, ranked, report, spread
+from monolayer.reporting.report import SECTIONS, data, overlays, overview, report
 from monolayer.reporting.study import Study
 from PIL import Image as PillowImage
 

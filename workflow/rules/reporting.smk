@@ -32,6 +32,7 @@ rule report:
             "reporting/tables",
             "reporting/charts",
             "reporting/pictures",
+            "reporting/gallery",
             "evaluation/definitions",
             "coco/rle",
         ),
