@@ -26,8 +26,9 @@ from monolayer.files import FORMAT, InputError, write_json
 from monolayer.measurement.measure import Cells, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.reporting import pictures, tables
+from monolayer.reporting.gallery import ranked, spread
 from monolayer.reporting.pictures import Album
-from monolayer.reporting.report import SECTIONS, data, overlays, overview, ranked, report, spread
+from monolayer.reporting.report import SECTIONS, data, overlays, overview, report
 from monolayer.reporting.study import Study, read_run
 from paths import ROOT
 from PIL import Image as PillowImage
