@@ -14,7 +14,7 @@ import pandas as pd
 
 from monolayer.coco.io import read_truth, stream
 from monolayer.coco.records import Image, Rle
-from monolayer.files import InputError, read_json
+from monolayer.files import InputError, check_format, read_json
 from monolayer.params.steps import ReportParams
 
 SPLITS = ("train", "val", "test")
@@ -57,7 +57,7 @@ class Study:
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
         """run.json of each run."""
-        return {run: read_result(self.folder / "models" / run / "run.json") for run in self.runs}
+        return {run: read_run(self.folder / "models" / run) for run in self.runs}
 
     @property
     def commits(self) -> list[str]:
@@ -176,6 +176,13 @@ def read_census(path: Path) -> Census:
 
 def read_result(path: Path) -> dict[str, Any]:
     return cast(dict[str, Any], read_json(path, "JSON", "the report needs it: run snakemake again"))
+
+
+def read_run(model: Path) -> dict[str, Any]:
+    """run.json in a run's folder of models."""
+    record = read_result(model / "run.json")
+    check_format(model / "run.json", record.get("format"), "train the run again")
+    return record
 
 
 def read_history(model: Path) -> pd.DataFrame:

@@ -22,8 +22,6 @@ from monolayer.progress import track
 from monolayer.synthesis.comparison import KINDS, Comparison, Row, compare, of_line, quantities
 from monolayer.synthesis.features import FEATURES, features
 
-BINS = 20  # of the distributions
-
 
 def domain_shift(
     images: Path, truth: Path, extension: Path, params: DomainShiftParams, output: Path, *, workers: int
@@ -43,7 +41,7 @@ def domain_shift(
     tables: dict[str, list[Row]] = {
         "features": [row for line in lines for row in feature_rows(line, compared[line])],
         "shift": [{"cell_line": line, **compared[line].row} for line in lines],
-        "distributions": [row for line in lines for row in histograms(line, compared[line])],
+        "distributions": [row for line in lines for row in histograms(line, compared[line], params.bins)],
     }
     for name, rows in tables.items():
         write_csv(output / f"{name}.csv", [written(row) for row in rows])
@@ -66,13 +64,13 @@ def written(row: Row) -> dict[str, str | int]:
 # ---- what is counted -----------------------------------------------------------------------------
 
 
-def histograms(line: str, compared: Comparison) -> Iterable[Row]:
-    """The share of a line's images (of its cells, for the area) in each of BINS steps, for both kinds."""
+def histograms(line: str, compared: Comparison, bins: int) -> Iterable[Row]:
+    """The share of a line's images (of its cells, for the area) in each of `bins` steps, for both kinds."""
     for name, one in quantities(compared.clouds[0].samples).items():
         other = quantities(compared.clouds[1].samples)[name]
         both = np.concatenate([one, other])
         low, high = np.quantile(both, [0, 0.995]) if len(both) else (0.0, 1.0)  # the rest is in the last step
-        edges = np.linspace(low, max(high, low + 1e-6), BINS + 1)
+        edges = np.linspace(low, max(high, low + 1e-6), bins + 1)
         for kind, values in zip(KINDS, (one, other), strict=True):
             counts = np.histogram(values.clip(edges[0], edges[-1]), edges)[0] / max(len(values), 1)
             for index, share in enumerate(counts.tolist()):
