@@ -44,6 +44,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
+
+
 def write_json(path: Path, data: Any, indent: int | None = None) -> None:
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")

@@ -22,7 +22,7 @@ from monolayer.coco.moments import pack
 from monolayer.coco.records import CELL, Image, Rle, Truth
 from monolayer.coco.rle import Placed, crop_from_rle, rle_from_polygons
 from monolayer.data.dataset import read_image
-from monolayer.files import InputError, atomic_write, read_json, write_csv, write_json
+from monolayer.files import InputError, read_json, write_bytes, write_csv, write_json
 from monolayer.measurement import dictionary, morphology
 from monolayer.measurement.files import coco_annotations, growing, roi_zip
 from monolayer.measurement.growth import growth, moment
@@ -143,17 +143,12 @@ def _measure_one(job: Job) -> tuple[Columns, dict[str, Any], list[dict[str, Any]
     row = about | image_row(columns, labels, pixel_size)
     stem = Path(job.image["file_name"]).stem
     if "labels" in job.params.files:
-        _write(job.output / f"{stem}.tif", label_tiff([labels], pixel_size))
+        write_bytes(job.output / f"{stem}.tif", label_tiff([labels], pixel_size))
     if "rois" in job.params.files:
-        _write(job.output / f"{stem}.zip", roi_zip([found]))
+        write_bytes(job.output / f"{stem}.zip", roi_zip([found]))
     count = len(found.masks)
     common = {name: np.full(count, value) for name, value in about.items()}
     return common | columns, row, coco_annotations(found, job.image["id"], 1) if "coco" in job.params.files else []
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as partial:
-        partial.write_bytes(content)
 
 
 # ---- cells in, numbers out -----------------------------------------------------------------------

@@ -14,7 +14,7 @@ from monolayer.coco.labels import rles_from_labels
 from monolayer.coco.records import Annotation, Image
 from monolayer.coco.rle import Placed, annotation, crop_from_rle, decoded
 from monolayer.data.dataset import Sample, read_image
-from monolayer.files import InputError, atomic_write
+from monolayer.files import InputError, write_bytes
 from monolayer.params.extensions import ExtendParams
 from monolayer.synthesis import policies
 from monolayer.synthesis.composite import Composite, Plan, compose
@@ -95,8 +95,7 @@ def make(block: Block, params: ExtendParams, folder: Path) -> list[Made]:
             image["recipe"] |= {"extension": params.name, "seed": params.seed, "step": step, "layout": wanted.layout}
             image["recipe"]["cells"] = describe_cells(composite, plan, parts.cutouts)
             made.append(Made(image, truth_of(composite, image["id"])))
-            with atomic_write(folder / image["file_name"]) as partial:
-                partial.write_bytes(png(composite.pixels))
+            write_bytes(folder / image["file_name"], png(composite.pixels))
     return made
 
 
