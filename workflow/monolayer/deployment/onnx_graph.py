@@ -15,7 +15,7 @@ from torch.export import Dim
 
 from monolayer.backends.graph import Graph
 from monolayer.backends.manifest import ExportedGraph, Value
-from monolayer.files import atomic_write
+from monolayer.files import write_bytes
 
 OPSET = 20
 Feed = tuple[NDArray[Any], ...]  # the inputs of one call
@@ -106,8 +106,7 @@ def write(model: Any, facts: Mapping[str, str], path: Path) -> bytes:
     """Write a graph that says of itself what it is; the same graph gives the same bytes."""
     onnx.helper.set_model_props(model, dict(facts))
     content: bytes = model.SerializeToString(deterministic=True)
-    with atomic_write(path) as partial:
-        partial.write_bytes(content)
+    write_bytes(path, content)
     return content
 
 

@@ -15,7 +15,7 @@ from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
 from monolayer.data.dataset import Sample, read_image, samples
 from monolayer.data.images import SUFFIXES, Pixels, grey
-from monolayer.files import InputError, atomic_write
+from monolayer.files import InputError, write_bytes
 from monolayer.models import predictor
 from monolayer.models.predictor import Frame, Predictor
 from monolayer.parallel import prefetch
@@ -140,6 +140,4 @@ def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
 def _write_labels(path: Path, found: Instances) -> None:
     from monolayer.coco.labels import label_tiff
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as partial_path:
-        partial_path.write_bytes(label_tiff([found.label_image()], None))
+    write_bytes(path, label_tiff([found.label_image()], None))

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from monolayer.evaluation.breakdown import KINDS
 from monolayer.evaluation.definitions import SHOWN
-from monolayer.files import atomic_write
+from monolayer.files import write_bytes
 from monolayer.params.steps import ReportParams
 from monolayer.reporting import charts, tables
 from monolayer.reporting.biology import biology
@@ -38,8 +38,7 @@ def report(results: Path, runs: list[str], params: ReportParams, output: Path) -
     contents = {name: content for name, content in made.items() if content is not None}
     picture = render("overview.svg", album=album, picture=contents["overview"]["median"])
     for path, text in ((output.with_name("overview.svg"), picture), (output, page(study, album, contents))):
-        with atomic_write(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_bytes(path, text.encode())
 
 
 # ---- sections ------------------------------------------------------------------------------------

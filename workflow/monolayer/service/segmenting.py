@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from monolayer.data.images import eight_bit
-from monolayer.files import atomic_write
+from monolayer.files import write_bytes
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import NeighbourParams
 from monolayer.service import answers
@@ -104,8 +104,7 @@ def _answer(
 
 def _keep(path: Path, data: bytes, body: bytes) -> None:
     for suffix, content in ((".image", data), (".answer", body)):
-        with atomic_write(path.with_suffix(suffix)) as partial:
-            partial.write_bytes(content)
+        write_bytes(path.with_suffix(suffix), content)
 
 
 def _stem(name: str) -> str:

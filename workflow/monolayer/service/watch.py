@@ -26,7 +26,7 @@ import numpy as np
 
 from monolayer.coco.records import Image
 from monolayer.data.images import eight_bit
-from monolayer.files import InputError, atomic_write, write_csv
+from monolayer.files import InputError, write_bytes, write_csv
 from monolayer.measurement import dictionary, files
 from monolayer.measurement.growth import growth
 from monolayer.measurement.measure import cell_columns, described, image_row, with_um
@@ -187,8 +187,7 @@ class Tables:
         text = journal.read_bytes() if journal.exists() else b""
         text = text[: text.rfind(b"\n") + 1]
         entries = [json.loads(line) for line in text.splitlines()]
-        with atomic_write(journal) as partial:
-            partial.write_bytes(text)
+        write_bytes(journal, text)
         for table in TABLES:
             header = (",".join(dictionary.TABLES[table]) + "\n").encode()
             path, length = folder / f"{table}.csv", entries[-1][table] if entries else 0
@@ -244,11 +243,9 @@ def _typed(row: dict[str, str]) -> dict[str, Any]:
 def draw_growth(tables: Tables, output: Path) -> None:
     """Write growth.csv and growth.svg of all images so far."""
     fits = growth(tables.rows)
-    with atomic_write(output / "growth.csv") as partial:
-        columns = {name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]}
-        partial.write_bytes(files.csv_bytes("growth", columns))
-    with atomic_write(output / "growth.svg") as partial:
-        partial.write_bytes(_chart(tables.rows, fits))
+    columns = {name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]}
+    write_bytes(output / "growth.csv", files.csv_bytes("growth", columns))
+    write_bytes(output / "growth.svg", _chart(tables.rows, fits))
 
 
 def _chart(rows: list[dict[str, Any]], fits: list[dict[str, Any]]) -> bytes:
