@@ -54,11 +54,6 @@ def write_results(path: Path, results: Iterable[Result]) -> int:
     return count
 
 
-def read_results(path: Path) -> list[Result]:
-    """Read COCO results, gzipped or plain."""
-    return list(cast(Iterator[Result], stream(path)))
-
-
 def stream(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a JSON array, gzipped or plain, one at a time: memory does not grow with the file."""
     number = 0
