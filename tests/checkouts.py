@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -49,7 +50,8 @@ class Checkout:
         return cast(dict[str, Any], yaml.safe_load((self.folder / "params.yaml").read_text()))
 
     def set_params(self, params: dict[str, Any]) -> None:
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        apart = json.loads(json.dumps(params))  # or what is one object would be an anchor and its aliases
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(apart, sort_keys=False))
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")

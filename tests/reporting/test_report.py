@@ -22,13 +22,14 @@ from monolayer.coco.records import Image, Result, Truth
 from monolayer.coco.rle import rle_from_crop, rle_from_mask
 from monolayer.data import dataset
 from monolayer.evaluation import evaluate
-from monolayer.files import InputError, write_json
+from monolayer.files import FORMAT, InputError, write_json
 from monolayer.measurement.measure import Cells, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.reporting import pictures, tables
+from monolayer.reporting.gallery import ranked, spread
 from monolayer.reporting.pictures import Album
-from monolayer.reporting.report import SECTIONS, data, overlays, overview, ranked, report, spread
-from monolayer.reporting.study import Study
+from monolayer.reporting.report import SECTIONS, data, overlays, overview, report
+from monolayer.reporting.study import Study, read_run
 from paths import ROOT
 from PIL import Image as PillowImage
 from playwright.sync_api import Browser
@@ -123,6 +124,7 @@ def write_run(folder: Path, run: str, find: Callable[[Truth], list[Result]]) -> 
     settings = EvaluateParams(protocol="livecell", n_resamples=20, seed=0, resample="image")
     evaluate.evaluate(files["test"], files["val"], settings, folder / "metrics" / f"{run}.json", threads=1)
     record = {
+        "format": FORMAT,
         "params": {"family": "yolo"},
         "networks": {"all": {"initial": "none", "train_images": 8, "train_cells": 80, "sizes": [1, 2]}},
         "device": "a CPU, 2 threads",
@@ -517,3 +519,9 @@ def test_layers_are_switched_off_and_a_picture_is_enlarged(browser: Browser, htm
     assert found["open"]
     assert found["pictures"] == 1
     assert all(name.startswith("data:") for name in found["loaded"])
+
+
+def test_a_record_of_the_first_format_is_refused_with_the_cure(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", {"params": {}})
+    with pytest.raises(InputError, match=r"run\.json is of format 1, and this version reads 2; train the run again$"):
+        read_run(tmp_path)

@@ -22,7 +22,7 @@ from scipy import stats
 from test_extend import files, params
 
 RNG = np.random.default_rng
-SHIFT = DomainShiftParams(seed=0, variance=0.9, permutations=199, max_images=50, samples=2)
+SHIFT = DomainShiftParams(seed=0, variance=0.9, permutations=199, max_images=50, bins=20, samples=2)
 REAL = DATA / "sartorius"
 
 

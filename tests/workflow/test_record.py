@@ -33,7 +33,7 @@ LOOKED_UP = {"dataset", "selected", "scale", "model", "extension", "runs"}  # an
 # Runs snakemake with a params.yaml whose values are their own names, so that a job's command tells what it was given.
 NAMED = f"""
 import sys
-from monolayer import params
+from monolayer.params import params
 from snakemake.cli import main
 
 def named(value, path):

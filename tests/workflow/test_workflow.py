@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from culture import Culture
+from monolayer.backends.manifest import read_manifest
 from paths import ROOT
 
 pytestmark = pytest.mark.workflow
@@ -92,6 +93,15 @@ def test_everything_is_made(finished: Path) -> None:
     assert "energy distance" in (results / "report.html").read_text()
     assert not list(results.rglob("*.partial"))
     assert not (results / "models/yolo/checkpoint").exists()
+
+
+def test_an_exported_folder_has_all_that_it_needs(finished: Path) -> None:
+    for run in ("yolo", "other"):
+        folder, found = read_manifest(finished / "results/own/export" / run)
+        assert {path.name for path in folder.iterdir()} == {"card.md", "model.json", "networks", "parity.json"}
+        scores = json.loads((finished / f"results/own/metrics/{run}.json").read_text())
+        assert found.score_threshold == scores["score_threshold"]
+        assert (folder / found.card).read_text().startswith(f"# {run}\n")
 
 
 def test_originals_are_not_touched(finished: Path, culture: Culture) -> None:

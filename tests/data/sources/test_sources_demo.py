@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-from monolayer import params
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
@@ -22,6 +21,7 @@ from monolayer.coco.records import CELL, Rle, Truth
 from monolayer.data import download
 from monolayer.data.sources import demo
 from monolayer.files import InputError
+from monolayer.params import params
 from monolayer.params.data import DemoSeries, DemoSource
 from numpy.typing import NDArray
 from paths import ROOT

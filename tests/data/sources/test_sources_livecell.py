@@ -34,6 +34,7 @@ def source(**changed: Any) -> LivecellSource:
         "url": "http://127.0.0.1:9",
         "mirror": None,
         "dedup": "keep",
+        "merge_iou": 0.5,
         "max_images": None,
         "pins": {name: {"size": None, "sha256": None} for name in ["images.zip", *LISTS]},
     }

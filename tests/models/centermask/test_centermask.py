@@ -24,7 +24,7 @@ from monolayer.models.centermask import family, pipeline
 from monolayer.models.centermask.crops import TargetCells, cells_in, whole
 from monolayer.models.centermask.family import CenterMaskTask, build, predict, train
 from monolayer.models.centermask.network import CenterMask
-from monolayer.models.centermask.pipeline import Found, Pipeline
+from monolayer.models.centermask.pipeline import DetectedMasks, Pipeline
 from monolayer.models.validation import validation_scores
 from monolayer.params.data import LivecellFile, LivecellSource
 from monolayer.params.families import CenterMaskPredict, DetectionLimits
@@ -88,7 +88,7 @@ def test_images_without_cells_train() -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
-def found_in(network: CenterMask, images: list[NDArray[np.uint8]]) -> list[Found]:
+def found_in(network: CenterMask, images: list[NDArray[np.uint8]]) -> list[DetectedMasks]:
     """Detections with the probabilities of their masks, at the images' own size."""
     chosen = CenterMaskPredict(**ALL.model_dump(), zoom=1.0, max_side=1000, batch=4, amp=False)
     pipeline = Pipeline.of(chosen, family.constants(network))
@@ -171,16 +171,21 @@ def test_draws_follow_from_their_generator_alone(culture: Culture) -> None:
     assert image.shape in {(64, 64), (96, 96)}
 
 
-def test_official_views_are_whole_mirrored_or_not(culture: Culture) -> None:
+def test_official_crops_are_whole_mirrored_or_not(culture: Culture) -> None:
     found = samples(read_truth(culture.splits / "train.json"), culture.images)
     task = CenterMaskTask(found, found, settings("full"))
     crops = {task._crop((520, 704), np.random.default_rng(seed)) for seed in range(200)}
     assert {crop.window for crop in crops} == {(0, 0, 704, 520)}
-    assert {(crop.mirrored, crop.upturned, crop.transposed) for crop in crops} == {
-        (False, False, False),
-        (True, False, False),
-    }
+    assert {crop.way for crop in crops} == {0, 4}
     assert {min(crop.shape) for crop in crops} == {440, 480, 520, 560, 580, 620}
+
+
+def test_with_all_symmetries_every_way_to_turn_is_drawn_alike(culture: Culture) -> None:
+    found = samples(read_truth(culture.splits / "train.json"), culture.images)
+    task = CenterMaskTask(found, found, settings(symmetry="all"))
+    ways = np.bincount([task._crop((96, 128), np.random.default_rng(seed)).way for seed in range(800)], minlength=8)
+    assert len(ways) == 8
+    assert ways.min() > 70
 
 
 def test_training_learns_and_its_weights_build_the_same_network(culture: Culture, tmp_path: Path) -> None:
@@ -253,7 +258,7 @@ def test_validation_images_are_spread_over_the_split() -> None:
 def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
     pins = {name: {"size": None, "sha256": None} for name in get_args(LivecellFile)}
     mirror = {"source": "livecell", "url": "http://127.0.0.1:9", "mirror": str(DATA / "livecell_sample")}
-    pack = LivecellSource.model_validate(mirror | {"dedup": "keep", "max_images": None, "pins": pins})
+    pack = LivecellSource.model_validate(mirror | {"dedup": "keep", "merge_iou": 0.5, "max_images": None, "pins": pins})
     download.download(pack, tmp_path / "images", tmp_path / "truth.json")
     names = ("A172_Phase_A7_1_00d00h00m_1.png", "Huh7_Phase_A10_1_02d12h00m_3.png")
     every = samples(read_truth(tmp_path / "truth.json"), tmp_path / "images")

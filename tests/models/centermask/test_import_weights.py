@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from monolayer import models, params
+from monolayer import models
 from monolayer.files import InputError
 from monolayer.models.centermask.family import start_from
 from monolayer.models.centermask.import_weights import import_weights, read_checkpoint
 from monolayer.models.centermask.network import CenterMask
+from monolayer.params import params
 from monolayer.params.steps import TrainParams
 from paths import ROOT
 
