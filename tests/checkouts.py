@@ -59,7 +59,17 @@ class Checkout:
 
     def clone(self, folder: Path) -> Checkout:
         self.run("git", "clone", "-q", str(self.folder), str(folder))
+        keep_compiled(self.folder / "workflow", folder / "workflow")
         return Checkout(folder)
+
+
+def keep_compiled(source: Path, clone: Path) -> None:
+    """Take along what Python and numba compiled, which belongs to a module's size and time: half a minute less."""
+    for cache in source.rglob("__pycache__"):
+        shutil.copytree(cache, clone / cache.relative_to(source))
+    for module in source.rglob("*.py"):
+        if module.read_bytes() == (clone / module.relative_to(source)).read_bytes():
+            shutil.copystat(module, clone / module.relative_to(source))
 
 
 TRACKED = (
@@ -71,10 +81,9 @@ TRACKED = (
 def make_checkout(folder: Path, culture: Culture, runs: int = 1) -> Checkout:
     """A git repository of the workflow, for the culture and so many small U-Nets; seconds of training each."""
     for name in TRACKED:
-        ignored = shutil.ignore_patterns("__pycache__")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+            shutil.copytree(ROOT / name, folder / name)
         else:
             shutil.copy(ROOT / name, folder / name)
     checkout = Checkout(folder)
