@@ -20,12 +20,12 @@ import torch
 from monolayer.coco.rle import crop_from_rle
 from monolayer.models.centermask.family import predict
 from monolayer.models.centermask.network import CenterMask
-from monolayer.models.centermask.pipeline import Found, Pipeline
+from monolayer.models.centermask.pipeline import DetectedMasks, Pipeline
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_centermask import random_annotations, random_cells, settings
+from centermask_samples import random_annotations, random_cells, settings
 
 HEIGHT, WIDTH = 520, 704
 MASKS, TRUTHS, REGIONS = 300, 100, 128  # found in an image; true cells of one; regions that masks learn from in a step
@@ -123,7 +123,7 @@ def masks_to_rle() -> None:
     y, x = np.mgrid[:28, :28] - 13.5
     disk = (1 / (1 + np.exp(np.hypot(x, y) - 13.0))).astype(np.float32)
     boxes, scores = np.hstack([corner, corner + side]).astype(np.float32), rng.random(1000).astype(np.float32)
-    found = Found(boxes, scores, np.repeat(disk[None], 1000, 0), scores, (HEIGHT, WIDTH))
+    found = DetectedMasks(boxes, scores, np.repeat(disk[None], 1000, 0), scores, (HEIGHT, WIDTH))
     pipeline = Pipeline.of(settings("full").val_predict, {"mean": [0.0] * 3, "std": [1.0] * 3})
     works = {"paste": lambda: pipeline.postprocess(found, HEIGHT, WIDTH)}
     cells = works["paste"]()

@@ -1,6 +1,6 @@
 """Ratios of deployment, on the default run's results: ours beside ultralytics, post-processing, exports beside torch.
 
-python tests/benchmarks/deploy.py [results folder, results/demo] [threads, 2]
+python tests/benchmarks/deployment.py [results folder, results/demo] [threads, 2]
 
 Needs a finished default run. Images with hundreds of cells are mosaics of its test fields. All that is compared is
 measured in turns in one process, so that other load meets all alike; CPU times are of all threads of the process.
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from monolayer import models, params
+from monolayer import models
 from monolayer.backends import cuda
 from monolayer.backends.manifest import read_manifest
 from monolayer.coco.io import read_truth, write_results
@@ -26,11 +26,13 @@ from monolayer.coco.records import CELL
 from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_crop
 from monolayer.data.dataset import Sample, evenly, read_image, samples
 from monolayer.deployment import benchmark, parity
+from monolayer.evaluation import cells as cells_of
 from monolayer.files import write_json
 from monolayer.models import predict, predictor
 from monolayer.models.predict import frames
 from monolayer.models.predictor import Predictor
 from monolayer.models.yolo.pipeline import STRIDE
+from monolayer.params import params
 from monolayer.params.families import YoloPredict
 from monolayer.params.steps import BenchmarkSettings, PredictParams
 from PIL import Image as PillowImage
@@ -136,7 +138,8 @@ def beside_ultralytics(results: Path, threads: int, folder: Path) -> None:
     cells = [len(sample.annotations) for sample in todo]
     print(f"\nFiles to COCO JSON with native-size masks, {len(todo)} images of {cells} cells, {settings.imgsz} px:")
     for name, (wall, busy) in times.items():
-        ap = parity.mask_ap(truth, files[name])
+        images, true = cells_of.read_truth(truth)
+        ap = parity.mask_ap(images, true, cells_of.read_results(files[name], images))
         print(f"  {name:14s} {wall:7.2f} s wall {busy:7.2f} s CPU, mask AP {ap:.3f}")
     for kind, index in (("wall", 0), ("CPU", 1)):
         print(f"  ours is {times['ultralytics'][index] / times['ours'][index]:.2f} times as fast ({kind}); asked: 1.5")

@@ -128,7 +128,7 @@ def by_monolayer(truth: Path, results: Path, threads: int) -> list[Any]:
     box_pairs = matching.box_pairs(true, pred, setting)
     box_area = pred.boxes_xywh[:, 2] * pred.boxes_xywh[:, 3]
     for matches in (
-        evaluate.match_masks(true, pred, mask_pairs, setting),
+        matching.match_masks(true, pred, mask_pairs, setting),
         matching.match(true, box_pairs, pred.score, box_area, setting),
     ):
         curves = [metrics.precision_curve(matches, area, chosen) for area in range(4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -15,15 +16,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Culture
+from culture import Culture
 from monolayer import models
 from monolayer.backends import cuda, trt
 from monolayer.backends.manifest import EngineFile, read_manifest
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth, write_results
-from monolayer.coco.records import Rle
+from monolayer.coco.records import Result
 from monolayer.data.dataset import read_image, samples
 from monolayer.deployment import engines, export, parity
+from monolayer.evaluation.cells import CellTable, Images, read_results
 from monolayer.files import InputError
 from monolayer.models import predict, predictor
 from monolayer.models.pipeline import pipeline
@@ -42,12 +44,14 @@ PARAMS = ExportParams.model_validate(
             "dtypes": ["fp32", "fp16", "int8"],
             "calibration": 2,
             "engines": ["fp16"],
+            "percentiles": {"low": 1, "high": 99},
             "targets": ["SM86", "SM89"],
             "parity": {"fp32": {"mask_iou": 0.99, "lost": 0.01, "ap": 0.001}, "fp16": LIMITS, "int8": LIMITS},
             "exclude": {},
             "runs": "all",
-            "notes": {},
+            "notes": {"Licence": "none, the cells are drawn"},
         },
+        "neighbours": {"gap": 2, "radius": 30},
         "cpu_threads": 1,
     }
 )
@@ -68,7 +72,7 @@ def weights(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(weights: Path, culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "tiny"
-    export.export(weights, culture.images, culture.splits, PARAMS, folder)
+    export.export(weights, culture.images, culture.splits, PARAMS, folder, score_threshold=0.25)
     return folder
 
 
@@ -130,14 +134,31 @@ def test_lost_cells_and_lost_ap_are_refused(change: dict[str, float], text: str)
         parity.check_limits(row | {"ap": 0.5, "ap_torch": 0.5} | change, "tiny", ParityLimits.model_validate(LIMITS))
 
 
-def test_partners_are_each_others_best() -> None:
-    def square(x: int, side: int) -> Rle:
-        return rle.rle_from_crop(np.ones((side, side), np.bool_), x, 0, 20, 60)
+def test_partners_are_each_others_best(tmp_path: Path) -> None:
+    images = Images(ids=[1], names=["a.png"], lines=[""], wells=[""], sizes=[[20, 60]], categories=[1])
 
-    one, other = [square(0, 10), square(20, 10), square(40, 4)], [square(1, 10), square(0, 9), square(21, 10)]
-    assert [(i, j) for i, j, _ in parity.partners(one, other)] == [(0, 0), (1, 2)]
-    assert parity.partners(one, other)[0][2] == pytest.approx(90 / 110)
-    assert parity.partners([], other) == []
+    def cells(squares: list[tuple[int, int]]) -> CellTable:
+        """Squares at x with that side, of falling score."""
+        records = [
+            Result(
+                image_id=1,
+                category_id=1,
+                segmentation=rle.rle_from_crop(np.ones((side, side), np.bool_), x, 0, 20, 60),
+                bbox=[x, 0, side, side],
+                score=0.9 - 0.2 * index,
+            )
+            for index, (x, side) in enumerate(squares)
+        ]
+        write_results(tmp_path / "results.json", records)
+        return read_results(tmp_path / "results.json", images)
+
+    one, other, none = cells([(0, 10), (20, 10), (40, 4)]), cells([(1, 10), (0, 9), (21, 10)]), cells([])
+    row = parity.compared(images, one, other)
+    assert (row["matched"], row["extra"], row["worst_image"]) == (2, 1, "a.png")
+    assert row["mask_iou"] == row["mask_iou_mean"] == pytest.approx(90 / 110)
+    assert row["lost"] == pytest.approx(0.5 / 2.1)
+    assert parity.compared(images, one, none)["lost"] == 1
+    assert parity.compared(images, none, other)["extra"] == 3
 
 
 # ---- streaming -----------------------------------------------------------------------------------
@@ -190,16 +211,16 @@ def test_no_thread_spins_behind_a_run(exported: Path) -> None:
     assert min(spent) < 0.01, spent  # s; spinning for all of the time: 0.05
 
 
-def test_views_are_chosen_when_it_runs(exported: Path, culture: Culture) -> None:
+def test_augmentation_is_chosen_when_it_runs(exported: Path, culture: Culture) -> None:
     path = sorted(culture.images.iterdir())[0]
     image = read_image(path)
     settings = read_manifest(exported)[1].settings
     once, turned, mirror = (
-        predictor.load(exported, settings=predictor.turned(settings, tta)).segment([seen], "round")[0]
+        predictor.load(exported, settings=predictor.with_tta(settings, tta)).segment([seen], "round")[0]
         for tta, seen in ((None, image), (8, image), (8, image[:, ::-1].copy()))
     )
     assert once.height == turned.height == 96
-    # the mean over all eight views is blind to how the image lies
+    # the mean over all eight ways to turn it is blind to how the image lies
     assert np.allclose(np.sort(turned.scores), np.sort(mirror.scores), atol=1e-4)
     assert not np.allclose(np.sort(once.scores), np.sort(turned.scores), atol=1e-4)
 
@@ -215,36 +236,46 @@ def test_a_line_without_a_network_is_refused(exported: Path) -> None:
 
 
 def test_a_graph_of_another_family_is_refused(exported: Path, tmp_path: Path) -> None:
-    for file in exported.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    other = onnx.load(tmp_path / "round.maps.fp32.onnx")
+    moved = Path(shutil.copytree(exported, tmp_path / "moved"))
+    other = onnx.load(moved / "networks/round.maps.fp32.onnx")
     onnx.helper.set_model_props(other, {"run": "tiny", "family": "yolo"})
-    onnx.save(other, tmp_path / "round.maps.fp32.onnx")
+    onnx.save(other, moved / "networks/round.maps.fp32.onnx")
     with pytest.raises(InputError, match=r"round.maps.fp32.onnx is of family yolo, not unet"):
-        predictor.load(tmp_path)
+        predictor.load(moved)
 
 
 def test_what_is_no_graph_or_no_export_is_refused(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is not the model.json of an exported run"):
         predictor.load(tmp_path)
-    for file in exported.iterdir():
-        (tmp_path / file.name).write_bytes(b"x" if file.suffix == ".onnx" else file.read_bytes())
+    moved = Path(shutil.copytree(exported, tmp_path / "moved"))
+    for file in moved.glob("networks/*.onnx"):
+        file.write_bytes(b"x")
     with pytest.raises(InputError, match="can't be read by onnxruntime"):
-        predictor.load(tmp_path)
+        predictor.load(moved)
     with pytest.raises(InputError, match="backend torch is unknown; an exported run has onnxruntime, tensorrt"):
         predictor.load(exported, "torch")
 
 
 def test_a_dtype_that_was_not_exported_is_refused(weights: Path, culture: Culture, tmp_path: Path) -> None:
     settings = PARAMS.settings.model_copy(update={"dtypes": ["fp32"], "engines": []})
-    export.export(weights, culture.images, culture.splits, PARAMS.model_copy(update={"settings": settings}), tmp_path)
+    params = PARAMS.model_copy(update={"settings": settings})
+    export.export(weights, culture.images, culture.splits, params, tmp_path, score_threshold=0.25)
     with pytest.raises(InputError, match="has no fp16; it has fp32"):
         predictor.load(tmp_path, dtype="fp16")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "long.maps.fp32.onnx",
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")) == [
         "model.json",
-        "round.maps.fp32.onnx",
+        "networks/long.maps.fp32.onnx",
+        "networks/round.maps.fp32.onnx",
     ]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_folder_of_another_format_is_refused_with_the_cure(exported: Path, tmp_path: Path, number: int) -> None:
+    content = json.loads((exported / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(content | {"format": number}))
+    text = rf"model\.json is of format {number}, and this version reads 2; export the run again$"
+    with pytest.raises(InputError, match=text):
+        read_manifest(tmp_path)
 
 
 ENGINE = EngineFile(
@@ -279,22 +310,24 @@ def test_a_missing_vendor_library_is_one_clear_error() -> None:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def test_the_contract_says_what_goes_in_and_comes_out(exported: Path) -> None:
+def test_the_manifest_says_what_goes_in_and_comes_out(exported: Path) -> None:
     _, manifest = read_manifest(exported)
+    assert (manifest.score_threshold, manifest.notes) == (0.25, PARAMS.settings.notes)
+    assert (manifest.percentiles, manifest.neighbours) == (PARAMS.settings.percentiles, PARAMS.neighbours)
     graph = manifest.networks["round"].graphs["maps"]
     assert [(value.name, value.dtype, value.shape) for value in graph.inputs] == [
         ("tiles", "float32", ["batch", 1, "height", "width"])
     ]
     assert graph.multiple == manifest.networks["round"].constants["stride"] == 4
     assert {file.targets[0] for file in manifest.engines} == {"SM86"}
-    assert {path.name for path in exported.iterdir()} == {
+    assert {path.relative_to(exported).as_posix() for path in exported.rglob("*.*")} == {
         "model.json",
-        *(f"{line}.maps.{dtype}.onnx" for line in ("round", "long") for dtype in ("fp32", "fp16", "int8")),
+        *(f"networks/{line}.maps.{dtype}.onnx" for line in ("round", "long") for dtype in ("fp32", "fp16", "int8")),
         *(file.file for file in manifest.engines),
     }
 
 
-def test_an_engine_takes_every_input_that_its_finder_makes(exported: Path) -> None:
+def test_an_engine_takes_every_input_that_its_pipeline_makes(exported: Path) -> None:
     _, manifest = read_manifest(exported)
     constants = manifest.networks["round"].constants
     axes = pipeline(manifest.family, manifest.settings, constants).axes
@@ -303,7 +336,7 @@ def test_an_engine_takes_every_input_that_its_finder_makes(exported: Path) -> No
 
 
 def test_half_graphs_hold_half_weights_and_take_full_inputs(exported: Path) -> None:
-    half, full = (onnx.load(exported / f"round.maps.{dtype}.onnx") for dtype in ("fp16", "fp32"))
+    half, full = (onnx.load(exported / f"networks/round.maps.{dtype}.onnx") for dtype in ("fp16", "fp32"))
     onnx.checker.check_model(half, full_check=True)
     kinds = {value.data_type for value in half.graph.initializer}
     assert kinds == {onnx.TensorProto.FLOAT16}
@@ -313,7 +346,7 @@ def test_half_graphs_hold_half_weights_and_take_full_inputs(exported: Path) -> N
 
 
 def test_graphs_tell_nothing_of_the_machine(exported: Path) -> None:
-    for path in exported.glob("*.fp32.onnx"):
+    for path in exported.glob("networks/*.fp32.onnx"):
         assert str(Path(export.__file__).parent).encode() not in path.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""What lies between images, networks and cells: held to torch and torchvision, which the finders do without."""
+"""What lies between images, networks and cells: held to torch and torchvision, which the pipelines do without."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch.nn import functional
 from torchvision.ops import nms
 
 
-def test_no_finder_needs_torch() -> None:
+def test_no_pipeline_needs_torch() -> None:
     names = [
         *(f"models.{family}.pipeline" for family in ("unet", "yolo", "centermask")),
         "models.predictor",

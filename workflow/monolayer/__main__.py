@@ -51,6 +51,10 @@ def _run(args: argparse.Namespace) -> int:
     except InputError as error:
         logging.error("%s: %s", name, error)
         return 1
+    except ModuleNotFoundError as error:
+        extra = "service" if args.run.__name__ in ("serve", "watch") else "train"
+        logging.error("%s: %s; pip install 'monolayer[%s]'", name, error, extra)
+        return 1
     except KeyboardInterrupt:
         logging.error("%s: interrupted", name)
         return 130

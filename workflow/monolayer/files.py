@@ -9,13 +9,20 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+FORMAT: Final = 2  # of weights.pt, checkpoints, run.json and model.json; in 1 parameters had other names
 FULL = 1 << 20  # bytes free, below which a disk counts as full
 
 
 class InputError(ValueError):
     """Input that can't be used; the text names the thing, the value and the cure."""
+
+
+def check_format(path: Path, found: object, cure: str) -> None:
+    """Refuse a file that another version of this package wrote; the first ones had no number."""
+    if found != FORMAT:
+        raise InputError(f"{path} is of format {found or 1}, and this version reads {FORMAT}; {cure}")
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from monolayer.models.unet.tiling import Float, Tiles, axis, blend, blend_tta, turn, turn_back
+from monolayer.models.dihedral import turn, turn_back
+from monolayer.models.unet.tiling import Float, Tiles, axis, blend, blend_tta
 from scipy import ndimage
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Culture
+from culture import Culture
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
 from monolayer.data import dataset
 from monolayer.data.dataset import Sample, read_image
+from monolayer.evaluation.matching import IOUS, match_labels
 from monolayer.models import Trained
 from monolayer.models.unet import family
-from monolayer.models.unet.watershed import matches
 from monolayer.params.families import UnetPredict, UnetTrain
 from torch import nn
 from unet_settings import SETTINGS
@@ -69,7 +69,7 @@ def test_training_finds_the_cells_of_the_culture(culture: Culture, trained: Trai
         [found] = family.predict(network, [read_image(sample.path)], PREDICT)
         pred = label_image((result["segmentation"] for result in found.results(1)), found.height, found.width)
         true = label_image((a["segmentation"] for a in sample.annotations), found.height, found.width)
-        tp, fp, fn = (a + b for a, b in zip((tp, fp, fn), matches(true, pred), strict=True))
+        tp, fp, fn = (a + b for a, b in zip((tp, fp, fn), match_labels(true, pred, IOUS[:1]), strict=True))
     assert 2 * tp / (2 * tp + fp + fn) > 0.8
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from monolayer.evaluation.matching import IOUS, match_labels
 from monolayer.models.unet.patches import targets
 from monolayer.models.unet.watershed import (
     Float,
@@ -12,7 +13,6 @@ from monolayer.models.unet.watershed import (
     instances,
     label_means,
     markers_of,
-    matches,
     separate,
     watershed,
 )
@@ -92,7 +92,7 @@ def test_bacteria_side_by_side_part() -> None:
     true = np.zeros((60, 80), np.int32)
     for index in range(5):
         true[10 + 8 * index : 18 + 8 * index, 10:70] = index + 1
-    assert matches(true, separate(maps_of(true), HALF, 0.0)) == (5, 0, 0)
+    assert match_labels(true, separate(maps_of(true), HALF, 0.0), IOUS[:1]) == (5, 0, 0)
 
 
 def test_flood_is_skimages_watershed() -> None:
@@ -109,7 +109,7 @@ def test_flood_is_skimages_watershed() -> None:
             assert (watershed(altitude, seeds.copy(), mask) == expected).mean() >= agreement
 
 
-def test_a_speck_of_a_core_is_noise() -> None:
+def test_a_speck_of_a_marker_is_noise() -> None:
     maps = maps_of(scene((40, 32, 20)), 0.0)
     maps[1, 32, 57] = 1.0  # near the edge
     assert separate(maps, Thresholds(0.5, 0.5, 0), 0.0).max() == 2
@@ -155,10 +155,10 @@ def test_label_means() -> None:
 
 def test_matches_count_cells_at_iou_over_half() -> None:
     true = scene((15, 15, 10), (45, 15, 10), (75, 15, 10))
-    assert matches(true, true) == (3, 0, 0)
-    assert matches(true, np.zeros_like(true)) == (0, 0, 3)
-    assert matches(np.zeros_like(true), true) == (0, 3, 0)
-    assert matches(true, (true > 0).astype(np.int32)) == (0, 1, 3)
-    assert matches(true, np.roll(true, 3, axis=1)) == (3, 0, 0)
-    assert matches(true, np.roll(true, 3, axis=1), (0.5, 0.95)) == (3, 3, 3)
-    assert matches(true, np.roll(true, 12, axis=1)) == (0, 3, 3)
+    assert match_labels(true, true, IOUS[:1]) == (3, 0, 0)
+    assert match_labels(true, np.zeros_like(true), IOUS[:1]) == (0, 0, 3)
+    assert match_labels(np.zeros_like(true), true, IOUS[:1]) == (0, 3, 0)
+    assert match_labels(true, (true > 0).astype(np.int32), IOUS[:1]) == (0, 1, 3)
+    assert match_labels(true, np.roll(true, 3, axis=1), IOUS[:1]) == (3, 0, 0)
+    assert match_labels(true, np.roll(true, 3, axis=1), IOUS[[0, 9]]) == (3, 3, 3)
+    assert match_labels(true, np.roll(true, 12, axis=1), IOUS[:1]) == (0, 3, 3)

@@ -34,14 +34,14 @@ class TensorRT:
             if not context.set_input_shape(name, value.shape):
                 raise InputError(f"{graph} takes no {name} of {value.shape}; the engine was built for smaller ones")
             context.set_tensor_address(name, value.address)
-        found = []
+        outputs = []
         for name in names[len(inputs) :]:
             dtype = self.types.nptype(context.engine.get_tensor_dtype(name))
-            found.append(cuda.DeviceArray(tuple(context.get_tensor_shape(name)), dtype, self.stream))
-            context.set_tensor_address(name, found[-1].address)
+            outputs.append(cuda.DeviceArray(tuple(context.get_tensor_shape(name)), dtype, self.stream))
+            context.set_tensor_address(name, outputs[-1].address)
         if not context.execute_async_v3(int(self.stream)):
             raise InputError(f"the engine of {graph} failed; see the lines above")
-        return tuple(found)
+        return tuple(outputs)
 
     def seconds(self, graph: str, *given: Any) -> float:
         there = [v if isinstance(v, cuda.DeviceArray) else cuda.to_device(v, self.stream) for v in given]
@@ -62,10 +62,10 @@ def fitting(folder: Path, engines: Sequence[EngineFile], here: str | None) -> li
     if not mine:
         raise InputError(f"{built}; the GPU here is {here}: add it to export.targets and export the run again")
     chosen = [engine for engine in mine if engine.library == mine[-1].library]
-    found = library(chosen[0].library).__version__
-    if chosen[0].version != found:
+    installed = library(chosen[0].library).__version__
+    if chosen[0].version != installed:
         raise InputError(
-            f"{chosen[0].file} was built by {chosen[0].library} {chosen[0].version}, and {found} is installed; "
+            f"{chosen[0].file} was built by {chosen[0].library} {chosen[0].version}, and {installed} is installed; "
             "install that version or export the run again"
         )
     return chosen

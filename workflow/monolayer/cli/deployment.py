@@ -15,8 +15,8 @@ def add_verbs(verbs: Verbs) -> None:
         images="folder of images",
         splits="folder with train.json (calibrates int8) and test.json (is compared on)",
         results="torch's results on test (.json.gz)",
-        output="folder to write model.json and the files that it lists to",
-        parity="comparison to write, JSON",
+        scores="the run's scores, JSON, whose threshold goes with it",
+        output="folder to write model.json, the files that it lists and parity.json, the comparison, to",
     )
     timed = add_verb(
         verbs,
@@ -33,14 +33,17 @@ def add_verbs(verbs: Verbs) -> None:
 
 def export(args: Namespace) -> None:
     """Write a run as ONNX files and TensorRT engines, which need no torch, and hold them against it."""
+    from monolayer.backends.manifest import PARITY
     from monolayer.deployment import export
     from monolayer.files import write_json
+    from monolayer.measurement.measure import score_threshold
     from monolayer.params.steps import ExportParams
 
     params = typed(ExportParams.model_validate_json, args)
-    export.export(args.weights, args.images, args.splits, params, args.output)
+    least = score_threshold(args.scores)
+    export.export(args.weights, args.images, args.splits, params, args.output, score_threshold=least)
     found = export.check(args.output, args.images, args.splits, args.results, params)
-    write_json(args.parity, found, indent=1)
+    write_json(args.output / PARITY, found, indent=1)
 
 
 def benchmark(args: Namespace) -> None:

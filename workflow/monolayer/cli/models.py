@@ -9,6 +9,10 @@ from pathlib import Path
 
 from monolayer.cli.options import PARAMS, Verbs, add_dtype, add_params, add_threads, add_tta, add_verb, typed
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from monolayer.params.data import Percentiles
+
 
 def add_verbs(verbs: Verbs) -> None:
     _add_train(verbs)
@@ -41,7 +45,7 @@ def _add_predict(verbs: Verbs) -> None:
     verb = add_verb(verbs, predict, images="folder of images: PNG, JPEG or TIFF, 8 or 16 bit")
     output = "COCO results to write (.json, or .json.gz); those of a folder name each cell's file"
     verb.add_argument("--output", "--results", type=Path, required=True, metavar="PATH", help=output)
-    weights = "weights.pt of a run, or the folder of an exported one (default: the ready model, for phase contrast)"
+    weights = "weights.pt of a run, or the folder of an exported one (default: the pretrained, for phase contrast)"
     verb.add_argument("--weights", type=Path, metavar="PATH", help=weights)
     folder = verb.add_argument_group("of a folder")
     folder.add_argument("--labels", type=Path, metavar="PATH", help="write a label TIFF for each image here")
@@ -49,6 +53,8 @@ def _add_predict(verbs: Verbs) -> None:
     folder.add_argument("--score-min", type=float, metavar="S", help=least)
     shard = "only every Nth image from the Kth on, for each of N jobs of a cluster"
     folder.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=shard)
+    depth = "in images of more than 8 bits these become 0 and 255 (default: the exported run's own)"
+    folder.add_argument("--percentiles", type=float, nargs=2, metavar=("LOW", "HIGH"), help=depth)
     add_threads(folder, "cores to use")
     exported = verb.add_argument_group("of a folder, with an exported run")
     backends = ["onnxruntime", "tensorrt"]
@@ -76,13 +82,30 @@ def predict(args: Namespace) -> None:
     if (args.truth is None) != (args.params is None):
         args.verb.error("--truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
-        choice = predict.Choice(args.score_min, args.labels, args.backend, args.dtype, args.tta, args.shard)
+        choice = predict.Choice(
+            args.score_min, args.labels, args.backend, args.dtype, args.tta, args.shard, _percentiles(args)
+        )
         predict.predict_folder(args.weights or manifest.pretrained(), args.images, args.output, choice, args.threads)
     elif args.weights is None:
         args.verb.error("a split needs the --weights of a run")
     else:
         params = typed(PredictParams.model_validate_json, args)
         predict.predict(args.weights, args.images, args.truth, params, args.output)
+
+
+def _percentiles(args: Namespace) -> Percentiles | None:
+    from pydantic import ValidationError
+
+    from monolayer.files import InputError
+    from monolayer.params.data import Percentiles
+
+    if args.percentiles is None:
+        return None
+    low, high = args.percentiles
+    try:
+        return Percentiles(low=low, high=high)
+    except ValidationError:
+        raise InputError(f"--percentiles is {low:g} {high:g}; give 0 <= LOW < HIGH <= 100, as 0.5 99.8") from None
 
 
 def _shard(text: str) -> tuple[int, int]:

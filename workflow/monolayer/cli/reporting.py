@@ -12,7 +12,7 @@ def add_verbs(verbs: Verbs) -> None:
         add_verb(
             verbs,
             card,
-            exported="folder of the exported run; its .parity.json is beside it",
+            exported="folder of the exported run",
             model="folder with the run's run.json and history.csv",
             scores="the run's scores on test, JSON",
             splits="folder with train.json, val.json and test.json",

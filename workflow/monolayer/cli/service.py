@@ -18,7 +18,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def _add_model(verb: Parser, about: str, nargs: str | None) -> None:
     model = verb.add_argument_group("model")
-    ready = f"{about} (default: the ready model, for phase contrast)"
+    ready = f"{about} (default: the pretrained model, for phase contrast)"
     model.add_argument("--model", type=Path, nargs=nargs, metavar="PATH", help=ready)
     add_dtype(model)
     add_threads(model, "of the network")

@@ -17,6 +17,7 @@ from monolayer.params.data import Percentiles
 
 Pixels = NDArray[np.uint8]  # (H, W)
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's "L"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TIFF_GREY_OR_RGB = ("MINISBLACK", "MINISWHITE", "RGB", "YCBCR")
@@ -35,7 +36,10 @@ def eight_bit(pixels: NDArray[Any], name: str, percentiles: Percentiles | None) 
     if pixels.dtype == np.uint8:
         return pixels
     if percentiles is None:
-        raise InputError(f"{name} holds {pixels.dtype} pixels; this source has 8-bit images only")
+        raise InputError(
+            f"{name} holds {pixels.dtype} pixels, and nothing says which of them become 0 and 255: "
+            "this source has 8-bit images only; predict takes --percentiles LOW HIGH"
+        )
     if not np.isfinite(pixels).all():
         raise InputError(f"{name} has pixels that are NaN or infinite; export it again without them")
     return scale(pixels, *np.percentile(pixels, (percentiles.low, percentiles.high)))

@@ -64,11 +64,11 @@ def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: 
     return {"run": manifest.run, **device, "images": len(todo), "sizes": shapes, "rows": rows}
 
 
-def keep(found: dict[str, Any], output: Path) -> None:
+def keep(timings: dict[str, Any], output: Path) -> None:
     """Write the timings, and once more under the device's name: that file is kept in git, so that the table grows."""
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", found["device"]).strip("-")
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", timings["device"]).strip("-")
     for path in (output, output.with_suffix(f".{slug}.json")):
-        write_json(path, found, indent=1)
+        write_json(path, timings, indent=1)
 
 
 # ---- timing --------------------------------------------------------------------------------------
@@ -77,14 +77,14 @@ def keep(found: dict[str, Any], output: Path) -> None:
 def timed(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> dict[str, Any]:
     """Latency of single images with its stages, the network alone, and throughput of the stream; after a warm-up."""
     cells = [len(found.masks) for found in run.stream(every)]  # warms up
-    found: dict[str, Any] = {"cells": float(np.mean(cells))}
+    timings: dict[str, Any] = {"cells": float(np.mean(cells))}
     if run.batch == 1:
         parts = [{stage: 1000 * s for stage, s in one(run, frame).items()} for frame in until(every, settings)]
-        found["latency_ms"] = summary([sum(part.values()) for part in parts])
-        found["stages_ms"] = {stage: float(np.median([part[stage] for part in parts])) for stage in parts[0]}
-    found["network_ms"] = summary(network_alone(run, every, settings))
-    found["throughput"] = summary(passes(run, every, settings))
-    return found
+        timings["latency_ms"] = summary([sum(part.values()) for part in parts])
+        timings["stages_ms"] = {stage: float(np.median([part[stage] for part in parts])) for stage in parts[0]}
+    timings["network_ms"] = summary(network_alone(run, every, settings))
+    timings["throughput"] = summary(passes(run, every, settings))
+    return timings
 
 
 def one(run: Predictor, frame: Frame) -> dict[str, float]:
@@ -99,8 +99,8 @@ def one(run: Predictor, frame: Frame) -> dict[str, float]:
     image = mark(frame.read())
     prepared = mark(network.pipeline.preprocess(image))
     [outputs] = mark(network.pipeline.forward(network.backend, [prepared]))
-    found: Instances = mark(network.pipeline.postprocess(outputs, *image.shape))
-    mark(list(found.results(1)))
+    cells: Instances = mark(network.pipeline.postprocess(outputs, *image.shape))
+    mark(list(cells.results(1)))
     return dict(zip(("read", "prepare", "network", "masks", "encode"), np.diff(marks).tolist(), strict=True))
 
 
@@ -111,7 +111,7 @@ def passes(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) 
     once: the passes that they are of don't count.
     """
     held = math.ceil(3 * (run.batch + 1) / len(every))
-    streamed = prefetch(lambda found: list(found.results(1)), run.stream(until(every, settings, spare=1 + held)))
+    streamed = prefetch(lambda cells: list(cells.results(1)), run.stream(until(every, settings, spare=1 + held)))
     at = [time.perf_counter() for _ in streamed][len(every) - 1 :: len(every)]
     return [len(every) / seconds for seconds in np.diff(at)[:-held].tolist()]
 
@@ -213,8 +213,8 @@ def gpu_name() -> tuple[str, str] | None:
 
 
 def cpu_name() -> str:
-    found = re.search(r"^model name\s*: (.+)$", _cpuinfo(), re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    named = re.search(r"^model name\s*: (.+)$", _cpuinfo(), re.MULTILINE)
+    return named[1].strip() if named else platform.processor() or platform.machine()
 
 
 def _cpuinfo() -> str:

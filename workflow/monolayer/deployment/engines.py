@@ -14,11 +14,11 @@ from monolayer.files import InputError
 
 def libraries(targets: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Who builds engines here and for which GPUs: TensorRT-RTX for the targets, TensorRT for the GPU at hand."""
-    found = [(RTX, list(targets))]
+    builders = [(RTX, list(targets))]
     here = cuda.capability()
     if here is not None and importlib.util.find_spec(FULL) is not None:
-        found.append((FULL, [here]))
-    return found
+        builders.append((FULL, [here]))
+    return builders
 
 
 def build(

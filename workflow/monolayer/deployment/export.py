@@ -19,6 +19,7 @@ from monolayer import models
 from monolayer.backends import Backend
 from monolayer.backends.eager import eager
 from monolayer.backends.manifest import (
+    CARD,
     MANIFEST,
     EngineFile,
     ExportedGraph,
@@ -33,7 +34,7 @@ from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, evenly, of_lines, read_image, samples
 from monolayer.deployment import engines, onnx_graph, parity
 from monolayer.deployment.onnx_half import halved
-from monolayer.files import atomic_write, write_json
+from monolayer.files import FORMAT, atomic_write, write_json
 from monolayer.models.pipeline import Pipeline, pipeline
 from monolayer.params.steps import ExportParams
 
@@ -41,7 +42,9 @@ logger = logging.getLogger(__name__)
 VERSIONS = ("monolayer", "torch", "onnx", "onnxscript", "onnxruntime")
 
 
-def export(weights: Path, images: Path, splits: Path, params: ExportParams, output: Path) -> None:
+def export(
+    weights: Path, images: Path, splits: Path, params: ExportParams, output: Path, *, score_threshold: float
+) -> None:
     """Write model.json and the files that it lists into the folder `output`; int8 is calibrated on train."""
     import torch
 
@@ -49,15 +52,20 @@ def export(weights: Path, images: Path, splits: Path, params: ExportParams, outp
     run, networks = models.load_weights(weights, "cpu")
     train = samples(read_truth(splits / "train.json"), images)
     exporter = Exporter(run.family, params, output)
-    found = {name: exporter.network(name, network, train) for name, network in networks.items()}
+    written = {name: exporter.network(name, network, train) for name, network in networks.items()}
     manifest = Manifest(
-        format=1,
+        format=FORMAT,
         run=params.run,
         family=run.family,
         settings=params.predict,
-        networks={name: network for name, (network, _) in found.items()},
+        score_threshold=score_threshold,
+        percentiles=params.settings.percentiles,
+        neighbours=params.neighbours,
+        notes=params.settings.notes,
+        card=CARD,
+        networks={name: network for name, (network, _) in written.items()},
         dtypes=params.settings.dtypes,
-        engines=[file for _, engines in found.values() for file in engines],
+        engines=[file for _, engines in written.values() for file in engines],
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
     )
     write_json(output / MANIFEST, manifest.model_dump(), indent=1)
@@ -100,27 +108,16 @@ class Exporter:
         self, which: tuple[str, str, str], model: bytes, signature: ExportedGraph, of: Pipeline
     ) -> list[EngineFile]:
         """One engine for all named targets and, where the full library and a GPU are, one for that GPU."""
-        found = []
+        files = []
         for library, targets in engines.libraries(self.params.settings.targets):
             content = engines.build(model, signature, of.axes, targets, library)
             file = engine_name(*which, library, targets)
             with atomic_write(self.output / file) as partial:
                 partial.write_bytes(content)
-            network, graph, dtype = which
-            found.append(
-                EngineFile.model_validate(
-                    {
-                        "network": network,
-                        "graph": graph,
-                        "dtype": dtype,
-                        "file": file,
-                        "library": library,
-                        "version": trt_library(library).__version__,
-                        "targets": targets,
-                    }
-                )
-            )
-        return found
+            facts = dict(zip(("network", "graph", "dtype"), which, strict=True))
+            facts |= {"file": file, "library": library, "version": trt_library(library).__version__}
+            files.append(EngineFile.model_validate(facts | {"targets": targets}))
+        return files
 
 
 def _in_dtype(exact: Any, dtype: str, feeds: Sequence[onnx_graph.Feed]) -> Any:

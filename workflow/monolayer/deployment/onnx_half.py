@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.transformers.onnx_model import OnnxModel
 
 PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
 BETWEEN = {"Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "Mul", "Add", "Concat", "MaxPool"}  # all their inputs alike
@@ -19,65 +18,34 @@ FIRST_ONLY = {"Resize", "Reshape", "Transpose", "Split", "Slice", "Unsqueeze", "
 
 def halved(model: Any) -> Any:
     """A copy of the onnx.ModelProto with products in fp16."""
-    return _Halving(onnx.ModelProto.FromString(model.SerializeToString())).model
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    half = OnnxModel(model)
+    # not its plain function, which rounds every value between two nodes that stay in fp32 to half precision
+    half.convert_float_to_float16(
+        use_symbolic_shape_infer=False, keep_io_types=True, op_block_list=[], node_block_list=_in_full(model.graph)
+    )
+    graph = half.model.graph
+    casts_once = {node.output[0]: node for node in graph.node}  # it casts a value anew for each node that takes it
+    del graph.node[:], graph.value_info[:]  # whose types are of before
+    graph.node.extend(casts_once.values())
+    half.topological_sort(is_deterministic=True)
+    return half.model
 
 
-class _Halving:
-    """Walks the nodes in order; `x` always names a value in fp32 and `x/half` the same in fp16."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        graph = model.graph
-        self.initial = {value.name: value for value in graph.initializer}
-        self.makers = {name: node.op_type for node in graph.node for name in node.output}
-        floats = [v for v in (*graph.input, *graph.value_info) if v.type.tensor_type.elem_type == TensorProto.FLOAT]
-        floats += [v for v in graph.output if v.type.tensor_type.elem_type == TensorProto.FLOAT]
-        self.float = {v.name for v in floats}
-        self.float |= {v.name for v in graph.initializer if v.data_type == TensorProto.FLOAT}
-        self.full = {value.name for value in graph.input} | set(self.initial)  # what there is in fp32
-        self.half: set[str] = set()  # and in fp16
-        self.nodes: list[Any] = []
-        for node in graph.node:
-            self._place(node)
-        for value in graph.output:
-            self._in_full(value.name)
-        used = {name for node in self.nodes for name in node.input}
-        kept = [value for value in self.initial.values() if value.name in used]
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
-        graph.node.extend(self.nodes)
-        graph.initializer.extend(kept)
-
-    def _place(self, node: Any) -> None:
-        """Put a node into the half or the full part of the graph."""
-        data = [name for name in node.input if name in self.float]
-        data = data[:1] if node.op_type in FIRST_ONLY else data
-        made = [name for name in data if name not in self.initial]
-        joins = node.op_type in BETWEEN | FIRST_ONLY and made and all(name in self.half for name in made)
-        if (node.op_type in PRODUCTS and not self._is_mean(node)) or joins:
-            renamed = {name: self._in_half(name) for name in data}
-            node.input[:] = [renamed.get(name, name) for name in node.input]
-            self.half.update(node.output)
-            node.output[:] = [f"{name}/half" for name in node.output]
+def _in_full(graph: Any) -> list[str]:
+    """Names of the nodes that stay in fp32."""
+    constants = {value.name for value in graph.initializer}
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    half: set[str] = set()
+    full = []
+    for node in graph.node:
+        data = node.input[:1] if node.op_type in FIRST_ONLY else node.input
+        made = [name for name in data if name and name not in constants]
+        joins = node.op_type in BETWEEN | FIRST_ONLY and made and half.issuperset(made)
+        # weights of a softmax give the distances of boxes, which half precision would round
+        is_mean = node.op_type == "Conv" and makers.get(node.input[0]) == "Softmax"
+        if joins or (node.op_type in PRODUCTS and not is_mean):
+            half.update(node.output)
         else:
-            for name in node.input:
-                self._in_full(name)
-            self.full.update(node.output)
-        self.nodes.append(node)
-
-    def _is_mean(self, node: Any) -> bool:
-        """Whether it weighs numbers with a softmax: half precision would round the distances of boxes."""
-        return node.op_type == "Conv" and self.makers.get(node.input[0]) == "Softmax"
-
-    def _in_half(self, name: str) -> str:
-        if name in self.initial and name not in self.half:
-            values = numpy_helper.to_array(self.initial[name]).astype(np.float16)
-            self.initial[f"{name}/half"] = numpy_helper.from_array(values, f"{name}/half")
-        elif name not in self.half:
-            self.nodes.append(helper.make_node("Cast", [name], [f"{name}/half"], to=TensorProto.FLOAT16))
-        self.half.add(name)
-        return f"{name}/half"
-
-    def _in_full(self, name: str) -> None:
-        if name in self.half and name not in self.full:
-            self.nodes.append(helper.make_node("Cast", [f"{name}/half"], [name], to=TensorProto.FLOAT))
-            self.full.add(name)
+            full.append(node.name)
+    return full

@@ -50,24 +50,24 @@ def strata(evidence: Evidence, images: Images, groups: dict[str, Ints]) -> list[
             part = chosen[place[chosen] == index]
             if len(part):
                 once = np.ones((1, len(part)), np.int64)
-                found = {name: value[0] for name, value in metrics.headline(evidence, part, once).items()}
+                scores = {name: value[0] for name, value in metrics.headline(evidence, part, once).items()}
                 limits = (bounds[index], bounds[index + 1])
-                rows.append(_stratum(group, ("density", index, limits), (len(part), int(cells[part].sum())), found))
+                rows.append(_stratum(group, ("density", index, limits), (len(part), int(cells[part].sum())), scores))
         for index, (low, high) in enumerate(evidence.size_ranges):
             count = int(evidence.masks.positives[4 + index][:, chosen].sum())
             if count:
-                found = _by_size(evidence, 4 + index, chosen)
+                scores = _by_size(evidence, 4 + index, chosen)
                 limits = (low, np.nan if high == ANY_AREA[1] else high)  # open upwards
-                rows.append(_stratum(group, ("size", index, limits), (len(chosen), count), found))
+                rows.append(_stratum(group, ("size", index, limits), (len(chosen), count), scores))
     return rows
 
 
 def _stratum(
-    group: str, where: tuple[str, int, tuple[float, float]], counts: tuple[int, int], found: dict[str, Any]
+    group: str, where: tuple[str, int, tuple[float, float]], counts: tuple[int, int], scores: dict[str, Any]
 ) -> Row:
     stratum, index, (low, high) = where
     row: Row = {"cell_line": group, "stratum": stratum, "bin": index + 1, "low": low, "high": high}
-    return row | {"images": counts[0], "cells": counts[1]} | {name: found.get(name, np.nan) for name in COLUMNS}
+    return row | {"images": counts[0], "cells": counts[1]} | {name: scores.get(name, np.nan) for name in COLUMNS}
 
 
 def _by_size(evidence: Evidence, area: int, chosen: Ints) -> dict[str, Any]:
@@ -76,8 +76,8 @@ def _by_size(evidence: Evidence, area: int, chosen: Ints) -> dict[str, Any]:
     by_iou = metrics.precision_curve(evidence.masks, area, chosen).mean(axis=1)
     true = evidence.masks.counts(TRUE, area, np.ones(len(evidence.masks.cell), np.bool_))
     recalls = metrics.recall((true, evidence.masks.positives[area]), chosen, once)[0]
-    found = {name: value[0] for name, value in metrics.detection(evidence, area, chosen, once).items()}
-    return found | {"mask_ap": by_iou.mean(), "mask_ap50": by_iou[0], "afnr": 1 - recalls.mean()}
+    scores = {name: value[0] for name, value in metrics.detection(evidence, area, chosen, once).items()}
+    return scores | {"mask_ap": by_iou.mean(), "mask_ap50": by_iou[0], "afnr": 1 - recalls.mean()}
 
 
 # ---- along thresholds --------------------------------------------------------------------------------
@@ -89,27 +89,30 @@ def curves(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
     for group, chosen in groups.items():
         true, false, missed = (column[:, chosen].sum(axis=1) for column in evidence.tp_fp_fn[0])
         precision = metrics.precision_curve(evidence.masks, 0, chosen)
-        found = {
-            "f1_by_iou": (IOUS, ratio(2 * true, 2 * true + false + missed)),
+        lines = {
+            "f1_by_iou": (IOUS, metrics.f1(true, false, missed)),
             "f1_by_score": (SCORES, f1_by_score(evidence.masks, chosen, SCORES)),
             "precision_by_recall_50": (RECALLS, precision[0]),
             "precision_by_recall_75": (RECALLS, precision[5]),
         }
-        for curve, points in found.items():
+        for curve, points in lines.items():
             rows += [{"cell_line": group, "curve": curve, "x": x, "y": y} for x, y in zip(*points, strict=True)]
     return rows
 
 
 def f1_by_score(matches: Matches, chosen: Ints, thresholds: Floats) -> Floats:
-    """Instance F1 at IoU 0.5 of the predictions that reach each score threshold."""
+    """Instance F1 at IoU 0.5 of the predictions that reach each score threshold.
+
+    >>> from monolayer.evaluation.example import example
+    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> f1_by_score(evidence.masks, np.arange(1), np.array([0.9, 0.8, 0.7])).round(3).tolist()  # 2/4, 4/5, 4/6
+    [0.5, 0.8, 0.667]
+    """
     here = np.isin(matches.image, chosen)
     state, score = matches.state[0, 0, here], matches.score[here]
-    true, false = (_reaching(score[state == which], thresholds) for which in (TRUE, FALSE))
-    return ratio(2 * true, true + false + matches.positives[0][:, chosen].sum())
-
-
-def _reaching(score: Floats, thresholds: Floats) -> Ints:
-    return len(score) - np.searchsorted(np.sort(score), thresholds, side="left")
+    reaching = (np.sort(score[state == which]) for which in (TRUE, FALSE))
+    true, false = (len(scores) - np.searchsorted(scores, thresholds, side="left") for scores in reaching)
+    return metrics.f1(true, false, matches.positives[0][:, chosen].sum() - true)
 
 
 # ---- by kind of error --------------------------------------------------------------------------------
@@ -120,14 +123,21 @@ def error_kinds(
 ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     """Kind of error, an index into KINDS or -1 for none, of each true (M,) and each predicted cell (N,).
 
-    Of the predictions above the threshold, matched at IoU 0.5. The first kind that fits, in the order of the code.
+    Of the predictions above the threshold, matched at IoU 0.5. Of several kinds that fit, the last in the code stays.
+
+    >>> from monolayer.evaluation.example import example
+    >>> true = ["aabbcc.dddddd.eee.f.gggg..."]  # m merges a, b and c; d is split; l lies loosely on e; f is missed;
+    >>> pred = ["mmmmmm.ssttuu.l.....vvxx.ww"]  # v is g, and x its duplicate; w is spurious
+    >>> evidence = example(true, pred, dict.fromkeys("mstulvxw", 0.9))
+    >>> dict(zip(KINDS, evidence.errors[:, :, 0].tolist()))  # true cells lost, wrong predictions
+    {'missed': [1, 0], 'merged': [3, 1], 'split': [1, 3], 'loose': [1, 1], 'duplicate': [0, 1], 'spurious': [0, 1]}
     """
     kept = matches.score >= threshold
     state = np.full(len(pred), IGNORED)
     state[matches.cell[kept]] = matches.state[0, 0, kept]
-    found = np.zeros(len(true), np.bool_)
-    found[matches.partner[kept & (matches.state[0, 0] == TRUE)]] = True
-    wrong, lost = state == FALSE, ~found & ~true.crowd
+    matched = np.zeros(len(true), np.bool_)
+    matched[matches.partner[kept & (matches.state[0, 0] == TRUE)]] = True
+    wrong, lost = state == FALSE, ~matched & ~true.crowd
     pairs, shared = overlaps
     of_pred, of_true = np.repeat(np.arange(len(pred)), np.diff(pairs.first)), pairs.true
     real = (state[of_pred] != IGNORED) & ~true.crowd[of_true]
@@ -168,7 +178,7 @@ def count_errors(
     true: CellTable, pred: CellTable, kinds: tuple[NDArray[np.int8], NDArray[np.int8]], images: int
 ) -> Ints:
     """Errors (kind, lost or wrong, I) of each image."""
-    found = np.zeros((len(KINDS), 2, images), np.int64)
+    counts = np.zeros((len(KINDS), 2, images), np.int64)
     for side, (cells, kind) in enumerate(zip((true, pred), kinds, strict=True)):
-        np.add.at(found[:, side], (kind[kind >= 0], cells.image[kind >= 0]), 1)
-    return found
+        np.add.at(counts[:, side], (kind[kind >= 0], cells.image[kind >= 0]), 1)
+    return counts

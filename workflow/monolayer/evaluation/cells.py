@@ -1,4 +1,4 @@
-"""CellTable of many images as columns, read and checked: what evaluation computes on.
+"""Cells of many images as columns, read and checked: what evaluation computes on.
 
 Truth and results come from this pipeline or from any other tool: COCO JSON, or a folder of label images.
 """
@@ -50,7 +50,7 @@ class Images:
 
 @dataclass(frozen=True)
 class CellTable:
-    """CellTable by image, then category, then place in their file; columns of equal length N.
+    """Cells by image, then category, then place in their file; columns of equal length N.
 
     image is an index into Images. area (px²) of a true cell is what its file says, pixels what its mask has.
     """
@@ -191,7 +191,7 @@ def _fault(error: Exception, record: Any, index: dict[int, int]) -> str:
 
 @dataclass
 class _Columns:
-    """CellTable as they come; the counts of all masks stand in one text."""
+    """Cells as they come; the counts of all masks stand in one text."""
 
     source: Path
     image: array[int] = field(default_factory=lambda: array("q"))
@@ -255,8 +255,8 @@ class _Columns:
         )
 
 
-def _wrong_size(found: Any, size: list[int]) -> str:
-    return f"its mask has the size {found} (height, width), its image {size}; predict at native image size"
+def _wrong_size(given: Any, size: list[int]) -> str:
+    return f"its mask has the size {given} (height, width), its image {size}; predict at native image size"
 
 
 def _compressed(segmentation: Any, size: list[int]) -> bytes:

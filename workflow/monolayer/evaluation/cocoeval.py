@@ -28,7 +28,7 @@ class IgnoreFlags(NamedTuple):
 
 @compiled
 def match(
-    order: Ints, pairs: Pairs, judged: IgnoreFlags, thresholds: Floats
+    order: Ints, pairs: Pairs, flags: IgnoreFlags, thresholds: Floats
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Match greedily: each prediction of `order` takes the free true cell that it overlaps most, the last among equals.
 
@@ -37,16 +37,16 @@ def match(
     """
     states = np.zeros((len(thresholds), len(order)), np.uint8)
     partners = np.empty((len(thresholds), len(order)), np.int32)
-    taken = np.full(len(judged.crowd), -1, np.int16)  # the last threshold at which a true cell was taken
+    taken = np.full(len(flags.crowd), -1, np.int16)  # the last threshold at which a true cell was taken
     for t in range(len(thresholds)):
         floor = min(thresholds[t], 1 - 1e-10)
         for k in range(len(order)):
             best, best_iou, best_ignored = -1, floor, True
             for p in range(pairs.first[order[k]], pairs.first[order[k] + 1]):
                 true, iou = pairs.true[p], pairs.iou[p]
-                if iou < floor or (taken[true] == t and not judged.crowd[true]):
+                if iou < floor or (taken[true] == t and not flags.crowd[true]):
                     continue
-                ignored = judged.ignored[true]
+                ignored = flags.ignored[true]
                 if best < 0 or (best_ignored and not ignored) or (best_ignored == ignored and iou >= best_iou):
                     best, best_iou, best_ignored = true, iou, ignored
             partners[t, k] = best
@@ -54,7 +54,7 @@ def match(
                 taken[best] = t
                 states[t, k] = IGNORED if best_ignored else TRUE
             else:
-                states[t, k] = IGNORED if judged.outside[order[k]] else FALSE
+                states[t, k] = IGNORED if flags.outside[order[k]] else FALSE
     return states, partners
 
 
@@ -91,15 +91,15 @@ def events_of(state: NDArray[np.uint8], order: Ints, image: NDArray[np.int32]) -
     for t in range(len(state)):
         bit, rising = np.uint16(1 << t), False  # rising: the next one that counts is true
         for k in range(len(order) - 1, -1, -1):
-            found = state[t, order[k]]
-            if found == TRUE:
+            now = state[t, order[k]]
+            if now == TRUE:
                 true[k] |= bit
                 if not rising:
                     peak[k] |= bit
-            elif found == IGNORED:
+            elif now == IGNORED:
                 ignored[k] |= bit
-            if found != IGNORED:
-                rising = found == TRUE
+            if now != IGNORED:
+                rising = now == TRUE
     return Events(image, true, peak, ignored)
 
 
@@ -229,9 +229,9 @@ def totals(events: Events, table: Floats, thresholds: int) -> tuple[Floats, Floa
         for t in range(thresholds):
             row[1 + t] += (events.true[k] >> t) & 1
             row[1 + thresholds + t] += (events.ignored[k] >> t) & 1
-    found = np.zeros((1 + 2 * thresholds, lanes))
+    sums = np.zeros((1 + 2 * thresholds, lanes))
     for image in range(images):
         for column in range(1 + 2 * thresholds):
             for lane in range(lanes):
-                found[column, lane] += counts[image, column] * table[image, lane]
-    return found[0].copy(), found[1 : thresholds + 1].copy(), found[thresholds + 1 :].copy()
+                sums[column, lane] += counts[image, column] * table[image, lane]
+    return sums[0].copy(), sums[1 : thresholds + 1].copy(), sums[thresholds + 1 :].copy()

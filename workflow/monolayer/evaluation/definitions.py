@@ -147,7 +147,11 @@ DEFINITIONS: dict[str, Definition] = {
 
 
 def definition(column: str) -> Definition | None:
-    """The definition of a column of the tables, also for mask_ap_small, box_ar_500 or afnr_low."""
+    """The definition of a column of the tables, also for mask_ap_small, box_ar_500 or afnr_low.
+
+    >>> [definition(column).title for column in ("mask_ap", "mask_ap_small", "box_ar_500", "afnr_low")]
+    ['Mask AP', 'AP small, medium, large', 'AR at N', '95 % interval']
+    """
     if column in DEFINITIONS:
         return DEFINITIONS[column]
     plain, _, ending = column.rpartition("_")

@@ -18,9 +18,8 @@ import numpy as np
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import bootstrap, breakdown, matching, metrics
 from monolayer.evaluation.cells import CellTable, Images, read_results, read_truth
-from monolayer.evaluation.matching import PROTOCOLS, Matches, Setting
+from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import Evidence
-from monolayer.evaluation.pairs import Pairs
 from monolayer.files import InputError, atomic_write, write_json
 from monolayer.params.steps import EvaluateParams
 
@@ -46,8 +45,8 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
     log.info("%d images, %d true cells, %d predictions", len(images), len(true), len(pred))
     evidence = gather((images, true, pred), params, threshold, threads)
     run, by_line = output.name.removesuffix(".json"), groups(images)
-    found, draws = score(evidence, images, params)
-    scores = plain({"run": run} | head(evidence, params, threshold, pred) | found)
+    numbers, draws = score(evidence, images, params)
+    scores = plain({"run": run} | head(evidence, params, threshold, pred) | numbers)
     tables = {
         "images": image_rows(evidence, images),
         "curves": breakdown.curves(evidence, by_line),
@@ -70,11 +69,7 @@ def choose_threshold(val: Files, params: EvaluateParams, threads: int) -> float:
     setting = matching.setting(true, pred, images, PROTOCOLS[params.protocol], threads)
     setting = replace(setting, ranges=[matching.ANY_AREA])
     pairs, _ = matching.mask_pairs(true, pred, setting)
-    return metrics.best_threshold(match_masks(true, pred, pairs, setting))
-
-
-def match_masks(true: CellTable, pred: CellTable, pairs: Pairs, setting: Setting) -> Matches:
-    return matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
+    return metrics.best_threshold(matching.match_masks(true, pred, pairs, setting))
 
 
 def gather(
@@ -85,7 +80,7 @@ def gather(
     setting = matching.setting(true, pred, images, PROTOCOLS[params.protocol], threads)
     sizes = breakdown.size_ranges(true)
     pairs, shared = matching.mask_pairs(true, pred, setting)
-    masks = match_masks(true, pred, pairs, replace(setting, ranges=setting.ranges + sizes))
+    masks = matching.match_masks(true, pred, pairs, replace(setting, ranges=setting.ranges + sizes))
     threshold = metrics.best_threshold(masks) if threshold is None else threshold
     kinds = breakdown.error_kinds(true, pred, (pairs, shared), masks, threshold)
     box_area = pred.boxes_xywh[:, 2] * pred.boxes_xywh[:, 3]
@@ -114,12 +109,12 @@ def head(evidence: Evidence, params: EvaluateParams, threshold: float | None, pr
 
 def groups(images: Images) -> dict[str, Ints]:
     """Indices of all images, then of each cell line's."""
-    found = {"all": np.arange(len(images))}
+    indices = {"all": np.arange(len(images))}
     for line in sorted(set(images.lines) - {""}):
         if line == "all":
             raise InputError("a cell line is called all, which is the name of the row over all lines; rename the line")
-        found[line] = np.array([i for i, name in enumerate(images.lines) if name == line])
-    return found
+        indices[line] = np.array([i for i, name in enumerate(images.lines) if name == line])
+    return indices
 
 
 def units(images: Images, params: EvaluateParams) -> list[str]:
@@ -138,16 +133,16 @@ def score(evidence: Evidence, images: Images, params: EvaluateParams) -> tuple[R
     draws: dict[str, Floats] = {}
     for group, chosen in groups(images).items():
         prefix = "" if group == "all" else f"{group}/"
-        found = metrics.headline(evidence, chosen, weights[:, chosen])
+        numbers = metrics.headline(evidence, chosen, weights[:, chosen])
         uncertain = len({drawn[i] for i in chosen}) > len({images.lines[i] for i in chosen})  # a line has two to draw
         scores |= {f"{prefix}images": len(chosen), f"{prefix}cells": int(evidence.masks.positives[0][:, chosen].sum())}
-        for name, values in found.items():
+        for name, values in numbers.items():
             low, high = bootstrap.interval(values[1:]) if uncertain else (math.nan, math.nan)
             scores |= {f"{prefix}{name}": values[0], f"{prefix}{name}_low": low, f"{prefix}{name}_high": high}
             if uncertain:
                 draws[f"{prefix}{name}"] = values
         scores |= {f"{prefix}{name}": value for name, value in metrics.details(evidence, chosen).items()}
-        log.info("%s: %d images, mask AP %.4f", group, len(chosen), found["mask_ap"][0])
+        log.info("%s: %d images, mask AP %.4f", group, len(chosen), numbers["mask_ap"][0])
     return scores, draws
 
 
@@ -214,8 +209,8 @@ def pair_rows(a: tuple[str, Draws], b: tuple[str, Draws]) -> list[Row]:
         difference = draws_a[name] - draws_b[name]
         if metric in PAIRED and not math.isnan(difference[0]):
             low, high = bootstrap.interval(difference[1:])
-            found = (difference[0], low, high, bootstrap.p_value(difference[1:]), str(low > 0 or high < 0).lower())
-            rows.append(dict(zip(PAIR_COLUMNS, (run_a, run_b, line or "all", metric, *found), strict=True)))
+            cells = (difference[0], low, high, bootstrap.p_value(difference[1:]), str(low > 0 or high < 0).lower())
+            rows.append(dict(zip(PAIR_COLUMNS, (run_a, run_b, line or "all", metric, *cells), strict=True)))
     return rows
 
 

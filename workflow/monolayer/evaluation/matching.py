@@ -91,8 +91,8 @@ class Matches:
         """Kept predictions in this state (T, C, I), by IoU threshold, category and image."""
         _, categories, images = self.positives.shape
         unit = self.category * images + self.image
-        found = cocoeval.count_states(self.state[area], unit, kept, state, categories * images)
-        return np.asarray(found).reshape(-1, categories, images)
+        counts = cocoeval.count_states(self.state[area], unit, kept, state, categories * images)
+        return np.asarray(counts).reshape(-1, categories, images)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def match(true: CellTable, pairs: Pairs, score: Floats, area: Floats, of: Settin
     first = np.searchsorted(unit, np.arange(len(of.units.pred)))
     state = np.zeros((len(of.ranges), len(IOUS), len(order)), np.uint8)
     partner = np.full(len(order), -1, np.int32)
-    judged = [
+    flags = [
         IgnoreFlags(true.crowd | (true.area < low) | (true.area > high), true.crowd, (area < low) | (area > high))
         for low, high in of.ranges
     ]
@@ -185,14 +185,14 @@ def match(true: CellTable, pairs: Pairs, score: Floats, area: Floats, of: Settin
     def work(part: tuple[int, tuple[int, int]]) -> None:
         a, (begin, end) = part
         span = slice(first[begin], first[end])
-        state[a, :, span], partners = cocoeval.match(order[span], pairs, judged[a], IOUS)
+        state[a, :, span], partners = cocoeval.match(order[span], pairs, flags[a], IOUS)
         if a == 0:
             partner[span] = partners[0]
 
     in_threads(work, [(a, span) for a in range(len(of.ranges)) for span in spans(len(first) - 1)], of.threads)
     true_unit = np.repeat(np.arange(len(of.units.true) - 1), np.diff(of.units.true))
     shape = (of.images, len(of.categories))
-    positives = [np.bincount(true_unit[~j.ignored], minlength=len(first) - 1).reshape(shape).T for j in judged]
+    positives = [np.bincount(true_unit[~j.ignored], minlength=len(first) - 1).reshape(shape).T for j in flags]
     image, category = np.divmod(unit, len(of.categories))
     falling = np.argsort(-score[order], kind="stable")
     return Matches(
@@ -205,6 +205,32 @@ def match(true: CellTable, pairs: Pairs, score: Floats, area: Floats, of: Settin
         partner=partner[falling],
         positives=np.array(positives),
     )
+
+
+def match_masks(true: CellTable, pred: CellTable, pairs: Pairs, of: Setting) -> Matches:
+    """Matches of masks, whose area is their pixels', ranked by the masks' scores."""
+    return match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), of)
+
+
+def match_labels(true: NDArray[np.int32], pred: NDArray[np.int32], ious: Floats) -> tuple[int, int, int]:
+    """True and false positives and missed cells of two label images, summed over IoU thresholds of at least 0.5.
+
+    The special case of cells that overlap no others of their image: none has two partners, so nothing is ranked.
+    U-Nets search their thresholds with it in every epoch, which would take twice as long by run lengths where an
+    image of 520x704 px has 1,000 cells (12 ms for 6 ms), and as long where it has 300.
+
+    >>> two, moved = np.array([[1, 1, 0, 2, 2]], np.int32), np.array([[1, 1, 1, 0, 2]], np.int32)
+    >>> match_labels(two, moved, np.array([0.5]))  # IoU 2/3 and 1/2, which is not above 0.5
+    (1, 1, 1)
+    """
+    count = int(pred.max()) + 1
+    shared = np.bincount(true.ravel().astype(np.int64) * count + pred.ravel())
+    touching = np.flatnonzero(shared)
+    t, p = np.divmod(touching, count)
+    union = np.bincount(true.ravel())[t] + np.bincount(pred.ravel())[p] - shared[touching]
+    iou = (shared[touching] / union)[(t > 0) & (p > 0)]
+    tp = int((iou[:, None] > ious).sum())
+    return tp, len(ious) * (count - 1) - tp, len(ious) * int(true.max()) - tp
 
 
 def count_pixels(true: CellTable, pred: CellTable, kept: NDArray[np.bool_], images: Images, threads: int) -> Ints:

@@ -61,7 +61,7 @@ def mask_pairs(
 ) -> tuple[Ints, NDArray[np.int32], Ints]:
     """Pairs that share pixels: how many each prediction has, their true cells, the pixels shared."""
     counts = np.zeros(units.pred[unit_to] - units.pred[unit_from], np.int64)
-    found, partner, shared = 0, np.empty(256, np.int32), np.empty(256, np.int64)
+    count, partner, shared = 0, np.empty(256, np.int32), np.empty(256, np.int64)
     for unit in range(unit_from, unit_to):
         for i in range(units.pred[unit], units.pred[unit + 1]):
             x0, y0, x1, y1 = pred.extents[i]
@@ -72,13 +72,13 @@ def mask_pairs(
                 pixels = shared_pixels(pred, i, true, j)
                 if pixels == 0:
                     continue
-                if found == len(partner):
+                if count == len(partner):
                     partner = np.concatenate((partner, np.empty_like(partner)))
                     shared = np.concatenate((shared, np.empty_like(shared)))
-                partner[found], shared[found] = j, pixels
-                found += 1
+                partner[count], shared[count] = j, pixels
+                count += 1
                 counts[i - units.pred[unit_from]] += 1
-    return counts, partner[:found].copy(), shared[:found].copy()
+    return counts, partner[:count].copy(), shared[:count].copy()
 
 
 @compiled
@@ -87,7 +87,7 @@ def box_pairs(
 ) -> tuple[Ints, NDArray[np.int32], Floats]:
     """Pairs of boxes whose IoU reaches `floor`: how many each prediction has, their true cells, the IoU."""
     counts = np.zeros(units.pred[unit_to] - units.pred[unit_from], np.int64)
-    found, partner, iou = 0, np.empty(256, np.int32), np.empty(256, np.float64)
+    count, partner, iou = 0, np.empty(256, np.int32), np.empty(256, np.float64)
     for unit in range(unit_from, unit_to):
         for i in range(units.pred[unit], units.pred[unit + 1]):
             x, y, w, h = boxes.pred_xywh[i]
@@ -101,13 +101,13 @@ def box_pairs(
                 value = shared / (w * h if boxes.crowd[j] else w * h + other[2] * other[3] - shared)
                 if value < floor:
                     continue
-                if found == len(partner):
+                if count == len(partner):
                     partner = np.concatenate((partner, np.empty_like(partner)))
                     iou = np.concatenate((iou, np.empty_like(iou)))
-                partner[found], iou[found] = j, value
-                found += 1
+                partner[count], iou[count] = j, value
+                count += 1
                 counts[i - units.pred[unit_from]] += 1
-    return counts, partner[:found].copy(), iou[:found].copy()
+    return counts, partner[:count].copy(), iou[:count].copy()
 
 
 @compiled

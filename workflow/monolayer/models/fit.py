@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from monolayer.files import InputError, atomic_write
+from monolayer.files import FORMAT, InputError, atomic_write, check_format
+from monolayer.models import Trained
 from monolayer.params.families import FitParams
 from monolayer.progress import track
 
@@ -61,6 +62,11 @@ class Fitted:
     best_epoch: int
     seconds: float
 
+    def trained(self, initial: str, **facts: Any) -> Trained:
+        """As families hand it on, with where the first weights came from and what else there is to know."""
+        facts |= {"best_epoch": self.best_epoch, "seconds": self.seconds}
+        return Trained(self.state, self.history, initial, facts)
+
 
 def training_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -85,7 +91,8 @@ def fit(network: nn.Module, task: Task, settings: FitParams, seed: int, checkpoi
         training.seconds += time.monotonic() - started
         training.save(checkpoint)
         _log_epoch(training, len(batches))
-    return Fitted(training.best, training.marked_history(), training.best_epoch, round(training.seconds, 1))
+    history = [row | {"best": float(row["epoch"] == training.best_epoch)} for row in training.history]
+    return Fitted(training.best, history, training.best_epoch, round(training.seconds, 1))
 
 
 def _log_epoch(training: Training, steps: int) -> None:
@@ -93,8 +100,8 @@ def _log_epoch(training: Training, steps: int) -> None:
     left = timedelta(seconds=round(seconds * (epochs - training.epoch)))
     best = ", the best" if training.best_epoch == training.epoch else ""
     values = f"loss {row['loss']:.4f}, score {row['score']:.4f}{best}"
-    speed = f"{steps / seconds:.2f} steps/s"  # validation included
-    logger.info("epoch %d of %d: %s; %s, %s left", training.epoch, epochs, values, speed, left)
+    # steps/s with validation
+    logger.info("epoch %d of %d: %s; %.2f steps/s, %s left", training.epoch, epochs, values, steps / seconds, left)
 
 
 # ---- batches -------------------------------------------------------------------------------------
@@ -107,8 +114,7 @@ class _Draws(Dataset[tuple[str, Any]]):
         self.task, self.seed = task, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[str, Any]:
-        epoch, index = key
-        return self.task.draw(index, np.random.default_rng([self.seed, epoch, index]))
+        return self.task.draw(key[1], np.random.default_rng([self.seed, *key]))
 
     def collate(self, drawn: list[tuple[str, Any]]) -> tuple[list[str], Any]:
         return [name for name, _ in drawn], self.task.collate([sample for _, sample in drawn])
@@ -260,14 +266,12 @@ class Training:
             self._average()
         return losses
 
-    def _pair(self) -> tuple[nn.Module, nn.Module]:
-        return self.averaged, self.network
-
     @torch.no_grad()
     def _average(self) -> None:
         """Exponential mean of the weights; its decay grows from 0.1, so that the first steps are soon forgotten."""
         decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
-        mean, new = ([*n.parameters(), *(b for b in n.buffers() if b.is_floating_point())] for n in self._pair())
+        both = (self.averaged, self.network)
+        mean, new = ([*n.parameters(), *(b for b in n.buffers() if b.is_floating_point())] for n in both)
         torch._foreach_lerp_(mean, new, 1 - decay)
 
     def end_epoch(self, row: dict[str, float]) -> None:
@@ -281,17 +285,15 @@ class Training:
     def is_stale(self) -> bool:
         return self.epoch - self.best_epoch >= self.settings.patience
 
-    def marked_history(self) -> list[dict[str, float]]:
-        return [row | {"best": float(row["epoch"] == self.best_epoch)} for row in self.history]
-
     def save(self, path: Path) -> None:
         kept = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimizer", "scaler")}
         counts = {name: getattr(self, name) for name in ("epoch", "step", "history", "best", "best_epoch", "seconds")}
         with atomic_write(path) as partial:
-            torch.save({"kept": kept, "counts": counts}, partial)
+            torch.save({"format": FORMAT, "kept": kept, "counts": counts}, partial)
 
     def load(self, path: Path) -> None:
         saved = torch.load(path, map_location=self.device, weights_only=True)
+        check_format(path, saved.get("format"), "delete it, and the training begins anew")
         for name, state in saved["kept"].items():
             getattr(self, name).load_state_dict(state)
         for name, value in saved["counts"].items():

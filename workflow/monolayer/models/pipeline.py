@@ -14,12 +14,6 @@ from monolayer.backends.manifest import Range
 from monolayer.coco.instances import Instances
 from monolayer.params.families import PredictSettings
 
-FINDERS = {
-    "yolo": "monolayer.models.yolo.pipeline",
-    "unet": "monolayer.models.unet.pipeline",
-    "centermask": "monolayer.models.centermask.pipeline",
-}
-
 
 class Pipeline(Protocol):
     """The three steps from images to cells, each of which may run on a thread of its own."""
@@ -33,10 +27,10 @@ class Pipeline(Protocol):
         """Least, usual and largest length of each axis that varies in the graphs: an engine is built for these."""
 
     def preprocess(self, image: NDArray[np.uint8]) -> Any:
-        """What the network is given of a uint8 (H, W) image."""
+        """The network's input for a uint8 (H, W) image."""
 
-    def forward(self, backend: Backend, prepared: Sequence[Any]) -> list[Any]:
-        """What the network says of each prepared image."""
+    def forward(self, backend: Backend, inputs: Sequence[Any]) -> list[Any]:
+        """The network's outputs for each preprocessed image."""
 
     def postprocess(self, outputs: Any, height: int, width: int) -> Instances:
         """The cells of an image of that native size."""
@@ -44,7 +38,8 @@ class Pipeline(Protocol):
 
 def pipeline(family: str, settings: PredictSettings, constants: Mapping[str, Any]) -> Pipeline:
     """The pipeline of a family; `constants` is what one of its networks brings along, plain numbers and lists."""
-    return cast(Pipeline, importlib.import_module(FINDERS[family]).Pipeline.of(settings, constants))
+    module = importlib.import_module(f"monolayer.models.{family}.pipeline")
+    return cast(Pipeline, module.Pipeline.of(settings, constants))
 
 
 def find(of: Pipeline, backend: Backend, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from monolayer import models
 from monolayer.backends import Backend
@@ -20,9 +21,6 @@ from monolayer.models.pipeline import Pipeline, find, pipeline
 from monolayer.parallel import prefetch
 from monolayer.params.families import PredictSettings, UnetPredict
 from monolayer.params.steps import Dtype
-
-Item = TypeVar("Item")
-Given = TypeVar("Given")
 
 
 class Frame(NamedTuple):
@@ -39,7 +37,7 @@ class Network(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Frames of one network on their way, with what the last step made of them."""
+    """Frames of one network on their way: images, network inputs, network outputs or cells."""
 
     network: Network
     sizes: list[tuple[int, int]]  # height, width
@@ -56,18 +54,18 @@ class Predictor:
     def segment(self, images: Sequence[NDArray[np.uint8]], cell_line: str | None = None) -> list[Instances]:
         """The cells of uint8 (H, W) images at their native size."""
         network = self.network(cell_line)
-        found: list[Instances] = []
+        cells: list[Instances] = []
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             for place, image in enumerate(part, start):
                 check_size(f"image {place}", image, network.pipeline)
-            found += find(network.pipeline, network.backend, part)
-        return found
+            cells += find(network.pipeline, network.backend, part)
+        return cells
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[Instances]:
         """The cells of each frame, in order; at most three batches wait before each step."""
-        prepared = prefetch(_prepare, self._batches(frames))
-        for batch in prefetch(_finish, prefetch(_forward, prepared)):
+        inputs = prefetch(_preprocess, self._batches(frames))
+        for batch in prefetch(_postprocess, prefetch(_forward, inputs)):
             yield from batch.values
 
     def network(self, cell_line: str | None, name: str = "this image") -> Network:
@@ -86,26 +84,22 @@ class Predictor:
                 yield some[0][0], [frame for _, frame in some]
 
 
-def _prepare(given: tuple[Network, list[Frame]]) -> Batch:
+def _preprocess(given: tuple[Network, list[Frame]]) -> Batch:
     network, frames = given
     images = [frame.read() for frame in frames]
     for frame, image in zip(frames, images, strict=True):
         check_size(frame.name, image, network.pipeline)
-    return Batch(
-        network, [image.shape[:2] for image in images], [network.pipeline.preprocess(image) for image in images]
-    )
+    inputs = [network.pipeline.preprocess(image) for image in images]
+    return Batch(network, [image.shape[:2] for image in images], inputs)
 
 
 def _forward(batch: Batch) -> Batch:
     return batch._replace(values=batch.network.pipeline.forward(batch.network.backend, batch.values))
 
 
-def _finish(batch: Batch) -> Batch:
-    found = [
-        batch.network.pipeline.postprocess(outputs, *size)
-        for outputs, size in zip(batch.values, batch.sizes, strict=True)
-    ]
-    return batch._replace(values=found)
+def _postprocess(batch: Batch) -> Batch:
+    pairs = zip(batch.values, batch.sizes, strict=True)
+    return batch._replace(values=[batch.network.pipeline.postprocess(outputs, *size) for outputs, size in pairs])
 
 
 def check_size(name: str, image: NDArray[np.uint8], of: Pipeline) -> None:
@@ -131,24 +125,23 @@ def from_weights(weights: Path, settings: PredictSettings | None, threads: int) 
     family = models.family(run.family)
     settings = settings or run.settings.val_predict
     half = getattr(settings, "amp", True)
-    return Predictor(
-        {
-            name: Network(
-                pipeline(run.family, settings, family.constants(network)), eager(family.graphs(network), half)
-            )
-            for name, network in networks.items()
-        },
-        settings.batch,
-    )
+    built = {
+        name: Network(pipeline(run.family, settings, family.constants(network)), eager(family.graphs(network), half))
+        for name, network in networks.items()
+    }
+    return Predictor(built, settings.batch)
 
 
-def turned(settings: PredictSettings, tta: int | None) -> PredictSettings:
+def with_tta(settings: PredictSettings, tta: int | None) -> PredictSettings:
     """The same settings with another tta; None leaves them."""
     if tta is None:
         return settings
     if not isinstance(settings, UnetPredict):
         raise InputError("test-time augmentation is of the U-Nets; leave --tta out for this run")
-    return UnetPredict.model_validate(settings.model_dump() | {"tta": tta})
+    try:
+        return UnetPredict.model_validate(settings.model_dump() | {"tta": tta})
+    except ValidationError:
+        raise InputError(f"tta is {tta}; give 1, 2, 4 or 8 turned views") from None
 
 
 def load(
@@ -165,15 +158,15 @@ def load(
     Other settings than its own may be given, or another tta.
     """
     folder, manifest = read_manifest(path)
-    settings = turned(settings or manifest.settings, tta)
+    settings = with_tta(settings or manifest.settings, tta)
     if dtype not in manifest.dtypes:
         raise InputError(f"{folder} has no {dtype}; it has {', '.join(manifest.dtypes)}; export the run with it")
-    if backend not in EXPORTED:
-        raise InputError(f"backend {backend} is unknown; an exported run has {', '.join(EXPORTED)}")
+    if backend not in BACKENDS:
+        raise InputError(f"backend {backend} is unknown; an exported run has {', '.join(BACKENDS)}")
     networks = {
         name: Network(
             pipeline(manifest.family, settings, network.constants),
-            EXPORTED[backend](folder, manifest, (name, dtype), threads),
+            BACKENDS[backend](folder, manifest, (name, dtype), threads),
         )
         for name, network in manifest.networks.items()
     }
@@ -202,4 +195,4 @@ def _tensorrt(folder: Path, manifest: Manifest, which: tuple[str, str], threads:
     return TensorRT(folder, engines)
 
 
-EXPORTED = {"onnxruntime": _onnxruntime, "tensorrt": _tensorrt}
+BACKENDS = {"onnxruntime": _onnxruntime, "tensorrt": _tensorrt}

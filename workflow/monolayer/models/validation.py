@@ -30,17 +30,16 @@ def validation_scores(val: Sequence[Sample], find: Find, batch: int) -> dict[str
         annotations = [annotation for sample in val for annotation in sample.annotations]
         images = [sample.image for sample in val]
         write_json(truth, Truth(images=images, annotations=annotations, categories=[CELL]))
-        write_results(results, _found(val, find, batch))
+        write_results(results, _results(val, find, batch))
         listed, true = read_truth(truth)
         pred = read_results(results, listed)
     setting = matching.setting(true, pred, listed, PROTOCOLS["livecell"], 1)
     pairs, _ = matching.mask_pairs(true, pred, setting)
-    matches = matching.match(true, pairs, pred.mask_score, pred.pixels.astype(np.float64), setting)
+    matches = matching.match_masks(true, pred, pairs, setting)
     every = np.arange(len(listed))
     curves = metrics.precision_curve(matches, 0, every)  # (T, R)
     kept = matches.score >= metrics.best_threshold(matches)
-    tp = int((matches.state[0, 0, kept] == TRUE).sum())
-    fp = int((matches.state[0, 0, kept] == FALSE).sum())
+    tp, fp = (int((matches.state[0, 0, kept] == state).sum()) for state in (TRUE, FALSE))
     cells = int(matches.positives[0].sum())
     return {
         "val_mask_ap": float(curves.mean()),
@@ -50,7 +49,7 @@ def validation_scores(val: Sequence[Sample], find: Find, batch: int) -> dict[str
     }
 
 
-def _found(val: Sequence[Sample], find: Find, batch: int) -> Any:
+def _results(val: Sequence[Sample], find: Find, batch: int) -> Any:
     for start in range(0, len(val), batch):
         part = val[start : start + batch]
         for sample, instances in zip(part, find([read_image(sample.path) for sample in part]), strict=True):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -22,7 +22,7 @@ from monolayer.service.batcher import Batcher
 from monolayer.service.edge import Edge, Gauges
 from monolayer.service.interface import BINARY, BODY, PROBLEMS, Asked, Health, ModelAnswer, Problem
 from monolayer.service.sample import sample
-from monolayer.service.segmenting import record_of, segmented
+from monolayer.service.segmenting import segmented
 from monolayer.service.state import Model, Settings, State
 from monolayer.service.uploads import NotAnImageError, TooLargeError
 
@@ -58,7 +58,8 @@ def create(models: list[Model], settings: Settings) -> FastAPI:
     app.add_exception_handler(AnyHTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_query)
     app.add_exception_handler(InputError, _refuse_image)
-    _routes(app)
+    app.include_router(routes)
+    app.mount("/web", StaticFiles(directory=WEB))
     return app
 
 
@@ -68,8 +69,8 @@ def warm_up(state: State) -> None:
         image = sample()
         line = model.lines[0] if model.lines else None
         found = answers.from_score(state.batchers[model.name].submit(image, line).result(), 0.0)
-        record = record_of("sample.png", 0, image, None)
-        frame = answers.frame(record, (image, image), found, None, state.settings.neighbours)
+        record = answers.record_of("sample.png", 0, image, None)
+        frame = answers.frame(record, (image, image), found, None, model.neighbours)
         answers.as_json([frame], {}, "polygons", True)
         for make, _ in answers.FORMS.values():
             if make:
@@ -119,41 +120,18 @@ def _authorised(request: Request) -> None:
         raise HTTPException(401, "give the API key as X-API-Key", {"WWW-Authenticate": "Bearer"})
 
 
-def _routes(app: FastAPI) -> None:
-    guarded = [Depends(_authorised)]
-    app.add_api_route("/health", health, methods=["GET"], response_model=Health)
-    app.add_api_route("/ready", ready, methods=["GET"], response_model=Health, responses={503: PROBLEMS[503]})
-    app.add_api_route(
-        "/models",
-        models,
-        methods=["GET"],
-        response_model=list[ModelAnswer],
-        dependencies=guarded,
-        responses={401: PROBLEMS[401]},
-    )
-    app.add_api_route(
-        "/metrics", metrics, methods=["GET"], response_class=Response, responses={200: {"content": {"text/plain": {}}}}
-    )
-    forms = {media: BINARY for media in answers.FORMS if media != "application/json"}
-    app.add_api_route(
-        "/segment",
-        segment,
-        methods=["POST"],
-        response_model=None,
-        dependencies=guarded,
-        responses={200: {"model": answers.Answer, "content": forms}, **PROBLEMS},
-        openapi_extra={"requestBody": BODY},
-    )
-    app.add_api_route("/sample", sample_file, methods=["GET"], include_in_schema=False)
-    app.add_api_route("/", page, methods=["GET"], include_in_schema=False)
-    app.mount("/web", StaticFiles(directory=WEB))
+routes = APIRouter()
+GUARDED = [Depends(_authorised)]
+FORMS = {media: BINARY for media in answers.FORMS if media != "application/json"}
 
 
+@routes.get("/health")
 async def health() -> Health:
     """Whether the process answers."""
     return Health(status="ok")
 
 
+@routes.get("/ready", responses={503: PROBLEMS[503]})
 async def ready(request: Request) -> Health:
     """Whether images will be segmented at once."""
     if not _state(request).ready:
@@ -161,12 +139,14 @@ async def ready(request: Request) -> Health:
     return Health(status="ready")
 
 
+@routes.get("/models", dependencies=GUARDED, responses={401: PROBLEMS[401]})
 async def models(request: Request) -> list[ModelAnswer]:
     """The models that /segment takes, the default first."""
     fields = ModelAnswer.model_fields
     return [ModelAnswer(**{name: getattr(model, name) for name in fields}) for model in _state(request).models.values()]
 
 
+@routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
     """Counters and times for Prometheus."""
     state = _state(request)
@@ -174,10 +154,12 @@ async def metrics(request: Request) -> Response:
     return Response(state.gauges.text(), media_type="text/plain; version=0.0.4")
 
 
+@routes.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     return FileResponse(WEB / "index.html")
 
 
+@routes.get("/sample", include_in_schema=False)
 async def sample_file(request: Request) -> Response:
     """An image to try the page with: the operator's, or a drawn one."""
     path = _state(request).settings.sample
@@ -188,6 +170,12 @@ async def sample_file(request: Request) -> Response:
     )
 
 
+@routes.post(
+    "/segment",
+    dependencies=GUARDED,
+    responses={200: {"model": answers.Answer, "content": FORMS}, **PROBLEMS},
+    openapi_extra={"requestBody": BODY},
+)
 async def segment(request: Request, asked: Annotated[Asked, Query()]) -> Response:
     """Find and measure the cells of an image (or of each page of a TIFF); Accept says in which form they come."""
     state = _state(request)

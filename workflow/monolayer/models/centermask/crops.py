@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from monolayer.coco.records import Annotation
 from monolayer.coco.rle import Mask, crop_from_rle
+from monolayer.models.dihedral import turn, turn_box
 
 
 class TargetCells(NamedTuple):
@@ -71,20 +72,17 @@ def part_inside(cells: TargetCells, index: Tensor, boxes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Crop:
-    """What the network sees of an image: a window (x, y, width, height) in px, then mirrored, upturned, transposed,
-    then zoomed."""
+    """What the network sees of an image: a window (x, y, width, height) in px, one way to turn it, a zoom."""
 
     window: tuple[int, int, int, int]
-    mirrored: bool
-    upturned: bool
-    transposed: bool
+    way: int  # of dihedral.py
     zoom: float
 
     @property
     def native(self) -> tuple[int, int]:
         """Rows and columns before the zoom."""
         _, _, width, height = self.window
-        return (width, height) if self.transposed else (height, width)
+        return (width, height) if self.way % 2 else (height, width)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -95,21 +93,21 @@ class Crop:
 
 def whole(height: int, width: int, zoom: float) -> Crop:
     """All of an image, as it stands."""
-    return Crop((0, 0, width, height), False, False, False, zoom)
+    return Crop((0, 0, width, height), 0, zoom)
 
 
 def cropped(image: NDArray[np.uint8], crop: Crop) -> Tensor:
     """The image (H, W) as float (h, w) grey values, 0 to 255; shrinking takes means over what falls together."""
     x, y, width, height = crop.window
-    pixels = _arrange(image[y : y + height, x : x + width], crop).copy()  # torch takes no turned or read-only arrays
-    given = torch.from_numpy(pixels).float()[None, None]
+    pixels = turn(image[y : y + height, x : x + width], crop.way).astype(np.float32)
+    given = torch.from_numpy(pixels)[None, None]
     if crop.shape != crop.native:
         given = interpolate(given, crop.shape, mode="bilinear", antialias=True, align_corners=False)
     return given[0, 0]
 
 
 def cells_in(annotations: Sequence[Annotation], crop: Crop) -> TargetCells:
-    """The true cells in a view; cut at the window's edge, those outside of it left out."""
+    """The true cells in a crop; cut at the window's edge, those outside of it left out."""
     pieces = [piece for a in annotations if (piece := _cut(*crop_from_rle(a["segmentation"]), crop.window))]
     masks, corners = zip(*(_place(*piece, crop) for piece in pieces), strict=True) if pieces else ((), ())
     zoom = torch.tensor([crop.shape[side] / crop.native[side] for side in (1, 0)])
@@ -126,12 +124,6 @@ def cells_in(annotations: Sequence[Annotation], crop: Crop) -> TargetCells:
     )
 
 
-def _arrange(pixels: NDArray[Any], crop: Crop) -> NDArray[Any]:
-    pixels = pixels[:, ::-1] if crop.mirrored else pixels
-    pixels = pixels[::-1] if crop.upturned else pixels
-    return pixels.T if crop.transposed else pixels
-
-
 def _cut(mask: Mask, x: int, y: int, window: tuple[int, int, int, int]) -> tuple[Mask, int, int] | None:
     """The mask within the window and its corner there; None where nothing of it is."""
     left, upper, width, height = window
@@ -145,11 +137,10 @@ def _cut(mask: Mask, x: int, y: int, window: tuple[int, int, int, int]) -> tuple
 
 
 def _place(mask: Mask, x: int, y: int, crop: Crop) -> tuple[Mask, tuple[int, int]]:
-    """A mask of the window and its corner, as the view turns them."""
+    """A mask of the window and its corner, turned as the crop is."""
     _, _, width, height = crop.window
-    x = width - x - mask.shape[1] if crop.mirrored else x
-    y = height - y - mask.shape[0] if crop.upturned else y
-    return _arrange(mask, crop), (y, x) if crop.transposed else (x, y)
+    x, y, _, _ = turn_box((x, y, mask.shape[1], mask.shape[0]), (height, width), crop.way)
+    return turn(mask, crop.way), (x, y)
 
 
 def _integral(mask: Mask) -> NDArray[np.int32]:

@@ -46,12 +46,7 @@ def train(
         seed,
         workdir / f"last-{hashlib.sha256(initial.encode()).hexdigest()[:16]}.pt",  # the file may have changed
     )
-    facts = {
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "best_epoch": fitted.best_epoch,
-        "seconds": fitted.seconds,
-    }
-    return Trained(fitted.state, fitted.history, initial, facts)
+    return fitted.trained(initial, parameters=sum(p.numel() for p in network.parameters()))
 
 
 def start_from(network: CenterMask, path: Path) -> str:
@@ -88,7 +83,7 @@ def graphs(network: CenterMask) -> dict[str, Graph]:
             Dense(network),
             (image,),
             {"images": {0: "batch", 2: "height", 3: "width"}},
-            ("p3", "p4", "p5", "seen", "centreness", "ltrb"),
+            ("p3", "p4", "p5", "class_prob", "centreness", "ltrb"),
             DIVISOR,
         ),
         "masks": Graph(
@@ -130,10 +125,12 @@ class CenterMaskTask:
         height, width = shape
         rows, columns = (min(side, self.settings.window or side) for side in shape)
         y, x = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
-        mirrored, upturned, transposed = (bool(rng.integers(2)) for _ in range(3))
+        mirrored, upturned, transposed = (int(rng.integers(2)) for _ in range(3))
         zoom = min(float(rng.choice(self.settings.zoom)), self.settings.max_side / max(rows, columns))
-        turning = self.settings.symmetry == "all"
-        return Crop((x, y, columns, rows), mirrored, upturned and turning, transposed and turning, zoom)
+        way = 4 * mirrored
+        if self.settings.symmetry == "all":  # flipped left to right, then upside down, then along the diagonal
+            way = 4 * ((mirrored + upturned + transposed) % 2) + 2 * upturned + transposed
+        return Crop((x, y, columns, rows), way, zoom)
 
     def collate(self, samples: list[tuple[Tensor, TargetCells]]) -> tuple[list[Tensor], list[TargetCells]]:
         return [image for image, _ in samples], [cells for _, cells in samples]

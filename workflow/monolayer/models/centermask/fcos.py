@@ -28,7 +28,7 @@ Shapes = Sequence[tuple[int, int]]  # (height, width) of each level
 
 @dataclass(frozen=True)
 class Maps:
-    """What the head says of all L locations, level after level: logits and centreness (B, L), ltrb (B, L, 4).
+    """The head's outputs at all L locations, level after level: logits and centreness (B, L), ltrb (B, L, 4).
 
     ltrb are the distances from a location to its box's left, top, right and bottom edge, in strides of its level.
     """
@@ -73,10 +73,10 @@ class Head(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> Maps:
         logits, ltrb, centreness = [], [], []
         for level, scale in zip(levels, self.scales, strict=True):
-            seen, boxed = self.class_tower(level), self.box_tower(level)
-            logits.append(self.logits(seen).flatten(1))
-            ltrb.append(torch.relu(self.ltrb(boxed) * scale).flatten(2).mT)
-            centreness.append(self.centreness(boxed).flatten(1))
+            class_features, box_features = self.class_tower(level), self.box_tower(level)
+            logits.append(self.logits(class_features).flatten(1))
+            ltrb.append(torch.relu(self.ltrb(box_features) * scale).flatten(2).mT)
+            centreness.append(self.centreness(box_features).flatten(1))
         shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
         # sums over thousands of locations leave the range of half precision
         return Maps(torch.cat(logits, 1).float(), torch.cat(ltrb, 1).float(), torch.cat(centreness, 1).float(), shapes)
@@ -174,10 +174,10 @@ def losses(maps: Maps, truths: Sequence[Tensor]) -> dict[str, Tensor]:
 def decode(maps: Maps, sizes: Sequence[tuple[int, int]], limits: DetectionLimits) -> list[Detections]:
     """The detections of each image, clipped to its (height, width); score = sqrt(class x centreness)."""
     points, strides = locations(maps.shapes, maps.logits.device)
-    found = []
+    detections = []
     for logits, ltrb, centreness, (height, width) in zip(maps.logits, maps.ltrb, maps.centreness, sizes, strict=True):
-        seen = logits.sigmoid()
-        product = torch.where(seen > limits.score_min, seen * centreness.sigmoid(), 0)
+        class_prob = logits.sigmoid()
+        product = torch.where(class_prob > limits.score_min, class_prob * centreness.sigmoid(), 0)
         kept = _best_per_level(product, maps.shapes, limits.per_level)
         at, reach = points[kept], ltrb[kept] * strides[kept, None]
         boxes = torch.cat([at - reach[:, :2], at + reach[:, 2:]], 1)
@@ -186,8 +186,8 @@ def decode(maps: Maps, sizes: Sequence[tuple[int, int]], limits: DetectionLimits
         full = (boxes[:, 2:] > boxes[:, :2]).all(1)
         boxes, scores = boxes[full], scores[full]
         chosen = nms(boxes, scores, limits.nms_iou)[: limits.max_det]
-        found.append(Detections(boxes[chosen], scores[chosen]))
-    return found
+        detections.append(Detections(boxes[chosen], scores[chosen]))
+    return detections
 
 
 def _best_per_level(product: Tensor, shapes: Shapes, count: int) -> Tensor:

@@ -102,8 +102,8 @@ def convert(
     given = {key: _one_class(key, value, source, category) for key, value in given.items()}
     if faults := models.state_faults(wanted, given):
         raise InputError(f"{source} does not fit a network of these settings:\n" + "\n".join(faults))
-    found = {key: given[name].float() for key, name in names.items() if name in wanted}
-    return found | counted
+    renamed = {key: given[name].float() for key, name in names.items() if name in wanted}
+    return renamed | counted
 
 
 def official_name(key: str, keys: Mapping[str, Any]) -> str:

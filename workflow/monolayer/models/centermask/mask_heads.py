@@ -112,16 +112,16 @@ def _init(module: nn.Module) -> None:
 
 
 class SpatialAttention(nn.Module):
-    """Each place times a sigmoid of what mean and maximum over the channels say around it."""
+    """Each place times a sigmoid of a convolution of mean and maximum over the channels."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(2, 1, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        told = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
-        where: Tensor = self.conv(told).sigmoid()  # (R, 1, 14, 14)
-        return x * where
+        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
+        weights: Tensor = self.conv(pooled).sigmoid()  # (R, 1, 14, 14)
+        return x * weights
 
 
 class MaskHead(nn.Module):

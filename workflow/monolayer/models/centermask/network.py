@@ -58,8 +58,8 @@ class CenterMask(nn.Module):
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         proposals = fcos.decode(maps, sizes, limits)
         chosen = [
-            mask_heads.choose_regions(found.boxes, of.boxes, regions)
-            for found, of in zip(proposals, cells, strict=True)
+            mask_heads.choose_regions(detections.boxes, of.boxes, regions)
+            for detections, of in zip(proposals, cells, strict=True)
         ]
         features = mask_heads.pool_regions(levels, [boxes for boxes, _ in chosen], sizes)
         pairs = [(of, owner, boxes) for of, (boxes, owner) in zip(cells, chosen, strict=True)]

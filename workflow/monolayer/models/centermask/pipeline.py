@@ -28,7 +28,7 @@ MASK = 28  # bins across a region's mask
 CHUNK = 64  # regions at a time: what the heads hold of thousands would fill the memory
 
 
-class Given(NamedTuple):
+class PaddedImage(NamedTuple):
     """A zoomed image, normalised and padded at right and foot (3, h, w), and its (height, width) without padding."""
 
     image: Float
@@ -36,17 +36,17 @@ class Given(NamedTuple):
 
 
 class Locations(NamedTuple):
-    """What the detector says of all L locations, level after level: class and centreness (L,) in [0, 1], ltrb (L, 4).
+    """The detector's outputs at all L locations, level after level: two probabilities (L,), and ltrb (L, 4).
 
     ltrb are the distances from a location to its box's left, top, right and bottom edge, in strides of its level.
     """
 
-    seen: Float
+    class_prob: Float
     centreness: Float
     ltrb: Float
 
 
-class Found(NamedTuple):
+class DetectedMasks(NamedTuple):
     """Detections of one image, best first, in px of the zoomed image, with the probabilities of their masks."""
 
     boxes: Float  # (N, 4) xyxy
@@ -77,26 +77,26 @@ class Pipeline:
     def axes(self) -> dict[str, Range]:
         most = -(-self.settings.max_side // DIVISOR)
         steps = (1, -(-most // 2), most)
-        found: dict[str, Range] = {"batch": (1, 1, 1), "regions": (1, CHUNK, CHUNK)}
+        axes: dict[str, Range] = {"batch": (1, 1, 1), "regions": (1, CHUNK, CHUNK)}
         for name, step in (("", DIVISOR), ("3", 4), ("4", 2), ("5", 1)):  # of the input, and of P3, P4, P5
             least, usual, largest = (count * step for count in steps)
-            found |= {f"height{name}": (least, usual, largest), f"width{name}": (least, usual, largest)}
-        return found
+            axes |= {f"height{name}": (least, usual, largest), f"width{name}": (least, usual, largest)}
+        return axes
 
-    def preprocess(self, image: NDArray[np.uint8]) -> Given:
+    def preprocess(self, image: NDArray[np.uint8]) -> PaddedImage:
         zoomed = zoom(image, min(self.settings.zoom, self.settings.max_side / max(image.shape)))
         height, width = (-(-side // DIVISOR) * DIVISOR for side in zoomed.shape)
         padded = np.zeros((3, height, width), np.float32)
         padded[:, : zoomed.shape[0], : zoomed.shape[1]] = (zoomed - self.mean) / self.std
-        return Given(padded, (zoomed.shape[0], zoomed.shape[1]))
+        return PaddedImage(padded, (zoomed.shape[0], zoomed.shape[1]))
 
-    def forward(self, backend: Backend, prepared: Sequence[Given]) -> list[Found]:
+    def forward(self, backend: Backend, inputs: Sequence[PaddedImage]) -> list[DetectedMasks]:
         """One at a time, so that no image's cells depend on the others'."""
-        return [self._forward(backend, *given) for given in prepared]
+        return [self._forward(backend, *padded) for padded in inputs]
 
-    def _forward(self, backend: Backend, image: Float, size: tuple[int, int]) -> Found:
-        *levels, seen, centreness, ltrb = backend.run("dense", image[None])
-        locations = Locations(*(backend.host(value)[0] for value in (seen, centreness, ltrb)))
+    def _forward(self, backend: Backend, image: Float, size: tuple[int, int]) -> DetectedMasks:
+        outputs = backend.run("dense", image[None])
+        levels, locations = outputs[:3], Locations(*(backend.host(value)[0] for value in outputs[3:]))
         boxes, scores = decode(locations, shapes(*image.shape[1:]), size, self.settings)
         masks, ious = [np.zeros((0, MASK, MASK), np.float32)], [np.zeros(0, np.float32)]
         for start in range(0, len(boxes), CHUNK):
@@ -104,9 +104,9 @@ class Pipeline:
             mask, iou = (backend.host(value) for value in backend.run("masks", *given))
             masks.append(mask)
             ious.append(iou)
-        return Found(boxes, scores, np.concatenate(masks), np.concatenate(ious), size)
+        return DetectedMasks(boxes, scores, np.concatenate(masks), np.concatenate(ious), size)
 
-    def postprocess(self, outputs: Found, height: int, width: int) -> Instances:
+    def postprocess(self, outputs: DetectedMasks, height: int, width: int) -> Instances:
         zoom_yx = np.float32(outputs.size[0] / height), np.float32(outputs.size[1] / width)
         boxes = outputs.boxes / np.array([*zoom_yx[::-1], *zoom_yx[::-1]])
         pasted = [paste(mask, box, height, width) for mask, box in zip(outputs.masks, boxes, strict=True)]
@@ -138,23 +138,24 @@ def zoom(image: NDArray[np.uint8], factor: float) -> Float:
 
 def shapes(height: int, width: int) -> list[tuple[int, int]]:
     """(height, width) of P3 to P7 of an input whose sides are multiples of 32."""
-    found = [(height // stride, width // stride) for stride in STRIDES[:3]]
+    sides = [(height // stride, width // stride) for stride in STRIDES[:3]]
     for _ in STRIDES[3:]:
-        found.append((-(-found[-1][0] // 2), -(-found[-1][1] // 2)))
-    return found
+        sides.append((-(-sides[-1][0] // 2), -(-sides[-1][1] // 2)))
+    return sides
 
 
 def decode(
     locations: Locations, of_levels: Sequence[tuple[int, int]], size: tuple[int, int], limits: DetectionLimits
 ) -> tuple[Float, Float]:
     """Boxes (N, 4), clipped to the image's size, and scores sqrt(class x centreness) (N,), best first."""
-    product = np.where(locations.seen > limits.score_min, locations.seen * locations.centreness, np.float32(0))
+    class_prob, centreness, ltrb = locations
+    product = np.where(class_prob > limits.score_min, class_prob * centreness, np.float32(0))
     boxes, scores, start = [], [], 0
     for stride, (height, width) in zip(STRIDES, of_levels, strict=True):
         places = best(product[start : start + height * width], limits.per_level)
         y, x = np.divmod(places, width)
         centre = (np.stack([x, y], 1) * stride + stride // 2).astype(np.float32)
-        reach = locations.ltrb[start + places] * np.float32(stride)
+        reach = ltrb[start + places] * np.float32(stride)
         boxes.append(np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], 1))
         scores.append(np.sqrt(product[start + places]))
         start += height * width

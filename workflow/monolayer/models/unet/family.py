@@ -23,17 +23,15 @@ from monolayer.backends.graph import Graph
 from monolayer.coco.instances import Instances
 from monolayer.coco.labels import label_image
 from monolayer.data.dataset import Sample, TrueCells, evenly, read_image
-from monolayer.evaluation.matching import IOUS
+from monolayer.evaluation.matching import IOUS, match_labels
 from monolayer.models import Trained
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.unet.patches import Patches, contrast
 from monolayer.models.unet.pipeline import Pipeline
 from monolayer.models.unet.tiling import Float
-from monolayer.models.unet.watershed import Labels, Thresholds, matches, separate
+from monolayer.models.unet.watershed import Labels, Thresholds, separate
 from monolayer.params.families import UnetPredict, UnetTrain
-
-CONTRAST_IMAGES = 100  # enough to measure the contrast of any training set
 
 
 class Convolutions(nn.Sequential):
@@ -87,13 +85,8 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, s
     fitted = fit(network, task, settings.fit, seed, workdir / "checkpoint.pt")
     best = fitted.history[fitted.best_epoch - 1]
     chosen = Thresholds(best["threshold_foreground"], best["threshold_marker"], task.area)
-    state = fitted.state | {"thresholds": torch.tensor(chosen)}
-    return Trained(
-        state,
-        fitted.history,
-        "from scratch",
-        {"best_epoch": fitted.best_epoch, "seconds": fitted.seconds, "thresholds": chosen._asdict()},
-    )
+    fitted.state["thresholds"] = torch.tensor(chosen)
+    return fitted.trained("from scratch", thresholds=chosen._asdict())
 
 
 def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
@@ -152,12 +145,13 @@ class CellTask:
 
     def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain) -> None:
         self.settings = settings
-        self.contrast = contrast([read_image(sample.path) for sample in evenly(train, CONTRAST_IMAGES)])
+        self.contrast = contrast([read_image(sample.path) for sample in evenly(train, settings.contrast_images)])
         self.patches = Patches(TrueCells(train), settings, self.contrast)
         self.val = evenly(val, settings.val_images)
         self.distance = settings.target == "foreground+distance"
         areas = [annotation["area"] for sample in train for annotation in sample.annotations]
-        self.area = float(np.percentile(areas, 1)) / 2 if areas else 0.0
+        usual = float(np.percentile(areas, settings.min_area_percentile)) if areas else 0.0
+        self.area = settings.min_area_factor * usual
         markers = settings.search.marker if self.distance else [0.5]
         self.candidates = [Thresholds(*pair, self.area) for pair in product(settings.search.foreground, markers)]
         self.draw = self.patches.draw
@@ -176,10 +170,10 @@ class CellTask:
         true = target.float() / 255
         logits = network(image.to(memory_format=torch.channels_last)).float()
         cross = functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
-        cells, found = true[:, 0], logits[:, 0].sigmoid()
+        cells, probability = true[:, 0], logits[:, 0].sigmoid()
         losses = {
             "foreground": cross[:, 0].mean(),
-            "dice": 1 - (2 * (found * cells).sum() + 1) / (found.sum() + cells.sum() + 1),
+            "dice": 1 - (2 * (probability * cells).sum() + 1) / (probability.sum() + cells.sum() + 1),
         }
         if true.shape[1] == 2:
             losses["distance"] = (cross[:, 1] * cells).sum() / (cells.sum() + 1)
@@ -215,4 +209,4 @@ class CellTask:
 def _count(true: Labels, pred: Labels) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """tp, fp, fn of pixels, and of cells summed over IoU thresholds."""
     t, p = true > 0, pred > 0
-    return (int((t & p).sum()), int((~t & p).sum()), int((t & ~p).sum())), matches(true, pred, IOUS.tolist())
+    return (int((t & p).sum()), int((~t & p).sum()), int((t & ~p).sum())), match_labels(true, pred, IOUS)

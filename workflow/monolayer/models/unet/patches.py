@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.data.dataset import Sample, TrueCells
-from monolayer.models.unet.tiling import turn
+from monolayer.models.dihedral import Number, turn
 from monolayer.params.families import AugmentParams, UnetTrain
 
 Float = NDArray[np.float32]
-Number = TypeVar("Number", np.float32, np.int32)
 
 
 def background(image: NDArray[np.uint8]) -> int:
@@ -48,12 +46,12 @@ def targets(labels: NDArray[np.int32], distance: bool) -> NDArray[np.uint8]:
         return foreground[None] * np.uint8(255)
     apart = np.pad(foreground, 1)  # the border is an edge
     inner = apart[1:-1, 1:-1]
-    for one, other, prefetch, behind in (
+    for one, other, before, behind in (
         (labels[1:], labels[:-1], inner[1:], inner[:-1]),
         (labels[:, 1:], labels[:, :-1], inner[:, 1:], inner[:, :-1]),
     ):
         touching = (one != other) & (one > 0) & (other > 0)
-        prefetch[touching] = behind[touching] = 0
+        before[touching] = behind[touching] = 0
     distance_map = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
     np.maximum.at(largest, labels.ravel(), distance_map.ravel())
@@ -71,9 +69,7 @@ class Patches:
         lines = [sample.image["cell_line"] for sample in cells.samples]
         self._by_line = [[i for i, line in enumerate(lines) if line == one] for one in sorted(set(lines))]
         sizes = [sum(1 + len(cells.samples[i].annotations) for i in line) for line in self._by_line]
-        self._ends = np.cumsum(
-            [size**settings.sampling_exponent for size in sizes]
-        )  # of each line's share of the draws
+        self._ends = np.cumsum([size**settings.sampling_exponent for size in sizes])  # of each line's share of draws
         self._cells, self._settings, self._spread = cells, settings, spread
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Float, NDArray[np.uint8]]]:

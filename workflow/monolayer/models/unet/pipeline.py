@@ -40,7 +40,7 @@ class Pipeline:
     def preprocess(self, image: NDArray[np.uint8]) -> Float:
         return standardise(image, self.contrast)
 
-    def forward(self, backend: Backend, prepared: Sequence[Float]) -> list[Float]:
+    def forward(self, backend: Backend, inputs: Sequence[Float]) -> list[Float]:
         """float32 (C, H, W) in [0, 1] for each image: foreground, and distance if the network was taught it."""
         tiles = Tiles(self.settings.tile, self.settings.overlap, self.stride)
 
@@ -48,7 +48,7 @@ class Pipeline:
             [outputs] = backend.run("maps", given)
             return backend.host(outputs)
 
-        return blend_tta(prepared, maps, tiles, self.settings.batch, self.settings.tta)
+        return blend_tta(inputs, maps, tiles, self.settings.batch, self.settings.tta)
 
     def postprocess(self, outputs: Float, height: int, width: int) -> Instances:
         return instances(outputs, separate(outputs, self.thresholds, self.settings.saddle_ratio))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.models.dihedral import turn, turn_back
+
 Float = NDArray[np.float32]
-Number = TypeVar("Number", np.float32, np.int32)
 
 
 class Tiles(NamedTuple):
@@ -62,15 +63,13 @@ def axis(length: int, tiles: Tiles) -> Axis:
 
 
 class _Canvas:
-    """One image, padded with 0 as convolutions pad, and the weighted sum of what the network said of its tiles."""
+    """One image, padded with 0 as convolutions pad, and the weighted sum of the network's outputs for its tiles."""
 
     def __init__(self, image: Float, tiles: Tiles) -> None:
         self.shape = image.shape
         self.rows, self.columns = (axis(length, tiles) for length in image.shape)
-        beyond = [
-            (0, axis.padded - length) for axis, length in zip((self.rows, self.columns), image.shape, strict=True)
-        ]
-        self.image = np.pad(image, beyond)
+        height, width = image.shape
+        self.image = np.pad(image, ((0, self.rows.padded - height), (0, self.columns.padded - width)))
         self.sum: Float | None = None
 
     def tiles(self) -> Iterator[tuple[_Canvas, int, int]]:
@@ -100,20 +99,9 @@ def blend_tta(
     """As `blend`, the mean over the first so many of the eight ways to turn and mirror each image: a cell has no up."""
     total = blend(images, forward, tiles, batch)
     for way in range(1, tta):
-        seen = blend([turn(image, way) for image in images], forward, tiles, batch)
-        total = [maps + turn_back(one, way) for maps, one in zip(total, seen, strict=True)]
+        turned = blend([turn(image, way) for image in images], forward, tiles, batch)
+        total = [maps + turn_back(one, way) for maps, one in zip(total, turned, strict=True)]
     return [maps / np.float32(tta) for maps in total]
-
-
-def turn(plane: NDArray[Number], way: int) -> NDArray[Number]:
-    """(..., H, W) turned by `way` % 4 quarters, and mirrored before if `way` is 4 or more."""
-    return np.ascontiguousarray(np.rot90(plane[..., ::-1] if way >= 4 else plane, way % 4, (-2, -1)))
-
-
-def turn_back(plane: NDArray[Number], way: int) -> NDArray[Number]:
-    """What `turn` was given."""
-    straight = np.rot90(plane, -(way % 4), (-2, -1))
-    return np.ascontiguousarray(straight[..., ::-1] if way >= 4 else straight)
 
 
 def blend(images: Sequence[Float], forward: Callable[[Float], Float], tiles: Tiles, batch: int) -> list[Float]:
@@ -122,9 +110,7 @@ def blend(images: Sequence[Float], forward: Callable[[Float], Float], tiles: Til
     every = (tile for canvas in canvases for tile in canvas.tiles())
     for _, alike in groupby(every, lambda tile: (tile[0].rows.side, tile[0].columns.side)):
         while some := list(islice(alike, batch)):
-            found = forward(
-                np.stack([canvas.image[canvas.window(row, column)] for canvas, row, column in some])[:, None]
-            )
-            for (canvas, row, column), maps in zip(some, found, strict=True):
+            given = np.stack([canvas.image[canvas.window(row, column)] for canvas, row, column in some])
+            for (canvas, row, column), maps in zip(some, forward(given[:, None]), strict=True):
                 canvas.add(row, column, maps)
     return [canvas.mean() for canvas in canvases]

@@ -1,8 +1,7 @@
-"""From what a network says of each pixel to cells: connected foreground, or watershed from the cells' markers."""
+"""From a network's maps to cells: connected foreground, or watershed from the cells' markers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,11 +115,11 @@ def watershed(altitude: NDArray[np.uint8], labels: Labels, mask: Mask) -> Labels
     the time that its heap takes, because each epoch tries all thresholds on val.
     """
     height, width = labels.shape
-    heights, found, inside = altitude.ravel(), labels.ravel(), mask.ravel()
+    heights, grown, inside = altitude.ravel(), labels.ravel(), mask.ravel()
     first, last = np.full(256, -1), np.full(256, -1)
     following = np.empty(height * width, np.int64)
     for pixel in range(height * width):
-        if found[pixel] > 0:
+        if grown[pixel] > 0:
             _queue(pixel, heights[pixel], first, last, following)
     level = 0
     while level < 256:
@@ -132,11 +131,11 @@ def watershed(altitude: NDArray[np.uint8], labels: Labels, mask: Mask) -> Labels
         y, x = divmod(pixel, width)
         for step, exists in ((-width, y > 0), (-1, x > 0), (1, x < width - 1), (width, y < height - 1)):
             other = pixel + step
-            if exists and inside[other] and found[other] == 0:
-                found[other] = found[pixel]
+            if exists and inside[other] and grown[other] == 0:
+                grown[other] = grown[pixel]
                 _queue(other, heights[other], first, last, following)
                 level = min(level, int(heights[other]))
-    return found.reshape(height, width)
+    return grown.reshape(height, width)
 
 
 @compiled
@@ -175,15 +174,3 @@ def label_means(values: Float, labels: Labels) -> Float:
     """Mean of the values over each label 1, 2, ...: float32 (N,)."""
     sums = np.bincount(labels.ravel(), values.ravel())
     return (sums / np.maximum(1, np.bincount(labels.ravel())))[1:].astype(np.float32)
-
-
-def matches(true: Labels, pred: Labels, ious: Sequence[float] = (0.5,)) -> tuple[int, int, int]:
-    """tp, fp, fn, summed over IoU thresholds of at least 0.5, above which each cell has at most one partner."""
-    count = int(pred.max()) + 1
-    pairs = np.bincount(true.ravel().astype(np.int64) * count + pred.ravel())  # px that a true and a found cell share
-    touching = np.flatnonzero(pairs)
-    t, p = np.divmod(touching, count)
-    true_areas, pred_areas = np.bincount(true.ravel()), np.bincount(pred.ravel())
-    iou = (pairs[touching] / (true_areas[t] + pred_areas[p] - pairs[touching]))[(t > 0) & (p > 0)]
-    tp = sum(int((iou > least).sum()) for least in ious)
-    return tp, len(ious) * (count - 1) - tp, len(ious) * int(true.max()) - tp

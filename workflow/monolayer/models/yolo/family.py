@@ -27,6 +27,7 @@ from monolayer.coco.instances import Instances
 from monolayer.data.dataset import Sample, TrueCells, lines_in_turn, read_image
 from monolayer.files import InputError
 from monolayer.models import Trained
+from monolayer.models.dihedral import turn
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.validation import validation_scores
@@ -46,7 +47,7 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: YoloTrain, s
     network, initial = _initial(settings)
     task = _Task(TrueCells(train), val, settings)
     fitted = fit(network, task, settings.fit, seed, workdir / "last.pt")
-    return Trained(fitted.state, fitted.history, initial, {"best_epoch": fitted.best_epoch, "seconds": fitted.seconds})
+    return fitted.trained(initial)
 
 
 def build(settings: YoloTrain, state: dict[str, Any], device: str) -> nn.Module:
@@ -66,8 +67,8 @@ class CellGraph(nn.Module):
         cast(Any, network).model[-1].dynamic = True  # anchors follow the input's shape in an exported graph too
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        (found, protos), _ = self.network(_normalised(images))
-        centre, size, scores, coefficients = found.float().transpose(1, 2).split([2, 2, 1, protos.shape[1]], dim=2)
+        (outputs, protos), _ = self.network(_normalised(images))
+        centre, size, scores, coefficients = outputs.float().transpose(1, 2).split([2, 2, 1, protos.shape[1]], dim=2)
         return torch.cat([centre - size / 2, centre + size / 2], dim=2), scores[..., 0], coefficients, protos
 
 
@@ -167,11 +168,12 @@ class _Task:
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]:
         sample = self.cells.samples[self.epoch[index]]
-        image, labels = _turned(read_image(sample.path), self.cells.labels(self.epoch[index]), rng)
+        way = 4 * (rng.random() < 0.5) + int(rng.integers(4))
+        image, labels = turn(read_image(sample.path), way), turn(self.cells.labels(self.epoch[index]), way)
         jitter = self.settings.scale_jitter
         gain = self.settings.imgsz / max(image.shape) * float(rng.uniform(1 - jitter, 1 + jitter))
         image, labels = _placed(image, labels, gain, self.settings.imgsz, rng)
-        return sample.image["file_name"], (_relit(image, rng), labels)
+        return sample.image["file_name"], (_relit(image, self.settings, rng), labels)
 
     def collate(self, samples: list[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> dict[str, Tensor]:
         """The library's batch: one class, boxes xywh in units of the image, and label planes of 1/mask_ratio."""
@@ -204,14 +206,6 @@ class _Task:
         return scores | {"score": scores["val_precision"] if enough else scores["val_recall"] - 1}
 
 
-def _turned(image: Any, labels: Any, rng: np.random.Generator) -> tuple[Any, Any]:
-    """One of the eight ways to turn and mirror an image: cells have no up."""
-    if rng.random() < 0.5:
-        image, labels = image[:, ::-1], labels[:, ::-1]
-    turns = int(rng.integers(4))
-    return np.ascontiguousarray(np.rot90(image, turns)), np.ascontiguousarray(np.rot90(labels, turns))
-
-
 def _placed(image: Any, labels: Any, gain: float, size: int, rng: np.random.Generator) -> tuple[Any, Any]:
     """Image and labels scaled by `gain`, at a random place on a (size, size) square; what leaves it is cut off."""
     scaled = max(1, round(image.shape[1] * gain)), max(1, round(image.shape[0] * gain))
@@ -232,9 +226,10 @@ def _overlap(length: int, size: int, rng: np.random.Generator) -> tuple[slice, s
     return slice(0, length), slice(shift, shift + length)
 
 
-def _relit(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _relit(image: NDArray[np.uint8], settings: YoloTrain, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Another gamma and contrast, as other lamps and cameras would give."""
-    table = (np.arange(256) / 255) ** float(rng.uniform(0.7, 1.4)) * 255 * float(rng.uniform(0.8, 1.2))
+    table = (np.arange(256) / 255) ** float(rng.uniform(*settings.gamma)) * 255
+    table *= float(rng.uniform(*settings.contrast))
     return cv2.LUT(image, table.clip(0, 255).astype(np.uint8)).astype(np.uint8, copy=False)
 
 

@@ -29,7 +29,7 @@ PROTO_STRIDE = 4  # input px of one prototype px
 
 
 class Outputs(NamedTuple):
-    """What the network says of one image: A boxes in input px, and the prototypes of all masks."""
+    """The network's outputs for one image: A boxes in input px, and the prototypes of all masks."""
 
     boxes: Float  # (A, 4) xyxy
     scores: Float  # (A,)
@@ -57,15 +57,15 @@ class Pipeline:
         height, width = image.shape
         return resized(image, input_shape(height, width, self.settings.imgsz))
 
-    def forward(self, backend: Backend, prepared: Sequence[Pixels]) -> list[Outputs]:
+    def forward(self, backend: Backend, inputs: Sequence[Pixels]) -> list[Outputs]:
         """Images of one input shape go through the network together."""
-        found: dict[int, Outputs] = {}
-        for shape in dict.fromkeys(image.shape for image in prepared):
-            members = [index for index, image in enumerate(prepared) if image.shape == shape]
-            given = np.stack([prepared[index] for index in members])
-            outputs = [backend.host(value) for value in backend.run("cells", given)]
-            found |= {index: Outputs(*parts) for index, parts in zip(members, zip(*outputs, strict=True), strict=True)}
-        return [found[index] for index in range(len(prepared))]
+        outputs: dict[int, Outputs] = {}
+        for shape in dict.fromkeys(image.shape for image in inputs):
+            members = [index for index, image in enumerate(inputs) if image.shape == shape]
+            batch = backend.run("cells", np.stack([inputs[index] for index in members]))
+            parts = zip(*(backend.host(value) for value in batch), strict=True)
+            outputs |= {index: Outputs(*part) for index, part in zip(members, parts, strict=True)}
+        return [outputs[index] for index in range(len(inputs))]
 
     def postprocess(self, outputs: Outputs, height: int, width: int) -> Instances:
         candidates = np.flatnonzero(outputs.scores >= self.settings.score_min)
@@ -95,8 +95,8 @@ def resized(image: Pixels, shape: tuple[int, int]) -> Pixels:
     gain = max(shape) / max(image.shape)
     height, width = round(image.shape[0] * gain), round(image.shape[1] * gain)
     filled = np.full(shape, int(np.median(image)), np.uint8)
-    how = cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA
-    filled[:height, :width] = cv2.resize(image, (width, height), interpolation=how)
+    interpolation = cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA
+    filled[:height, :width] = cv2.resize(image, (width, height), interpolation=interpolation)
     return filled
 
 
@@ -104,7 +104,7 @@ def resized(image: Pixels, shape: tuple[int, int]) -> Pixels:
 
 
 class PrototypeMasks(NamedTuple):
-    """PrototypeMasks as coefficients (N, C) of prototypes (C, h, w)."""
+    """Masks as coefficients (N, C) of prototypes (C, h, w)."""
 
     coefficients: Float
     protos: Float
