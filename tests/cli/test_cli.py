@@ -53,6 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("pages/a.tif").write_bytes(b"II*\0garbage")
     Path("text/a.png").write_text("no image")
     Path("bad.json").write_text("{ not json")
+    Path("model.json").write_text('{"format": 2}')
     Path("empty.json").write_text("[]")
     image = {"id": 1, "file_name": "a.png", "width": 96, "height": 96}
     cell = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [SQUARE]}
@@ -122,6 +123,8 @@ print(sorted({heavy} & set(sys.modules)))"""
         ("predict --images images --output images", 1, "Is a directory: 'images'; name a file"),
         ("predict --images images --output truth.json/o.json", 1, "File exists: 'truth.json'; name a folder"),
         ("predict --images images --output o.json --weights none.pt", 1, "none.pt is not a weights.pt"),
+        ("predict --images images --output o.json --weights model.json", 1, "exported run (run is missing; family is"),
+        ("predict --images images --output o.json --weights empty.json", 1, "empty.json is not the model.json of"),
         ("predict --images images --output o.json --shard 0/3", 2, "0/3 is no shard; write K/N"),
         ("predict --images images --output o.json --threads 0", 2, "--threads: 0 is no whole number from 1 up"),
         ("predict --images images --output o.json --truth truth.json", 2, "--truth and --params go together"),
