@@ -113,12 +113,19 @@ def _grey(path: Path, percentiles: Percentiles | None) -> Pixels:
 def _named_results(
     names: dict[int, str], found: Iterable[Instances], labels: Path | None, least: float
 ) -> Iterator[Result]:
-    """Results with the number and the file's name of each image; labels are written on the way."""
-    for (number, name), instances in zip(names.items(), found, strict=True):
-        for result in instances.results(number):
-            yield Result(file_name=name, **result)
-        if labels is not None:
-            _write_labels(_label_path(labels, name), instances.at_least(least))
+    """Results with the number and the file's name of each image; labels are written on the way, all or none."""
+    written: list[Path] = []
+    try:
+        for (number, name), instances in zip(names.items(), found, strict=True):
+            for result in instances.results(number):
+                yield Result(file_name=name, **result)
+            if labels is not None:
+                written.append(_label_path(labels, name))
+                _write_labels(written[-1], instances.at_least(least))
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _label_path(folder: Path, name: str) -> Path:
