@@ -1,12 +1,15 @@
 # From images to a report; `snakemake --cores all` makes everything, params.yaml says of what.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
-from monolayer import params
+from monolayer.params import params
 from monolayer.provenance import dead_runs
 
 min_version("9.27")
 if workflow.is_main_process:
     dead_runs.release_dead()  # after a kill -9 the same command goes on
+    params.refuse_aliases(Path("params.yaml"))
 
 
 configfile: "params.yaml"

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_centermask import random_annotations, random_cells, settings
+from centermask_samples import random_annotations, random_cells, settings
 
 HEIGHT, WIDTH = 520, 704
 MASKS, TRUTHS, REGIONS = 300, 100, 128  # found in an image; true cells of one; regions that masks learn from in a step

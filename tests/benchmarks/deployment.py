@@ -1,6 +1,6 @@
 """Ratios of deployment, on the default run's results: ours beside ultralytics, post-processing, exports beside torch.
 
-python tests/benchmarks/deploy.py [results folder, results/demo] [threads, 2]
+python tests/benchmarks/deployment.py [results folder, results/demo] [threads, 2]
 
 Needs a finished default run. Images with hundreds of cells are mosaics of its test fields. All that is compared is
 measured in turns in one process, so that other load meets all alike; CPU times are of all threads of the process.
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from monolayer import models, params
+from monolayer import models
 from monolayer.backends import cuda
 from monolayer.backends.manifest import read_manifest
 from monolayer.coco.io import read_truth, write_results
@@ -32,6 +32,7 @@ from monolayer.models import predict, predictor
 from monolayer.models.predict import frames
 from monolayer.models.predictor import Predictor
 from monolayer.models.yolo.pipeline import STRIDE
+from monolayer.params import params
 from monolayer.params.families import YoloPredict
 from monolayer.params.steps import BenchmarkSettings, PredictParams
 from PIL import Image as PillowImage

@@ -1,6 +1,6 @@
 """Measuring 1,000 cells on one core, beside scikit-image's regionprops_table; and the parts of it.
 
-    python tests/benchmarks/measure.py [--cells 1000] [--repeats 5]
+    python tests/benchmarks/measurement.py [--cells 1000] [--repeats 5]
 
 CPU seconds, the best of the repeats, so that other work on the machine does not count.
 """

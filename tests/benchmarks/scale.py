@@ -22,7 +22,6 @@ from typing import Any, cast
 
 import numpy as np
 import yaml
-from monolayer import params
 from monolayer.backends import Backend
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results
@@ -36,6 +35,7 @@ from monolayer.measurement import measure
 from monolayer.models import predict
 from monolayer.models.pipeline import Pipeline
 from monolayer.models.predictor import Network, Predictor
+from monolayer.params import params
 from monolayer.params.data import SplitParams
 from numpy.typing import NDArray
 from PIL import Image as PillowImage

@@ -1,6 +1,6 @@
 """Speed and memory of `extend` at 300 cells per 704x520 image, beside copy-paste augmentations of as many cells.
 
-    python tests/benchmarks/extend.py [--images 24] [--workers 2]
+    python tests/benchmarks/synthesis.py [--images 24] [--workers 2]
 
 Finished images are counted: background mended, cells placed and blended, PNG and RLE written, the start of the worker
 processes included. The others get backgrounds and cells ready-made, and blend nothing. CopyAndPaste is of
@@ -27,7 +27,7 @@ from monolayer.coco.records import CELL, Annotation, Image, Truth
 from monolayer.coco.rle import box_xywh, crop_from_rle, mask_from_rle, rle_area, rle_from_mask
 from monolayer.data.dataset import read_image
 from monolayer.files import write_json
-from monolayer.params import Params, load
+from monolayer.params.params import Params, load
 from monolayer.synthesis.extend import extend
 from numpy.typing import NDArray
 from PIL import Image as PillowImage

@@ -23,7 +23,7 @@ from monolayer.models.unet.watershed import Float, Thresholds, instances, separa
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from conftest import make_culture
+from culture import make_culture
 from monolayer.coco.io import read_truth
 from unet_settings import SETTINGS
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import HEIGHT, WELLS, WIDTH, Culture, polygon
+from culture import HEIGHT, WELLS, WIDTH, Culture, polygon
 from monolayer.coco.records import Annotation, Truth
 from monolayer.coco.rle import box_xywh, rle_from_mask, rle_from_polygons
 from monolayer.data.audit import audit

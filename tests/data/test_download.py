@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Culture
+from culture import Culture
 from monolayer.coco.records import Image
 from monolayer.data import download
 from monolayer.files import InputError, whole_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Culture
+from culture import Culture
 from hypothesis import given
 from hypothesis import strategies as st
 from monolayer.coco.io import read_truth

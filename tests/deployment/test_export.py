@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Culture
+from culture import Culture
 from monolayer import models
 from monolayer.backends import cuda, trt
 from monolayer.backends.manifest import EngineFile, read_manifest
@@ -43,12 +44,14 @@ PARAMS = ExportParams.model_validate(
             "dtypes": ["fp32", "fp16", "int8"],
             "calibration": 2,
             "engines": ["fp16"],
+            "percentiles": {"low": 1, "high": 99},
             "targets": ["SM86", "SM89"],
             "parity": {"fp32": {"mask_iou": 0.99, "lost": 0.01, "ap": 0.001}, "fp16": LIMITS, "int8": LIMITS},
             "exclude": {},
             "runs": "all",
-            "notes": {},
+            "notes": {"Licence": "none, the cells are drawn"},
         },
+        "neighbours": {"gap": 2, "radius": 30},
         "cpu_threads": 1,
     }
 )
@@ -69,7 +72,7 @@ def weights(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(weights: Path, culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "tiny"
-    export.export(weights, culture.images, culture.splits, PARAMS, folder)
+    export.export(weights, culture.images, culture.splits, PARAMS, folder, score_threshold=0.25)
     return folder
 
 
@@ -233,36 +236,46 @@ def test_a_line_without_a_network_is_refused(exported: Path) -> None:
 
 
 def test_a_graph_of_another_family_is_refused(exported: Path, tmp_path: Path) -> None:
-    for file in exported.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    other = onnx.load(tmp_path / "round.maps.fp32.onnx")
+    moved = Path(shutil.copytree(exported, tmp_path / "moved"))
+    other = onnx.load(moved / "networks/round.maps.fp32.onnx")
     onnx.helper.set_model_props(other, {"run": "tiny", "family": "yolo"})
-    onnx.save(other, tmp_path / "round.maps.fp32.onnx")
+    onnx.save(other, moved / "networks/round.maps.fp32.onnx")
     with pytest.raises(InputError, match=r"round.maps.fp32.onnx is of family yolo, not unet"):
-        predictor.load(tmp_path)
+        predictor.load(moved)
 
 
 def test_what_is_no_graph_or_no_export_is_refused(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is not the model.json of an exported run"):
         predictor.load(tmp_path)
-    for file in exported.iterdir():
-        (tmp_path / file.name).write_bytes(b"x" if file.suffix == ".onnx" else file.read_bytes())
+    moved = Path(shutil.copytree(exported, tmp_path / "moved"))
+    for file in moved.glob("networks/*.onnx"):
+        file.write_bytes(b"x")
     with pytest.raises(InputError, match="can't be read by onnxruntime"):
-        predictor.load(tmp_path)
+        predictor.load(moved)
     with pytest.raises(InputError, match="backend torch is unknown; an exported run has onnxruntime, tensorrt"):
         predictor.load(exported, "torch")
 
 
 def test_a_dtype_that_was_not_exported_is_refused(weights: Path, culture: Culture, tmp_path: Path) -> None:
     settings = PARAMS.settings.model_copy(update={"dtypes": ["fp32"], "engines": []})
-    export.export(weights, culture.images, culture.splits, PARAMS.model_copy(update={"settings": settings}), tmp_path)
+    params = PARAMS.model_copy(update={"settings": settings})
+    export.export(weights, culture.images, culture.splits, params, tmp_path, score_threshold=0.25)
     with pytest.raises(InputError, match="has no fp16; it has fp32"):
         predictor.load(tmp_path, dtype="fp16")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "long.maps.fp32.onnx",
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")) == [
         "model.json",
-        "round.maps.fp32.onnx",
+        "networks/long.maps.fp32.onnx",
+        "networks/round.maps.fp32.onnx",
     ]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_folder_of_another_format_is_refused_with_the_cure(exported: Path, tmp_path: Path, number: int) -> None:
+    content = json.loads((exported / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(content | {"format": number}))
+    text = rf"model\.json is of format {number}, and this version reads 2; export the run again$"
+    with pytest.raises(InputError, match=text):
+        read_manifest(tmp_path)
 
 
 ENGINE = EngineFile(
@@ -299,15 +312,17 @@ def test_a_missing_vendor_library_is_one_clear_error() -> None:
 
 def test_the_manifest_says_what_goes_in_and_comes_out(exported: Path) -> None:
     _, manifest = read_manifest(exported)
+    assert (manifest.score_threshold, manifest.notes) == (0.25, PARAMS.settings.notes)
+    assert (manifest.percentiles, manifest.neighbours) == (PARAMS.settings.percentiles, PARAMS.neighbours)
     graph = manifest.networks["round"].graphs["maps"]
     assert [(value.name, value.dtype, value.shape) for value in graph.inputs] == [
         ("tiles", "float32", ["batch", 1, "height", "width"])
     ]
     assert graph.multiple == manifest.networks["round"].constants["stride"] == 4
     assert {file.targets[0] for file in manifest.engines} == {"SM86"}
-    assert {path.name for path in exported.iterdir()} == {
+    assert {path.relative_to(exported).as_posix() for path in exported.rglob("*.*")} == {
         "model.json",
-        *(f"{line}.maps.{dtype}.onnx" for line in ("round", "long") for dtype in ("fp32", "fp16", "int8")),
+        *(f"networks/{line}.maps.{dtype}.onnx" for line in ("round", "long") for dtype in ("fp32", "fp16", "int8")),
         *(file.file for file in manifest.engines),
     }
 
@@ -321,7 +336,7 @@ def test_an_engine_takes_every_input_that_its_pipeline_makes(exported: Path) -> 
 
 
 def test_half_graphs_hold_half_weights_and_take_full_inputs(exported: Path) -> None:
-    half, full = (onnx.load(exported / f"round.maps.{dtype}.onnx") for dtype in ("fp16", "fp32"))
+    half, full = (onnx.load(exported / f"networks/round.maps.{dtype}.onnx") for dtype in ("fp16", "fp32"))
     onnx.checker.check_model(half, full_check=True)
     kinds = {value.data_type for value in half.graph.initializer}
     assert kinds == {onnx.TensorProto.FLOAT16}
@@ -331,7 +346,7 @@ def test_half_graphs_hold_half_weights_and_take_full_inputs(exported: Path) -> N
 
 
 def test_graphs_tell_nothing_of_the_machine(exported: Path) -> None:
-    for path in exported.glob("*.fp32.onnx"):
+    for path in exported.glob("networks/*.fp32.onnx"):
         assert str(Path(export.__file__).parent).encode() not in path.read_bytes()
 
 

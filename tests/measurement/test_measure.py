@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from conftest import Culture
+from culture import Culture
 from monolayer.__main__ import main
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results

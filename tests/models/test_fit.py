@@ -139,6 +139,14 @@ def test_unfinished_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert saved(fit(network(), Line(), SETTINGS, 0, tmp_path / "b.pt")) == saved(unbroken)
 
 
+def test_a_checkpoint_of_the_first_format_is_refused_with_the_cure(tmp_path: Path) -> None:
+    torch.save({"kept": {}, "counts": {}}, tmp_path / "a.pt")
+    with pytest.raises(
+        InputError, match=r"a\.pt is of format 1, and this version reads 2; delete it, and the training"
+    ):
+        fit(network(), Line(), SETTINGS, 0, tmp_path / "a.pt")
+
+
 def _run(folder: Path, pause: float) -> None:
     fitted = fit(network(), Line(pause), SETTINGS, 0, folder / "checkpoint.pt")
     (folder / "done").write_bytes(saved(fitted))

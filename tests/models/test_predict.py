@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import pytest
 import tifffile
-from conftest import Culture
+import torch
+import yaml
+from culture import Culture
 from monolayer import models
 from monolayer.__main__ import main
 from monolayer.backends import manifest
@@ -22,9 +25,11 @@ from monolayer.files import InputError
 from monolayer.models import predict, predictor
 from monolayer.models.predictor import Network, Predictor
 from monolayer.models.train import networks
+from monolayer.params.data import Percentiles
 from monolayer.params.families import YoloPredict
 from monolayer.params.steps import PredictParams
 from numpy.typing import NDArray
+from paths import ROOT
 from PIL import Image as PillowImage
 
 PARAMS = PredictParams(settings=YoloPredict(imgsz=128, batch=4, score_min=0.1, nms_iou=0.7, max_det=300), cpu_threads=1)
@@ -115,6 +120,13 @@ def test_weights_of_something_else_are_refused(culture: Culture, tmp_path: Path)
         models.load_weights(tmp_path / "weights.pt", "cpu")
 
 
+def test_weights_of_the_first_format_are_refused_with_the_cure(tmp_path: Path) -> None:
+    torch.save({"params": "{}", "networks": {}}, tmp_path / "weights.pt")
+    text = r"weights\.pt is of format 1, and this version reads 2; train the run, or import the weights, again$"
+    with pytest.raises(InputError, match=text):
+        models.load_weights(tmp_path / "weights.pt", "cpu")
+
+
 # ---- any folder ----------------------------------------------------------------------------------
 
 
@@ -130,7 +142,7 @@ def folder(tmp_path: Path) -> Path:
     return images
 
 
-ALL = predict.Choice(0.0, None)
+ALL = predict.Choice(0.0, None, percentiles=Percentiles(low=0.5, high=99.8))
 
 
 def folder_results(folder: Path, output: Path, choice: predict.Choice = ALL) -> list[Any]:
@@ -145,7 +157,7 @@ def test_a_folder_gives_results_by_file_name_and_label_images(
 ) -> None:
     fake["all"] = 5
     labels = tmp_path / "labels"
-    found = folder_results(folder, tmp_path / "out.json", predict.Choice(0.6, labels))
+    found = folder_results(folder, tmp_path / "out.json", ALL._replace(score_min=0.6, labels=labels))
     assert [(one["file_name"], one["image_id"], one["score"]) for one in found] == [
         ("b.tif", 1, 0.75),
         ("day 2/a.png", 2, 0.75),
@@ -168,11 +180,11 @@ def test_a_folder_without_images_a_broken_one_and_taken_names_are_refused(
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "b.tif").write_bytes(b"mine")
     with pytest.raises(InputError, match=r"b\.tif exists and would be overwritten"):
-        folder_results(folder, tmp_path / "out.json", predict.Choice(0.0, tmp_path / "labels"))
+        folder_results(folder, tmp_path / "out.json", ALL._replace(labels=tmp_path / "labels"))
     assert (tmp_path / "labels" / "b.tif").read_bytes() == b"mine"
     (folder / "b.png").write_bytes((folder / "day 2" / "a.png").read_bytes())
     with pytest.raises(InputError, match=r"2 images would have the label image .*b\.tif; rename"):
-        folder_results(folder, tmp_path / "out.json", predict.Choice(0.0, tmp_path / "other"))
+        folder_results(folder, tmp_path / "out.json", ALL._replace(labels=tmp_path / "other"))
     (folder / "c.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"c\.png"):
         folder_results(folder, tmp_path / "out.json")
@@ -184,7 +196,7 @@ def test_shards_are_the_whole(folder: Path, fake: dict[str, Any], tmp_path: Path
     for number in range(5):
         (folder / f"c{number}.png").write_bytes((folder / "day 2" / "a.png").read_bytes())
     whole = folder_results(folder, tmp_path / "whole.json")
-    choices = [predict.Choice(0.0, tmp_path / "labels", shard=(first, 9)) for first in range(1, 10)]
+    choices = [ALL._replace(labels=tmp_path / "labels", shard=(first, 9)) for first in range(1, 10)]
     parts = [folder_results(folder, tmp_path / "part.json", choice) for choice in choices]
     assert [len(part) > 0 for part in parts] == [True] * 7 + [False] * 2
     assert [one for part in parts for one in part] == whole
@@ -206,7 +218,35 @@ def test_augmentation_is_of_exported_u_nets(folder: Path, fake: dict[str, Any], 
     assert predictor.with_tta(PARAMS.settings, None) == PARAMS.settings
 
 
+def test_deep_images_and_weights_need_percentiles(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
+    fake["all"] = 5
+    with pytest.raises(InputError, match=r"b\.tif holds uint16 pixels.*predict takes --percentiles LOW HIGH"):
+        folder_results(folder, tmp_path / "out.json", ALL._replace(percentiles=None))
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("given", [["99", "1"], ["-1", "99"], ["0", "101"]])
+def test_no_percentiles(given: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["predict", "--images", str(folder), "--results", str(tmp_path / "out.json"), "--percentiles", *given]
+    assert main(words) == 1
+    assert f"--percentiles is {given[0]} {given[1]}; give 0 <= LOW < HIGH <= 100" in capsys.readouterr().err
+
+
 def test_the_pretrained_model_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "READY", tmp_path)
-    with pytest.raises(InputError, match="the ready model is not in"):
+    monkeypatch.setattr(manifest, "PRETRAINED", tmp_path)
+    with pytest.raises(InputError, match="the pretrained model is not in"):
         manifest.pretrained()
+
+
+def test_the_pretrained_model_is_the_studys() -> None:
+    """Its threshold and card are those of the committed table, its files all there."""
+    folder, found = manifest.read_manifest(manifest.pretrained())
+    with (ROOT / "results/phase_contrast/metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["run"], row["cell_line"]) == (found.run, "all")]
+    assert [float(row["score_threshold"]) for row in rows] == [found.score_threshold]
+    study = yaml.safe_load((ROOT / "workflow/studies/phase_contrast.yaml").read_text())
+    assert found.notes == study["export"]["notes"]
+    card = (folder / found.card).read_text()
+    assert f"{float(rows[0]['mask_ap']):.3f}" in card
+    assert all(text in card for text in found.notes.values())
+    assert all((folder / manifest.onnx_name("all", "maps", dtype)).exists() for dtype in found.dtypes)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
-from monolayer.params import Params, load
+from dvc.utils.hydra import apply_overrides
+from monolayer.params import schema
+from monolayer.params.params import Params, load, refuse_aliases
 from monolayer.params.section import ParamsError
 from monolayer.params.steps import TrainParams
+from paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 Config = dict[str, Any]
 
 
@@ -65,6 +71,7 @@ def put(path: str, value: object) -> Callable[[Config], None]:
         (put("extensions.poster.jitter", 1), "extensions.poster.jitter: unknown key"),
         (put("extensions.poster.density.low", 3), "extensions.poster.density: low (3) must be below high (2)"),
         (put("synthesis.tries", 60), "synthesis.tries is 60"),
+        (put("models.yolo.quick.train.gamma", [1.4, 0.7]), "gamma: [1.4, 0.7] must be [lowest, highest]"),
         (put("surprise", 1), "surprise: unknown key"),
     ],
 )
@@ -91,3 +98,120 @@ def test_a_change_reaches_only_the_runs_of_its_model(config: Config) -> None:
     before, after = load(config), load(changed)
     touched = {run for run in before.runs if before.train_params(run) != after.train_params(run)}
     assert touched == {run for run, row in before.runs.items() if row.model == "yolo"}
+
+
+# ---- sharing -------------------------------------------------------------------------------------------
+
+
+def leaves(value: object, key: str = "") -> dict[str, object]:
+    """Every value by its dotted key."""
+    if not isinstance(value, dict) or not value:
+        return {key: value}
+    below = (leaves(item, f"{key}.{name}".lstrip(".")) for name, item in value.items())
+    return {name: leaf for found in below for name, leaf in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("models.unet.quick.train.fit.epochs", 9),
+        ("models.unet_deep.full.train.augment.blur", 0.5),
+        ("models.yolo_small.quick.train.gamma", [0.5, 2.0]),
+        ("models.yolo.full.train.fit.milestones", [0.5]),
+        ("models.centermask_v99.quick.train.network.channels", 128),
+    ],
+)
+def test_an_experiment_sets_the_named_key_alone(config: Config, tmp_path: Path, key: str, value: object) -> None:
+    """What `dvc exp run -S` does to the file."""
+    file = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
+    apply_overrides(file, [f"{key}={value}"])
+    before, after = leaves(config), leaves(yaml.safe_load(file.read_text()))
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {key}
+    assert after[key] == value
+
+
+def test_no_section_is_another(tmp_path: Path) -> None:
+    for file in (ROOT / "params.yaml", *(ROOT / "workflow/studies").iterdir()):
+        refuse_aliases(file)
+    file = tmp_path / "params.yaml"
+    for text in ("a: {fit: &fit {epochs: 1}}\nb: {fit: *fit}\n", "a: &a {fit: {epochs: 1}}\nb: {<<: *a}\n"):
+        file.write_text(text)
+        with pytest.raises(ParamsError, match=r"params.yaml: b.fit is a.fit itself"):
+            refuse_aliases(file)
+
+
+def test_anchors_stand_in_one_place() -> None:
+    for file in (ROOT / "params.yaml", *(ROOT / "workflow/studies").iterdir()):
+        lines = file.read_text().splitlines()
+        first = lines.index(next(line for line in lines if line.startswith("shared:")))
+        last = next(number for number, line in enumerate(lines) if number > first and re.match(r"\w", line))
+        outside = [line for line in lines[:first] + lines[last:] if re.search(r"[:-] &\w", line)]
+        assert not outside, f"move these anchors of {file.name} below `shared`"
+
+
+# ---- the schema ----------------------------------------------------------------------------------------
+
+
+def faults(config: Config, name: str = "params.schema.json") -> list[str]:
+    checker = jsonschema.Draft202012Validator(json.loads((ROOT / "workflow" / name).read_text()))
+    return [error.json_path for error in checker.iter_errors(config)]
+
+
+def test_the_schemas_are_those_of_the_sections() -> None:
+    for name, text in schema.schemas().items():
+        assert (ROOT / "workflow" / name).read_text() == text, "run python -m monolayer.params.schema"
+        jsonschema.Draft202012Validator.check_schema(json.loads(text))
+
+
+def test_every_key_has_a_description() -> None:
+    def properties(node: object, path: str = "") -> Iterator[tuple[str, Config]]:
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+            if key == "properties":
+                yield from ((f"{path}/{name}", item) for name, item in value.items())
+            yield from properties(value, f"{path}/{key}")
+
+    found = dict(properties(json.loads(schema.schemas()["params.schema.json"])))
+    assert len(found) > 150
+    assert not [path for path, item in found.items() if not item.get("description")]
+
+
+def test_the_files_fit_the_schemas_that_they_name(config: Config) -> None:
+    assert not faults(config)
+    for file in (ROOT / "params.yaml", *(ROOT / "workflow/studies").iterdir()):
+        first = file.read_text().splitlines()[0]
+        named = file.parent / first.removeprefix("# yaml-language-server: $schema=")
+        assert named.resolve().parent == ROOT / "workflow"
+        assert not faults(yaml.safe_load(file.read_text()), named.name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("models.yolo.quick.train.fit.epoch", 3),
+        ("synthesis.trys", 3),
+        ("datasets.own.image", "x"),
+        ("surprise", 1),
+        ("models.unet.quick.train.levels", 9),
+        ("evaluate.protocol", "livecel"),
+    ],
+)
+def test_what_load_refuses_an_editor_marks(config: Config, key: str, value: object) -> None:
+    broken = copy.deepcopy(config)
+    put(key, value)(broken)
+    part: Config = {}
+    *sections, last = key.split(".")
+    inner = part
+    for section in sections:
+        inner = inner.setdefault(section, {})
+    inner[last] = value
+    assert faults(broken)
+    assert faults(part, "params.partial.schema.json")
+    with pytest.raises(ParamsError):
+        load(broken)
+
+
+@pytest.mark.parametrize("key", ["shared.fit.epoch", "shared.unet_predict.tiles", "shared.yolo.imgz"])
+def test_a_shared_key_is_marked_where_it_stands(config: Config, key: str) -> None:
+    broken = copy.deepcopy(config)
+    put(key, 3)(broken)
+    assert faults(broken) == [f"$.{key.rpartition('.')[0]}"]

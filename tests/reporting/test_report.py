@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,20 +16,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Culture, make_culture
+from culture import Culture, make_culture
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Image, Result, Truth
 from monolayer.coco.rle import rle_from_crop, rle_from_mask
 from monolayer.data import dataset
 from monolayer.evaluation import evaluate
-from monolayer.files import InputError, write_json
+from monolayer.files import FORMAT, InputError, write_json
 from monolayer.measurement.measure import Cells, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.reporting import pictures, tables
+from monolayer.reporting.gallery import ranked, spread
 from monolayer.reporting.pictures import Album
-from monolayer.reporting.report import SECTIONS, data, overlays, overview, ranked, report, spread
-from monolayer.reporting.study import Study
+from monolayer.reporting.report import SECTIONS, data, overlays, overview, report
+from monolayer.reporting.study import Study, read_run
+from paths import ROOT
 from PIL import Image as PillowImage
+from playwright.sync_api import Browser
 
 VOID = {"meta", "input", "col", "br", "img", "link", "hr"}
 RUNS = ["yolo", "unet"]
@@ -123,6 +124,7 @@ def write_run(folder: Path, run: str, find: Callable[[Truth], list[Result]]) -> 
     settings = EvaluateParams(protocol="livecell", n_resamples=20, seed=0, resample="image")
     evaluate.evaluate(files["test"], files["val"], settings, folder / "metrics" / f"{run}.json", threads=1)
     record = {
+        "format": FORMAT,
         "params": {"family": "yolo"},
         "networks": {"all": {"initial": "none", "train_images": 8, "train_cells": 80, "sizes": [1, 2]}},
         "device": "a CPU, 2 threads",
@@ -454,7 +456,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def test_captions_of_the_workflows_own_report_exist() -> None:
-    rules = Path(__file__).parents[2] / "workflow" / "rules"
+    rules = ROOT / "workflow" / "rules"
     named = [rules / name for path in rules.glob("*.smk") for name in re.findall(r'caption="(.*?)"', path.read_text())]
     assert named
     assert all(path.is_file() for path in named)
@@ -462,25 +464,18 @@ def test_captions_of_the_workflows_own_report_exist() -> None:
 
 # ---- in a browser --------------------------------------------------------------------------------
 
-BROWSER = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-in_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium, to see the page at work")
 
-
-def browse(html: str, script: str, folder: Path) -> Any:
+def browse(browser: Browser, path: Path, script: str) -> Any:
     """What `script`, the body of a function, returns in the opened page."""
-    answer = f"<script>document.title = 'answer ' + JSON.stringify((() => {{{script}}})())</script>"
-    (folder / "page.html").write_text(html.replace("</body>", f"{answer}</body>"))
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    command = [str(BROWSER), *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [*command, (folder / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=120
-    )
-    titles = [text for text in Page(done.stdout, strict=False).text if text.startswith("answer ")]
-    return json.loads(titles[0].removeprefix("answer "))
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    answer = page.evaluate(f"() => {{{script}}}")
+    page.close()
+    return answer
 
 
-@in_browser
-def test_a_click_on_a_heading_sorts_and_the_documents_rows_stay(html: str, tmp_path: Path) -> None:
+@pytest.mark.browser
+def test_a_click_on_a_heading_sorts_and_the_documents_rows_stay(browser: Browser, html: str, folder: Path) -> None:
     script = """
         const table = document.querySelector("table.sortable"), body = table.querySelector("tbody.ours");
         const before = table.querySelectorAll("tbody").length;
@@ -491,7 +486,7 @@ def test_a_click_on_a_heading_sorts_and_the_documents_rows_stay(html: str, tmp_p
         for (const _ of [1, 2]) { button.click(); seen.push([order(), button.closest("th").ariaSort]); }
         return {seen, last: table.lastElementChild.className};
     """
-    found = browse(html, script, tmp_path)
+    found = browse(browser, folder / "report.html", script)
     (down, falling), (up, rising) = found["seen"]
     assert (falling, rising) == ("descending", "ascending")
     numbers = [float(value) for value in down[:-1]]
@@ -501,8 +496,8 @@ def test_a_click_on_a_heading_sorts_and_the_documents_rows_stay(html: str, tmp_p
     assert found["last"] == "references"
 
 
-@in_browser
-def test_layers_are_switched_off_and_a_picture_is_enlarged(html: str, tmp_path: Path) -> None:
+@pytest.mark.browser
+def test_layers_are_switched_off_and_a_picture_is_enlarged(browser: Browser, html: str, folder: Path) -> None:
     script = """
         const drawn = (kind) => [...document.querySelectorAll("#overlays details[open] .picture ." + kind)]
             .filter((path) => getComputedStyle(path).display !== "none").length;
@@ -516,7 +511,7 @@ def test_layers_are_switched_off_and_a_picture_is_enlarged(html: str, tmp_path: 
         return {seen, open: dialog.open, pictures: dialog.querySelectorAll("svg use").length,
                 loaded: performance.getEntriesByType("resource").map((entry) => entry.name)};
     """
-    found = browse(html, script, tmp_path)
+    found = browse(browser, folder / "report.html", script)
     every, without_true, errors = found["seen"]
     assert all(every)
     assert without_true == [0, every[1], every[1] - every[4], 0, every[4]]
@@ -524,3 +519,9 @@ def test_layers_are_switched_off_and_a_picture_is_enlarged(html: str, tmp_path: 
     assert found["open"]
     assert found["pictures"] == 1
     assert all(name.startswith("data:") for name in found["loaded"])
+
+
+def test_a_record_of_the_first_format_is_refused_with_the_cure(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", {"params": {}})
+    with pytest.raises(InputError, match=r"run\.json is of format 1, and this version reads 2; train the run again$"):
+        read_run(tmp_path)

@@ -61,7 +61,7 @@ def study(tmp_path: Path) -> FakeStudy:
         ap = {"ap": 0.79 if run == "unet" else 0.59, "ap_torch": 0.8 if run == "unet" else 0.6}
         parity: list[dict[str, Any]] = [{"backend": "onnxruntime", "dtype": "fp32", **compared, **ap}]
         parity.append({"backend": "tensorrt", "dtype": "fp16", "not_run": "no GPU is here"})
-        write_json(tmp_path / f"export/{run}.parity.json", {"run": run, "rows": parity})
+        write_json(tmp_path / f"export/{run}/parity.json", {"run": run, "rows": parity})
     write_json(tmp_path / "benchmark/unet.other.json", record("unet", OTHER, [row("tensorrt", "fp16", 8, 2.0)]))
     return FakeStudy(tmp_path)
 

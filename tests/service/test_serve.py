@@ -1,4 +1,4 @@
-"""`monolayer serve` and `watch` on an exported network, as processes of their own: the README's commands."""
+"""`monolayer serve` and `watch` on an exported network, as processes of their own: the documentation's commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,14 +20,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from conftest import Culture
+from culture import Culture
 from monolayer.data.dataset import read_image
 from monolayer.deployment import export
-from monolayer.files import InputError, write_json
+from monolayer.files import write_json
 from monolayer.models import predict, predictor
 from monolayer.models.train import train
-from monolayer.params.steps import ExportParams, ExportSettings, ParityLimits, TrainParams
+from monolayer.params.data import Percentiles
+from monolayer.params.steps import ExportParams, ExportSettings, NeighbourParams, ParityLimits, TrainParams
 from monolayer.service.serve import load
+from paths import ROOT
 from unet_settings import SETTINGS
 
 LEAST = 0.6
@@ -34,7 +37,7 @@ LEAST = 0.6
 
 @pytest.fixture(scope="module")
 def exported(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small trained U-Net as ONNX, beside its metrics as the pipeline leaves them."""
+    """A small trained U-Net as ONNX."""
     folder = tmp_path_factory.mktemp("results")
     params = TrainParams(family="unet", settings=SETTINGS, lines="all", seed=0, cpu_threads=1)
     train(culture.images, culture.splits, params, folder / "models/unet")
@@ -44,15 +47,16 @@ def exported(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path
         dtypes=["fp32"],
         calibration=1,
         engines=[],
+        percentiles=Percentiles(low=0.5, high=99.8),
         targets=["SM86"],
         parity={"fp32": limits},
         exclude={},
         notes={},
     )
-    how = ExportParams(run="unet", predict=SETTINGS.val_predict, settings=settings, cpu_threads=1)
+    near = NeighbourParams(gap=1, radius=100)
+    how = ExportParams(run="unet", predict=SETTINGS.val_predict, neighbours=near, settings=settings, cpu_threads=1)
     weights = folder / "models/unet/weights.pt"
-    export.export(weights, culture.images, culture.splits, how, folder / "export/unet")
-    write_json(folder / "metrics/unet.json", {"score_threshold": LEAST})
+    export.export(weights, culture.images, culture.splits, how, folder / "export/unet", score_threshold=LEAST)
     return folder / "export/unet"
 
 
@@ -101,23 +105,32 @@ def test_answers_are_the_predictors(served: tuple[str, object], exported: Path, 
     assert total > 30
 
 
-def test_the_readmes_curl_line(served: tuple[str, object], culture: Culture) -> None:
+def test_the_curl_line_of_the_docs(served: tuple[str, object], culture: Culture) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     image = sorted(culture.images.iterdir())[0]
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    line = next(line for line in readme.splitlines() if line.startswith("curl -F image=@"))
+    page = (ROOT / "docs/engines-and-service.md").read_text()
+    line = next(line for line in page.splitlines() if line.startswith("curl -F image=@"))
     words = line.replace("http://127.0.0.1:8000", served[0]).split(" ", 3)
     command = f"curl -sf -F image=@{image} {words[3]}"
     text = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
     assert len(pd.read_csv(io.StringIO(text))) > 3
 
 
-def test_the_threshold_is_asked_for_where_it_is_not_known(exported: Path, tmp_path: Path) -> None:
-    shutil.copytree(exported, tmp_path / "moved")
-    with pytest.raises(InputError, match="give --score-min"):
-        load(tmp_path / "moved", "fp32", 1, None)
-    assert load(tmp_path / "moved", "fp32", 1, 0.25).score_min == 0.25
+def test_the_folder_travels_alone(exported: Path, culture: Culture, tmp_path: Path) -> None:
+    """Copied elsewhere without anything beside it, it predicts, watches and serves as before."""
+    moved = Path(shutil.copytree(exported, tmp_path / "moved"))
+    here, there = (load(folder, "fp32", 1, None) for folder in (exported, moved))
+    assert replace(here, segment=there.segment) == there
+    assert there.score_min == LEAST
+    assert load(moved, "fp32", 1, 0.25).score_min == 0.25
+    found = []
+    for folder in (exported, moved):
+        choice = predict.Choice(None, tmp_path / folder.parent.name / "labels")
+        predict.predict_folder(folder, culture.images, tmp_path / "found.json", choice, 1)
+        labels = sorted((tmp_path / folder.parent.name / "labels").iterdir())
+        found.append(((tmp_path / "found.json").read_bytes(), [path.read_bytes() for path in labels]))
+    assert found[0] == found[1]
 
 
 def test_the_log_is_json_after_the_first_line(served: tuple[str, subprocess.Popen[str]]) -> None:
@@ -155,8 +168,8 @@ def test_label_images_hold_cells_from_the_runs_threshold_up(exported: Path, cult
     predict.predict_folder(exported, culture.images, tmp_path / "all.json", predict.Choice(None, None), 1)
     found = json.loads((tmp_path / "all.json").read_text())
     least = float(np.median([result["score"] for result in found]))
-    moved = shutil.copytree(exported, tmp_path / "export/unet")
-    write_json(tmp_path / "metrics/unet.json", {"score_threshold": least})
+    moved = Path(shutil.copytree(exported, tmp_path / "moved"))
+    write_json(moved / "model.json", json.loads((moved / "model.json").read_text()) | {"score_threshold": least})
     choice = predict.Choice(None, tmp_path / "labels")
     predict.predict_folder(moved, culture.images, tmp_path / "again.json", choice, 1)
     assert json.loads((tmp_path / "again.json").read_text()) == found

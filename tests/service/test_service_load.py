@@ -12,6 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +272,7 @@ def slow(seconds: float) -> Model:
             time.sleep(seconds)
         return by_threshold(images, cell_line)
 
-    return Model("slow", "unet", [], "fp32", 0.5, segment, 4)
+    return replace(model("slow"), segment=segment)
 
 
 def test_shut_down_finishes_what_is_under_way() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +13,10 @@ import numpy as np
 import pytest
 import tifffile
 from monolayer.service.state import Settings
-from playwright.sync_api import Browser, Download, FilePayload, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Download, FilePayload, Page, expect
 from service_fixtures import field, model, png, running, tiff
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+pytestmark = pytest.mark.browser
 SHOTS = os.environ.get("MONOLAYER_SCREENSHOTS")  # a folder to look at them in
 
 
@@ -26,14 +24,6 @@ SHOTS = os.environ.get("MONOLAYER_SCREENSHOTS")  # a folder to look at them in
 def url() -> Iterator[str]:
     with running([model()], Settings()) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Culture
+from culture import Culture
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import CELL, Truth
 from monolayer.files import write_json
@@ -16,13 +16,14 @@ from monolayer.params.extensions import DomainShiftParams
 from monolayer.synthesis import domain_shift, extend
 from monolayer.synthesis.comparison import energy, energy_test, fit, kolmogorov_smirnov, project
 from monolayer.synthesis.features import FEATURES, features, moments, outlines
+from paths import DATA, needs_data
 from PIL import Image as PillowImage
 from scipy import stats
 from test_extend import files, params
 
 RNG = np.random.default_rng
-SHIFT = DomainShiftParams(seed=0, variance=0.9, permutations=199, max_images=50, samples=2)
-REAL = Path(__file__).parents[3] / "shared" / "data" / "sartorius"
+SHIFT = DomainShiftParams(seed=0, variance=0.9, permutations=199, max_images=50, bins=20, samples=2)
+REAL = DATA / "sartorius"
 
 
 def grid(spacing: int, side: int = 6, size: int = 240) -> np.ndarray[Any, Any]:
@@ -232,7 +233,7 @@ def test_bytes_do_not_depend_on_workers(shifted: tuple[Path, Path], culture: Cul
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not REAL.is_dir(), reason="needs the development images in ../shared/data/sartorius")
+@needs_data("sartorius")
 def test_matched_lies_nearer_than_poster_on_real_cells(tmp_path: Path) -> None:
     truth = read_truth(REAL / "annotations.json")
     line = next(c["id"] for c in truth["categories"] if c["name"] == "shsy5y")

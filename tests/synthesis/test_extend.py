@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Culture, make_culture
+from culture import Culture, make_culture
 from monolayer.__main__ import main
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth
@@ -28,13 +28,19 @@ SYNTHESIS: dict[str, Any] = {
     "mix": 0.3,
     "margin": {"low": 0.3, "high": 1.0},
     "illumination": 4.0,
+    "texture": 1.5,
+    "restless": 2.0,
+    "similar": 0.05,
     "overlap": 0.2,
+    "turn": 0.3,
     "scale": 0.1,
     "gain": 0.1,
+    "tries_per_pose": 8,
     "tries": 64,
+    "wander": 8.0,
 }
 LAWS: dict[str, dict[str, Any]] = {
-    "matched": {"layout": "matched", "factor": 3, "jitter": 0.1},
+    "matched": {"layout": "matched", "factor": 3, "jitter": 0.1, "nearest": 3},
     "poster": {"layout": "poster", "factor": 3, "density": {"low": 0.5, "high": 2.0}},
     "growth": {"layout": "growth", "factor": 3, "confluence": {"low": 0.03, "high": 0.3}, "spread": 1.2},
 }

@@ -251,10 +251,16 @@ SYNTHESIS: dict[str, Any] = {
     "mix": 0.2,
     "margin": {"low": 0.5, "high": 1},
     "illumination": 4,
+    "texture": 1.5,
+    "restless": 2.0,
+    "similar": 0.05,
     "overlap": 0.1,
+    "turn": 0.3,
     "scale": 0.1,
     "gain": 0.1,
+    "tries_per_pose": 8,
     "tries": 16,
+    "wander": 8.0,
 }
 
 
@@ -271,7 +277,7 @@ def line(layouts: list[policies.Layout]) -> policies.Line:
 def test_matched_mirrors_one_of_the_nearest_layouts_of_its_size() -> None:
     layouts = [layout(i, count, i) for i, count in enumerate((20, 100, 110, 120, 300))]
     layouts.append(layout(9, 100, 9, (300, 300)))
-    layout_policy = MatchedLayout(layout="matched", factor=1, jitter=0)
+    layout_policy = MatchedLayout(layout="matched", factor=1, jitter=0, nearest=3)
     chosen = set()
     for seed in range(30):
         wanted = policies.matched(layout_policy, line(layouts), layouts[2], RNG(seed))
@@ -330,7 +336,7 @@ def test_cells_are_the_backgrounds_own_but_for_a_share(own: Any, share: float) -
 
 def test_options_have_about_the_area_asked_for() -> None:
     areas = np.arange(1, 1001)
-    options = policies.alike(np.arange(1000), np.array([100.0, 500.0, 5000.0]), areas, (3, 50), RNG(0))
+    options = policies.alike(np.array([100.0, 500.0, 5000.0]), areas, 50, 0.05, RNG(0))
     assert (np.abs(areas[options[:2]] - [[100], [500]]) <= 51).all()
     assert areas[options[2]].min() >= 950
 

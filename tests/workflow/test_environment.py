@@ -8,14 +8,12 @@ import runpy
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 from PIL import Image as PillowImage
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_conda_file_has_the_pins_of_the_lock() -> None:
@@ -37,13 +35,11 @@ def test_opencv_needs_no_screen() -> None:
 
 
 def test_help_answers_at_once() -> None:
-    started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "monolayer", "--help"], capture_output=True, text=True, check=True
     )
-    assert time.monotonic() - started < 2.5  # 0.1 s on a quiet machine
     assert "train" in done.stdout
-    for heavy in ("torch", "numpy", "pandas", "matplotlib", "ultralytics"):
+    for heavy in ("torch", "numpy", "pandas", "matplotlib", "ultralytics", "scipy", "skimage", "numba", "onnxruntime"):
         assert f" {heavy}\n" not in done.stderr
 
 
@@ -112,9 +108,7 @@ def test_container_files_name_what_exists() -> None:
     copied = {word for line in re.findall(r"^COPY (.*) \S+$", docker, re.MULTILINE) for word in line.split()}
     assert copied == set(re.findall(r"^    (\S+) /opt/monolayer/\1$", apptainer, re.MULTILINE))
     assert all((ROOT / name).exists() for name in copied)
-    ready = {f"results/phase_contrast/{name}" for name in ("export", "metrics")}  # which the service's has besides
-    assert copied | ready == set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
-    assert all(f"COPY {path} " in (ROOT / "envs/service.Dockerfile").read_text() for path in ready)
+    assert copied == set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
     for text in (docker, apptainer):
         assert re.search(r"uv sync --frozen --no-cache --no-dev --group train --group workflow --no-editable", text)
         assert re.search(r"python:3\.11-slim", text)

@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Checkout, contents, copy_of, stages_of
+from checkouts import Checkout, contents, copy_of, stages_of
 from dvc.repo import Repo
+from paths import ROOT
 from ruamel.yaml import YAML
 
 # ---- dvc.yaml against the rules -------------------------------------------------------------------------
@@ -32,7 +33,7 @@ LOOKED_UP = {"dataset", "selected", "scale", "model", "extension", "runs"}  # an
 # Runs snakemake with a params.yaml whose values are their own names, so that a job's command tells what it was given.
 NAMED = f"""
 import sys
-from monolayer import params
+from monolayer.params import params
 from snakemake.cli import main
 
 def named(value, path):

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from checkouts import Checkout
 from monolayer.provenance import reproduce
+
+pytestmark = pytest.mark.workflow
 
 
 @pytest.mark.slow
@@ -18,7 +20,7 @@ def test_a_commit_makes_its_results_again(recorded: Checkout, tmp_path: Path) ->
     verdicts = {path: verdict for verdict, path in re.findall(r"^(\w+) +(results/\S+)$", done.stderr, re.MULTILINE)}
     own = "results/own"
     timed = {path.removeprefix(f"{own}/") for path, verdict in verdicts.items() if verdict == "timed"}
-    assert timed == {"models/unet1/run.json", "export/unet1.card.md", "benchmark/unet1.json", "report.html"}
+    assert timed == {"models/unet1/run.json", "export/unet1/card.md", "benchmark/unet1.json", "report.html"}
     assert {verdict for path, verdict in verdicts.items() if verdict != "timed"} == {"identical"}
     assert {f"{own}/metrics.csv", f"{own}/data/images", f"{own}/models/unet1/weights.pt"} <= set(verdicts)
     assert "every file is as commit" in done.stderr

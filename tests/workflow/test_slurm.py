@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import slurm_cluster
 import yaml
-from conftest import ROOT, Culture, make_checkout
+from checkouts import make_checkout
+from culture import Culture
+from paths import ROOT
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 FAST = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
@@ -65,6 +67,8 @@ def wait_for(done: Callable[[], bool], running: subprocess.Popen[bytes]) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.workflow
 @pytest.mark.timeout(1800)
 def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture, tmp_path: Path) -> None:
     """scancel, then the time limit: three attempts, each with more memory and from the last checkpoint."""

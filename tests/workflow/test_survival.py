@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, contents
+from checkouts import Checkout, contents
 
+pytestmark = pytest.mark.workflow
 COMMAND = ("snakemake", "--cores", "2")
 RULES = (
     *("download", "audit", "split", "train", "predict", "evaluate", "measure"),

@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+FORMAT: Final = 2  # of weights.pt, checkpoints, run.json and model.json; in 1 parameters had other names
 FULL = 1 << 20  # bytes free, below which a disk counts as full
 
 
@@ -18,9 +19,17 @@ class InputError(ValueError):
     """Input that can't be used; the text names the thing, the value and the cure."""
 
 
+def check_format(path: Path, found: object, cure: str) -> None:
+    """Refuse a file that another version of this package wrote; the first ones had no number."""
+    if found != FORMAT:
+        raise InputError(f"{path} is of format {found or 1}, and this version reads {FORMAT}; {cure}")
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` and rename it once the block has ended well: no half-written file."""
+    if path.is_dir():  # known before hours of work, not after
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -42,6 +51,8 @@ def write_json(path: Path, data: Any, indent: int | None = None) -> None:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside `path` that becomes `path` once the block has ended well."""
+    if path.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

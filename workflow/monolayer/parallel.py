@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -21,7 +22,8 @@ def each(work: Callable[[Item], Given], items: Iterable[Item], workers: int) -> 
         yield from map(work, items)
         return
     # a killed worker is an error here, where multiprocessing.Pool would wait for ever
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    context, ignored = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends this process
+    with ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=ignored) as pool:
         pending = deque[Future[Given]]()
         for item in items:
             pending.append(pool.submit(work, item))

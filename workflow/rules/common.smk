@@ -3,6 +3,8 @@ import os
 import sys
 from pathlib import Path
 
+from monolayer.provenance.closure import closure
+
 # `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container
 shell.prefix(
     f'[ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH="{Path(sys.executable).parent}:$PATH"; '
@@ -22,9 +24,9 @@ wildcard_constraints:
     extension="|".join(P.extensions),
 
 
-def modules(*names):
-    """The modules that decide a cheap rule's result: Snakemake does not see edits of an imported package."""
-    return [f"workflow/monolayer/{name}.py" for name in names]
+def code(module):
+    """The files that decide what a verb's module does: Snakemake does not see edits of an imported package."""
+    return closure(Path("workflow/monolayer"), module)
 
 
 def by_run(pattern):

@@ -2,6 +2,8 @@
 
 
 rule download:
+    input:
+        code=code("data.download"),
     output:
         images=directory("results/{dataset}/data/images"),
         annotations="results/{dataset}/data/annotations.json",
@@ -22,7 +24,7 @@ rule audit:
     input:
         images=rules.download.output.images,
         annotations=rules.download.output.annotations,
-        code=modules("data/audit", "data/findings", "coco/overlap", "coco/rle"),
+        code=code("data.audit"),
     output:
         "results/{dataset}/data/audit.json",
     log:
@@ -40,7 +42,7 @@ rule split:
     input:
         annotations=rules.download.output.annotations,
         audit=rules.audit.output,
-        code=modules("data/split"),
+        code=code("data.split"),
     output:
         expand(
             "results/{{dataset}}/splits/{split}.json", split=["train", "val", "test"]

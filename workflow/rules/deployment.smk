@@ -1,4 +1,6 @@
 # Runs as files that need no training code, held against torch, and how fast they are here.
+# The folder export/{run} travels alone. Its card is a rule of its own, so that wording it makes no network anew: that
+# is why the graphs lie in a folder within, for no rule may write into a folder that another one makes.
 
 
 rule export:
@@ -7,9 +9,12 @@ rule export:
         images=rules.download.output.images,
         splits=rules.split.output,
         results="results/{dataset}/predictions/{run}/test.json.gz",
+        scores=rules.evaluate.output.scores,
+        code=code("deployment.export"),
     output:
-        folder=directory("results/{dataset}/export/{run}"),
-        parity="results/{dataset}/export/{run}.parity.json",
+        manifest="results/{dataset}/export/{run}/model.json",
+        networks=directory("results/{dataset}/export/{run}/networks"),
+        parity="results/{dataset}/export/{run}/parity.json",
     log:
         "results/{dataset}/logs/export/{run}.log",
     conda:
@@ -17,27 +22,25 @@ rule export:
     params:
         settings=lambda w: P.export_params(w.run).model_dump_json(),
         splits=lambda w: f"results/{w.dataset}/splits",
+        output=subpath(output.manifest, parent=True),
     shell:
         "monolayer export --weights {input.weights} --images {input.images} --splits {params.splits}"
-        " --results {input.results} --params {params.settings:q}"
-        " --output {output.folder} --parity {output.parity} --log {log}"
+        " --results {input.results} --scores {input.scores} --params {params.settings:q}"
+        " --output {params.output} --log {log}"
 
 
 rule card:
     input:
-        exported=rules.export.output,
+        exported=rules.export.output.manifest,
+        networks=rules.export.output.networks,
+        parity=rules.export.output.parity,
         run=rules.train.output.run,
         history=rules.train.output.history,
         scores=rules.evaluate.output.scores,
         splits=rules.split.output,
-        code=modules(
-            "reporting/card",
-            "reporting/study",
-            "reporting/tables",
-            "evaluation/definitions",
-        ),
+        code=code("reporting.card"),
     output:
-        "results/{dataset}/export/{run}.card.md",
+        "results/{dataset}/export/{run}/card.md",
     log:
         "results/{dataset}/logs/card/{run}.log",
     conda:
@@ -47,16 +50,18 @@ rule card:
         splits=lambda w: f"results/{w.dataset}/splits",
         model=subpath(input.run, parent=True),
     shell:
-        "monolayer card --exported {input.exported[0]} --model {params.model} --scores {input.scores}"
+        "monolayer card --exported {input.exported} --model {params.model} --scores {input.scores}"
         " --splits {params.splits} --params {params.settings:q} --output {output} --log {log}"
 
 
 rule benchmark:
     input:
         weights=rules.train.output.weights,
-        exported=rules.export.output.folder,
+        exported=rules.export.output.manifest,
+        networks=rules.export.output.networks,
         images=rules.download.output.images,
         truth="results/{dataset}/splits/test.json",
+        code=code("deployment.benchmark"),
     output:
         "results/{dataset}/benchmark/{run}.json",
     log:

@@ -7,17 +7,7 @@ rule evaluate:
         results="results/{dataset}/predictions/{run}/test.json.gz",
         val_truth="results/{dataset}/splits/val.json",
         val_results="results/{dataset}/predictions/{run}/val.json.gz",
-        code=modules(
-            "evaluation/evaluate",
-            "evaluation/metrics",
-            "evaluation/breakdown",
-            "evaluation/bootstrap",
-            "evaluation/matching",
-            "evaluation/cocoeval",
-            "evaluation/pairs",
-            "evaluation/cells",
-            "coco/rle",
-        ),
+        code=code("evaluation.evaluate"),
     output:
         scores="results/{dataset}/metrics/{run}.json",
         headline="results/{dataset}/metrics/{run}.headline.json",
@@ -49,7 +39,7 @@ rule compare:
     input:
         scores=by_run(rules.evaluate.output.scores),
         draws=by_run(rules.evaluate.output.draws),
-        code=modules("evaluation/evaluate", "evaluation/bootstrap"),
+        code=code("evaluation.evaluate"),
     output:
         table=report(
             "results/{dataset}/metrics.csv",

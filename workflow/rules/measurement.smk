@@ -13,14 +13,7 @@ rule measure:
                 "results/{dataset}/metrics/{source}.json",
             ],
         ),
-        code=modules(
-            "measurement/measure",
-            "measurement/morphology",
-            "measurement/neighbours",
-            "measurement/growth",
-            "measurement/files",
-            "measurement/dictionary",
-        ),
+        code=code("measurement.measure"),
     output:
         tables=expand(
             "results/{{dataset}}/cells/{{source}}/{table}.parquet",

@@ -1,6 +1,8 @@
 # One rule for every family: which one is a row of params.yaml.
 
 
+# Without `code`: training takes hours, and run.json tells the commit that it was done at. An edit of what makes the data
+# runs it again all the same, as Snakemake goes by order; `dvc repro`, which compares contents, only if they changed.
 rule train:
     input:
         images=rules.download.output.images,
@@ -32,6 +34,7 @@ rule predict:
         weights=rules.train.output.weights,
         images=rules.download.output.images,
         truth="results/{dataset}/splits/{split}.json",
+        code=code("models.predict"),
     output:
         "results/{dataset}/predictions/{run}/{split}.json.gz",
     log:

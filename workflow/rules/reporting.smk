@@ -24,18 +24,7 @@ rule report:
         timings=by_exported_run(rules.benchmark.output),
         table=rules.compare.output.table,
         pairs=rules.compare.output.pairs,
-        code=modules(
-            "reporting/report",
-            "reporting/study",
-            "reporting/biology",
-            "reporting/speed",
-            "reporting/tables",
-            "reporting/charts",
-            "reporting/pictures",
-            "evaluation/definitions",
-            "coco/rle",
-        ),
-        page=sorted(Path("workflow/monolayer/reporting/templates").iterdir()),
+        code=code("reporting.report"),
     output:
         picture="results/{dataset}/overview.svg",
         page=report(

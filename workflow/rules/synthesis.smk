@@ -5,14 +5,7 @@ rule extend:
     input:
         images=rules.download.output.images,
         truth="results/{dataset}/splits/train.json",
-        code=modules(
-            "synthesis/extend",
-            "synthesis/block",
-            "synthesis/policies",
-            "synthesis/composite",
-            "synthesis/cutouts",
-            "synthesis/scene",
-        ),
+        code=code("synthesis.extend"),
     output:
         images=directory("results/{dataset}/extensions/{extension}/images"),
         annotations="results/{dataset}/extensions/{extension}/annotations.json",
@@ -34,9 +27,7 @@ rule domain_shift:
         images=rules.download.output.images,
         truth="results/{dataset}/splits/train.json",
         extension=rules.extend.output,
-        code=modules(
-            "synthesis/domain_shift", "synthesis/features", "synthesis/figures"
-        ),
+        code=code("synthesis.domain_shift"),
     output:
         table="results/{dataset}/extensions/{extension}/shift.csv",
         features="results/{dataset}/extensions/{extension}/features.csv",

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from conftest import Culture, make_culture
+from culture import Culture, make_culture
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import CELL, Truth
 from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask
 from monolayer.data import download
 from monolayer.files import InputError
 from monolayer.params.data import CocoSource
+from paths import DATA, needs_data
 from PIL import Image as PillowImage
 
-SARTORIUS = Path(__file__).parents[3].parent / "shared" / "data" / "sartorius"
+SARTORIUS = DATA / "sartorius"
 Data = dict[str, Any]
 
 
@@ -437,7 +438,7 @@ def test_an_unannotated_image_belongs_to_the_only_line(tmp_path: Path) -> None:
     assert len(truth["images"]) == 12
 
 
-@pytest.mark.skipif(not SARTORIUS.exists(), reason="no real images beside the checkout")
+@needs_data("sartorius")
 def test_real_images_of_three_lines(tmp_path: Path) -> None:
     params = source(SARTORIUS / "images", SARTORIUS / "annotations.json", max_images=6)
     truth = fetched(params, tmp_path)

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-from monolayer import params
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
@@ -22,10 +21,12 @@ from monolayer.coco.records import CELL, Rle, Truth
 from monolayer.data import download
 from monolayer.data.sources import demo
 from monolayer.files import InputError
+from monolayer.params import params
 from monolayer.params.data import DemoSeries, DemoSource
 from numpy.typing import NDArray
+from paths import ROOT
 
-PARAMS = params.load(yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text()))
+PARAMS = params.load(yaml.safe_load((ROOT / "params.yaml").read_text()))
 DEMO = cast(DemoSource, PARAMS.datasets["demo"])
 
 

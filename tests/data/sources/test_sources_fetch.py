@@ -16,11 +16,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import Web
 from monolayer.data.sources import fetch as module
 from monolayer.data.sources.fetch import Remote, fetch, open_zip, read_member
 from monolayer.files import InputError
 from monolayer.params.data import Pin
+from web import Web
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 5_000_000, np.uint8).tobytes()
 SUM = hashlib.sha256(CONTENT).hexdigest()

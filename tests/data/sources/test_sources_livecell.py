@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from conftest import Web
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import Truth
 from monolayer.data import download
 from monolayer.data.sources import fetch
 from monolayer.files import InputError
 from monolayer.params.data import LivecellSource
+from paths import DATA, needs_data
 from PIL import Image as PillowImage
+from web import Web
 
-SAMPLE = Path(__file__).parents[3].parent / "shared" / "data" / "livecell_sample"
+SAMPLE = DATA / "livecell_sample"
 LISTS = [f"annotations/LIVECell/livecell_coco_{split}.json" for split in ("train", "val", "test")]
-real = pytest.mark.skipif(not SAMPLE.exists(), reason="no real images beside the checkout")
+real = needs_data("livecell_sample")
 
 
 def source(**changed: Any) -> LivecellSource:
@@ -33,6 +34,7 @@ def source(**changed: Any) -> LivecellSource:
         "url": "http://127.0.0.1:9",
         "mirror": None,
         "dedup": "keep",
+        "merge_iou": 0.5,
         "max_images": None,
         "pins": {name: {"size": None, "sha256": None} for name in ["images.zip", *LISTS]},
     }

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Web
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import Truth
@@ -22,6 +21,7 @@ from monolayer.data.sources import fetch, roboflow
 from monolayer.files import InputError
 from monolayer.params.data import RoboflowSource
 from PIL import Image as PillowImage
+from web import Web
 
 KEY = "S3CRETkey"
 LAYOUT = {  # split: images of it, as (original, hash)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Culture, make_culture
+from culture import Culture, make_culture
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import Truth
 from monolayer.data import download

@@ -11,13 +11,12 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-import yaml
-from conftest import Culture
+from centermask_samples import TINY, annotation, network_of, random_cells, settings
+from culture import Culture
 from monolayer import models
 from monolayer.backends.eager import eager
 from monolayer.coco.io import read_truth
-from monolayer.coco.records import Annotation, Rle
-from monolayer.coco.rle import box_xywh, rle_area, rle_from_crop
+from monolayer.coco.rle import rle_from_crop
 from monolayer.data import download
 from monolayer.data.dataset import evenly, samples
 from monolayer.files import InputError
@@ -28,52 +27,13 @@ from monolayer.models.centermask.network import CenterMask
 from monolayer.models.centermask.pipeline import DetectedMasks, Pipeline
 from monolayer.models.validation import validation_scores
 from monolayer.params.data import LivecellFile, LivecellSource
-from monolayer.params.families import CenterMaskPredict, CenterMaskTrain, DetectionLimits
+from monolayer.params.families import CenterMaskPredict, DetectionLimits
 from monolayer.params.steps import TrainParams
 from numpy.typing import NDArray
+from paths import DATA, ROOT, needs_data
 from torch import Tensor
 
-ROOT = Path(__file__).parents[3]
-SHARED = ROOT.parent / "shared" / "data"
 ALL = DetectionLimits(score_min=0.0, per_level=40, nms_iou=0.9, max_det=60)
-
-
-def settings(scale: str = "quick", model: str = "centermask_v19_slimdw", **changes: Any) -> CenterMaskTrain:
-    """params.yaml's training settings with changes; `network`, `fit` and `val_predict` may be changed in part."""
-    row = yaml.safe_load((ROOT / "params.yaml").read_text())["models"][model][scale]["train"]
-    for key, value in changes.items():
-        row[key] = row[key] | value if isinstance(value, dict) else value
-    return CenterMaskTrain.model_validate(row)
-
-
-TINY = settings(network={"channels": 64, "convs": 1}, fit={"epochs": 1, "batch": 2, "ema_decay": 0.0})
-
-
-def network_of(chosen: CenterMaskTrain = TINY) -> CenterMask:
-    torch.manual_seed(0)
-    return CenterMask(chosen.network)
-
-
-def annotation(rle: Rle) -> Annotation:
-    box, pixels = box_xywh(rle), float(rle_area(rle))
-    return Annotation(id=1, image_id=1, category_id=1, segmentation=rle, bbox=box, area=pixels, iscrowd=0)
-
-
-def random_annotations(count: int, height: int, width: int) -> list[Annotation]:
-    """Ellipses of 8 to 30 px at random places."""
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(count):
-        w, h = (int(v) for v in rng.integers(8, 30, 2))
-        x, y = int(rng.integers(width - w)), int(rng.integers(height - h))
-        v, u = np.mgrid[:h, :w]
-        mask = ((u + 0.5) / w * 2 - 1) ** 2 + ((v + 0.5) / h * 2 - 1) ** 2 <= 1
-        found.append(annotation(rle_from_crop(mask, x, y, height, width)))
-    return found
-
-
-def random_cells(count: int, height: int, width: int) -> TargetCells:
-    return cells_in(random_annotations(count, height, width), whole(height, width, 1.0))
 
 
 def losses(network: CenterMask, images: list[Tensor], cells: list[TargetCells]) -> dict[str, Tensor]:
@@ -294,11 +254,11 @@ def test_validation_images_are_spread_over_the_split() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(not SHARED.exists(), reason=f"no real images at {SHARED}")
+@needs_data("livecell_sample")
 def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
     pins = {name: {"size": None, "sha256": None} for name in get_args(LivecellFile)}
-    mirror = {"source": "livecell", "url": "http://127.0.0.1:9", "mirror": str(SHARED / "livecell_sample")}
-    pack = LivecellSource.model_validate(mirror | {"dedup": "keep", "max_images": None, "pins": pins})
+    mirror = {"source": "livecell", "url": "http://127.0.0.1:9", "mirror": str(DATA / "livecell_sample")}
+    pack = LivecellSource.model_validate(mirror | {"dedup": "keep", "merge_iou": 0.5, "max_images": None, "pins": pins})
     download.download(pack, tmp_path / "images", tmp_path / "truth.json")
     names = ("A172_Phase_A7_1_00d00h00m_1.png", "Huh7_Phase_A10_1_02d12h00m_3.png")
     every = samples(read_truth(tmp_path / "truth.json"), tmp_path / "images")
@@ -324,7 +284,7 @@ def test_two_real_images_are_learnt_by_heart(tmp_path: Path) -> None:
 V99 = """
 import torch
 from monolayer.models.centermask.family import predict
-from test_centermask import network_of, random_cells, settings
+from centermask_samples import network_of, random_cells, settings
 torch.set_num_threads(1)
 chosen = settings("full", "centermask_v99")
 network = network_of(chosen).train()

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from monolayer import models, params
+from monolayer import models
 from monolayer.files import InputError
 from monolayer.models.centermask.family import start_from
 from monolayer.models.centermask.import_weights import import_weights, read_checkpoint
 from monolayer.models.centermask.network import CenterMask
+from monolayer.params import params
 from monolayer.params.steps import TrainParams
+from paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 LITE = {"backbone": "V-19-slim-dw", "channels": 128, "convs": 2}
 NORMAL = {"backbone": "V-99", "channels": 256, "convs": 4}
 NORM = ("weight", "bias", "running_mean", "running_var")

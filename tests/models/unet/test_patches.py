@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import Culture
+from culture import Culture
 from monolayer.coco.io import read_truth
 from monolayer.data import dataset
 from monolayer.models.unet import patches

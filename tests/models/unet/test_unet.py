@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Culture
+from culture import Culture
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
 from monolayer.data import dataset

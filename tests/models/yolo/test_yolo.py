@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Culture
+from culture import Culture
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import TrueCells, samples
 from monolayer.files import InputError
@@ -23,6 +23,8 @@ SETTINGS = YoloTrain(
     weights="none",
     imgsz=128,
     scale_jitter=0.3,
+    gamma=(0.7, 1.4),
+    contrast=(0.8, 1.2),
     mask_ratio=2,
     best_by="ap",
     recall_floor=0.0,

@@ -1,21 +1,23 @@
-"""An exported run: what its folder's model.json says, and the names of the files beside it."""
+"""An exported run: what its folder's model.json says, and where the files lie that it tells of.
+
+The folder is all that predict, serve, watch and the Python API need, and travels alone: model.json, networks/ with the
+graphs, parity.json (how they were held against torch) and card.md, for people.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from monolayer.files import InputError
+from monolayer.files import InputError, check_format
+from monolayer.params.data import Percentiles
 from monolayer.params.families import PredictSettings
-from monolayer.params.section import Section
-from monolayer.params.steps import Dtype
+from monolayer.params.section import Fraction, Section
+from monolayer.params.steps import Dtype, NeighbourParams
 
-MANIFEST = "model.json"
-PRETRAINED = (
-    Path(__file__).parents[3] / "results/phase_contrast/export/unet_distance"
-)  # in git: the study's best small run
+MANIFEST, NETWORKS, PARITY, CARD = "model.json", "networks", "parity.json", "card.md"
+PRETRAINED = Path(__file__).parents[1] / "pretrained/phase_contrast"  # the study's best small run
 Range = tuple[int, int, int]  # least, usual and largest length of an axis
 
 
@@ -53,12 +55,20 @@ class EngineFile(Section):
 
 
 class Manifest(Section):
-    """model.json: what finds cells in a uint8 (height, width) image with these files, without the training code."""
+    """model.json: what finds cells in a grey (height, width) image with these files, without the training code.
 
-    format: Literal[1]
+    score_threshold, from which up cells count, is what `evaluate` chose on val; neighbours is how cells are measured.
+    """
+
+    format: Literal[2]
     run: str
     family: str
     settings: PredictSettings
+    score_threshold: Fraction
+    percentiles: Percentiles
+    neighbours: NeighbourParams
+    notes: dict[str, str]  # by heading: limits, data, licence
+    card: str
     networks: dict[str, ExportedNetwork]
     dtypes: list[Dtype]
     engines: list[EngineFile]
@@ -66,11 +76,11 @@ class Manifest(Section):
 
 
 def pretrained() -> Path:
-    """The folder of the model that comes with the repository."""
+    """The folder of the model that comes with the package."""
     if not (PRETRAINED / MANIFEST).exists():
         raise InputError(
-            f"the ready model is not in {PRETRAINED}, where a clone of the repository has it; "
-            "name another with --weights (predict) or --model (serve, watch)"
+            f"the pretrained model is not in {PRETRAINED}; install the package again, or name another with --weights "
+            "(predict) or --model (serve, watch)"
         )
     return PRETRAINED
 
@@ -78,26 +88,23 @@ def pretrained() -> Path:
 def read_manifest(path: Path) -> tuple[Path, Manifest]:
     """The folder of an exported run and its model.json; `path` is either."""
     file = path / MANIFEST if path.is_dir() else path
+    cure = "export the run again"
     try:
-        return file.parent, Manifest.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise InputError(f"{file} is not the {MANIFEST} of an exported run ({error}); export the run again") from error
-
-
-def threshold(folder: Path, manifest: Manifest) -> float | None:
-    """The score from which cells count: `evaluate` chose it, metrics/{run}.json beside the folder export tells it."""
-    from monolayer.measurement.measure import score_threshold
-
-    scores = folder.parent.parent / "metrics" / f"{manifest.run}.json"
-    return score_threshold(scores) if scores.exists() else None
+        content = json.loads(file.read_bytes())
+        check_format(file, content["format"], cure)
+        return file.parent, Manifest.model_validate(content)
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is not the {MANIFEST} of an exported run ({error}); {cure}") from error
 
 
 def onnx_name(network: str, graph: str, dtype: str) -> str:
-    return f"{network}.{graph}.{dtype}.onnx"
+    return f"{NETWORKS}/{network}.{graph}.{dtype}.onnx"
 
 
 def engine_name(network: str, graph: str, dtype: str, library: str, targets: list[str]) -> str:
-    return f"{network}.{graph}.{dtype}.{library}.{'-'.join(targets)}.engine"
+    return f"{NETWORKS}/{network}.{graph}.{dtype}.{library}.{'-'.join(targets)}.engine"
 
 
 def identity(run: str, family: str, which: tuple[str, str, str]) -> dict[str, str]:

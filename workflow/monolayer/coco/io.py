@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -20,12 +20,28 @@ CHUNK = 1 << 20  # characters read at a time
 BLANK = re.compile(r"\s*")
 
 
-def read_truth(path: Path) -> Truth:
-    """Read truth that this pipeline wrote."""
+IMAGE = ("id", "file_name", "width", "height")  # what COCO says of an image
+FRAME = (*IMAGE, "cell_line", "well", "timestamp", "split")  # what this pipeline adds
+
+
+def read_coco(path: Path) -> Any:
+    """Read COCO truth of any tool, unchecked."""
     try:
-        return cast(Truth, json.loads(path.read_text()))
-    except (OSError, json.JSONDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable as COCO truth ({error}); make it again") from error
+
+
+def read_truth(path: Path, keys: Sequence[str] = FRAME) -> Truth:
+    """Read truth whose images have these keys: all of them where this pipeline wrote it."""
+    truth = read_coco(path)
+    if not isinstance(truth, dict) or not all(isinstance(truth.get(name), list) for name in ("images", "annotations")):
+        raise InputError(f"{path} has no lists of images and annotations; give COCO truth")
+    for number, image in enumerate(truth["images"], start=1):
+        if missing := [key for key in keys if key not in image]:
+            source = "`monolayer download` writes" if keys == FRAME else "has them"
+            raise InputError(f"{path}, image {number}: {', '.join(missing)} is missing; give COCO truth that {source}")
+    return cast(Truth, truth)
 
 
 def write_results(path: Path, results: Iterable[Result]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from io import BytesIO
 from typing import Any
 
@@ -16,6 +17,7 @@ from monolayer.params.data import Percentiles
 
 Pixels = NDArray[np.uint8]  # (H, W)
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's "L"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TIFF_GREY_OR_RGB = ("MINISBLACK", "MINISWHITE", "RGB", "YCBCR")
@@ -34,7 +36,10 @@ def eight_bit(pixels: NDArray[Any], name: str, percentiles: Percentiles | None) 
     if pixels.dtype == np.uint8:
         return pixels
     if percentiles is None:
-        raise InputError(f"{name} holds {pixels.dtype} pixels; this source has 8-bit images only")
+        raise InputError(
+            f"{name} holds {pixels.dtype} pixels, and nothing says which of them become 0 and 255: "
+            "this source has 8-bit images only; predict takes --percentiles LOW HIGH"
+        )
     if not np.isfinite(pixels).all():
         raise InputError(f"{name} has pixels that are NaN or infinite; export it again without them")
     return scale(pixels, *np.percentile(pixels, (percentiles.low, percentiles.high)))
@@ -80,7 +85,12 @@ def _decode(data: bytes, name: str) -> NDArray[Any]:
 def _decode_tiff(data: bytes, name: str) -> NDArray[Any]:
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(
+        logging.CRITICAL
+    )  # what it says of a broken file, the error says with a name
     with tifffile.TiffFile(BytesIO(data)) as tif:
+        if not tif.series:
+            raise ValueError("it has no page")
         if len(tif.series) != 1 or tif.series[0].axes not in ("YX", "YXS", "SYX"):
             shapes = ", ".join(f"{series.axes} {series.shape}" for series in tif.series)
             raise InputError(

@@ -19,6 +19,7 @@ from monolayer import models
 from monolayer.backends import Backend
 from monolayer.backends.eager import eager
 from monolayer.backends.manifest import (
+    CARD,
     MANIFEST,
     EngineFile,
     ExportedGraph,
@@ -33,7 +34,7 @@ from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, evenly, of_lines, read_image, samples
 from monolayer.deployment import engines, onnx_graph, parity
 from monolayer.deployment.onnx_half import halved
-from monolayer.files import atomic_write, write_json
+from monolayer.files import FORMAT, atomic_write, write_json
 from monolayer.models.pipeline import Pipeline, pipeline
 from monolayer.params.steps import ExportParams
 
@@ -41,7 +42,9 @@ logger = logging.getLogger(__name__)
 VERSIONS = ("monolayer", "torch", "onnx", "onnxscript", "onnxruntime")
 
 
-def export(weights: Path, images: Path, splits: Path, params: ExportParams, output: Path) -> None:
+def export(
+    weights: Path, images: Path, splits: Path, params: ExportParams, output: Path, *, score_threshold: float
+) -> None:
     """Write model.json and the files that it lists into the folder `output`; int8 is calibrated on train."""
     import torch
 
@@ -51,10 +54,15 @@ def export(weights: Path, images: Path, splits: Path, params: ExportParams, outp
     exporter = Exporter(run.family, params, output)
     written = {name: exporter.network(name, network, train) for name, network in networks.items()}
     manifest = Manifest(
-        format=1,
+        format=FORMAT,
         run=params.run,
         family=run.family,
         settings=params.predict,
+        score_threshold=score_threshold,
+        percentiles=params.settings.percentiles,
+        neighbours=params.neighbours,
+        notes=params.settings.notes,
+        card=CARD,
         networks={name: network for name, (network, _) in written.items()},
         dtypes=params.settings.dtypes,
         engines=[file for _, engines in written.values() for file in engines],

@@ -74,7 +74,7 @@ class CellTable:
 
 def read_truth(path: Path) -> tuple[Images, CellTable]:
     """Read COCO truth of any tool: polygons or RLE; area, bbox and iscrowd where given."""
-    truth = io.read_truth(path)
+    truth = io.read_coco(path)
     if not isinstance(truth, dict) or not isinstance(truth.get("images"), list):
         raise InputError(f"{path} holds no list of images; give COCO truth with images, annotations and categories")
     if not truth.get("annotations"):

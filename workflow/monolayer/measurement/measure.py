@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.instances import Instances
-from monolayer.coco.io import read_truth, stream
+from monolayer.coco.io import IMAGE, read_truth, stream
 from monolayer.coco.labels import label_tiff
 from monolayer.coco.records import CELL, Image, Rle, Truth
-from monolayer.coco.rle import crop_from_rle
+from monolayer.coco.rle import crop_from_rle, rle_from_polygons
 from monolayer.data.dataset import read_image
 from monolayer.files import InputError, atomic_write, write_json
 from monolayer.measurement import dictionary, morphology
@@ -64,8 +64,8 @@ def measure(images: Path, truth: Path, cells: Cells, params: MeasureParams, outp
 
     Any number of workers gives the same bytes.
     """
-    listed = read_truth(truth)
-    found = _true(listed) if cells.results is None else _predicted(cells.results, cells.score_min, listed)
+    listed = read_truth(truth, IMAGE)
+    found = _true(truth, listed) if cells.results is None else _predicted(cells.results, cells.score_min, listed)
     jobs = (
         Job(image, images / image["file_name"], found.pop(image["id"]), params, output / "masks")
         for image in listed["images"]
@@ -99,12 +99,20 @@ def score_threshold(scores: Path) -> float:
         raise InputError(f"{scores} has no score_threshold ({error!r}); give metrics/<run>.json of evaluate") from error
 
 
-def _true(listed: Truth) -> Found:
+def _true(path: Path, listed: Truth) -> Found:
     """By image its true cells; crowds are left out."""
     found: Found = {image["id"]: [] for image in listed["images"]}
-    for annotation in listed["annotations"]:
-        if not annotation["iscrowd"]:
-            found[annotation["image_id"]].append((1.0, annotation["segmentation"]))
+    sizes = {image["id"]: (image["height"], image["width"]) for image in listed["images"]}
+    for number, annotation in enumerate(listed["annotations"], start=1):
+        try:
+            image_id, mask = annotation["image_id"], annotation["segmentation"]
+            rle = rle_from_polygons(mask, *sizes[image_id]) if isinstance(mask, list) else mask
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}, annotation {number} has no mask of a listed image ({error!r}); mend it"
+            ) from error
+        if not annotation.get("iscrowd"):
+            found[image_id].append((1.0, rle))
     return found
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from monolayer.backends.graph import Graph
 from monolayer.coco.instances import Instances
 from monolayer.data.dataset import Sample
-from monolayer.files import InputError, atomic_write
+from monolayer.files import FORMAT, InputError, atomic_write, check_format
 from monolayer.params.steps import TrainParams
 
 
@@ -59,7 +59,7 @@ def save_weights(path: Path, params: TrainParams, networks: dict[str, dict[str, 
 
     # through a file object: given a path, torch writes the file's name into the archive
     with atomic_write(path) as partial, partial.open("wb") as file:
-        torch.save({"params": params.model_dump_json(), "networks": networks}, file)
+        torch.save({"format": FORMAT, "params": params.model_dump_json(), "networks": networks}, file)
 
 
 def load_weights(path: Path, device: str) -> tuple[TrainParams, dict[str, Any]]:
@@ -68,8 +68,11 @@ def load_weights(path: Path, device: str) -> tuple[TrainParams, dict[str, Any]]:
 
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-        params = TrainParams.model_validate_json(content["params"])
-        states = content["networks"]
+        text, states = content["params"], content["networks"]
+        check_format(path, content.get("format"), "train the run, or import the weights, again")
+        params = TrainParams.model_validate_json(text)
+    except InputError:
+        raise
     except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(f"{path} is not a weights.pt of this pipeline ({error}); train the run again") from error
     build = family(params.family).build

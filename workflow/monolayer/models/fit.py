@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from monolayer.files import InputError, atomic_write
+from monolayer.files import FORMAT, InputError, atomic_write, check_format
 from monolayer.models import Trained
 from monolayer.params.families import FitParams
 from monolayer.progress import track
@@ -285,10 +285,11 @@ class Training:
         kept = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimizer", "scaler")}
         counts = {name: getattr(self, name) for name in ("epoch", "step", "history", "best", "best_epoch", "seconds")}
         with atomic_write(path) as partial:
-            torch.save({"kept": kept, "counts": counts}, partial)
+            torch.save({"format": FORMAT, "kept": kept, "counts": counts}, partial)
 
     def load(self, path: Path) -> None:
         saved = torch.load(path, map_location=self.device, weights_only=True)
+        check_format(path, saved.get("format"), "delete it, and the training begins anew")
         for name, state in saved["kept"].items():
             getattr(self, name).load_state_dict(state)
         for name, value in saved["counts"].items():

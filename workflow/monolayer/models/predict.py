@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from monolayer.backends.manifest import read_manifest, threshold
+from monolayer.backends.manifest import read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
 from monolayer.data.dataset import Sample, read_image, samples
-from monolayer.data.images import Pixels, grey
-from monolayer.data.sources.coco import SUFFIXES
+from monolayer.data.images import SUFFIXES, Pixels, grey
 from monolayer.files import InputError, atomic_write
 from monolayer.models import predictor
 from monolayer.models.predictor import Frame, Predictor
@@ -25,8 +24,6 @@ from monolayer.params.steps import Dtype, PredictParams
 from monolayer.progress import track
 
 logger = logging.getLogger(__name__)
-
-DEEP = Percentiles(low=0.5, high=99.8)  # of an image of more than 8 bits, as params.yaml's `own` has it
 
 
 def predict(weights: Path, images: Path, truth: Path, params: PredictParams, output: Path) -> None:
@@ -56,7 +53,8 @@ class Choice(NamedTuple):
     """Cells from which score up are written, and where to, as label images besides; what runs an exported run.
 
     Without score_min results hold every cell, since they tell its score, and label images those from the run's own
-    threshold up, which `evaluate` chose on val. Shard (k, n) is every nth image from the kth on, counted from 1.
+    threshold up, which `evaluate` chose on val. Without percentiles images of more than 8 bits are scaled by those of
+    the exported run; a weights.pt has none. Shard (k, n) is every nth image from the kth on, counted from 1.
     """
 
     score_min: float | None
@@ -65,6 +63,7 @@ class Choice(NamedTuple):
     dtype: Dtype = "fp32"
     tta: int | None = None
     shard: tuple[int, int] = (1, 1)
+    percentiles: Percentiles | None = None
 
 
 def predict_folder(model: Path, images: Path, output: Path, choice: Choice, threads: int) -> None:
@@ -81,37 +80,34 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
     if choice.labels is not None:
         _refuse_one_for_two(_label_path(choice.labels, name) for name in names)
         _refuse_to_overwrite(_label_path(choice.labels, name) for name in own.values())
-    run = _load(model, choice, threads)
-    every = track(run.stream(_files(images, own.values())), len(own), f"predict {images.name}")
+    run, percentiles, least = _load(model, choice, threads)
+    every = track(run.stream(_files(images, own.values(), percentiles)), len(own), f"predict {images.name}")
     found = (instances.at_least(choice.score_min or 0.0) for instances in every)
-    least = 0.0 if choice.labels is None else _label_threshold(model, choice.score_min)
+    if choice.labels is not None:
+        logger.info("label images hold cells with a score of %g or more", least)
     count = write_results(output, _named_results(own, found, choice.labels, least))
     logger.info("%d cells in %d images: %s", count, len(own), output)
 
 
-def _load(model: Path, choice: Choice, threads: int) -> Predictor:
-    if model.suffix != ".pt":
-        return predictor.load(model, choice.backend, choice.dtype, threads, tta=choice.tta)
-    if choice.tta is not None:
-        raise InputError(f"--tta is of exported runs, and {model} is none; export it or leave the option out")
-    return predictor.from_weights(model, None, threads)
+def _load(model: Path, choice: Choice, threads: int) -> tuple[Predictor, Percentiles | None, float]:
+    """A run, what scales deeper images for it, and the score from which label images show its cells."""
+    if model.suffix == ".pt":
+        if choice.tta is not None:
+            raise InputError(f"--tta is of exported runs, and {model} is none; export it or leave the option out")
+        return predictor.from_weights(model, None, threads), choice.percentiles, choice.score_min or 0.0
+    run = predictor.load(model, choice.backend, choice.dtype, threads, tta=choice.tta)
+    _, manifest = read_manifest(model)
+    least = manifest.score_threshold if choice.score_min is None else choice.score_min
+    return run, choice.percentiles or manifest.percentiles, least
 
 
-def _label_threshold(model: Path, asked: float | None) -> float:
-    if asked is not None:
-        return asked
-    known = None if model.suffix == ".pt" else threshold(*read_manifest(model))
-    logger.info("label images hold %s", "every cell" if known is None else f"cells with a score of {known:g} or more")
-    return known or 0.0
-
-
-def _files(folder: Path, names: Iterable[str]) -> Iterator[Frame]:
+def _files(folder: Path, names: Iterable[str], percentiles: Percentiles | None) -> Iterator[Frame]:
     for name in names:
-        yield Frame(name, None, partial(_grey, folder / name))
+        yield Frame(name, None, partial(_grey, folder / name, percentiles))
 
 
-def _grey(path: Path) -> Pixels:
-    return grey(path.read_bytes(), str(path), DEEP)
+def _grey(path: Path, percentiles: Percentiles | None) -> Pixels:
+    return grey(path.read_bytes(), str(path), percentiles)
 
 
 def _named_results(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from monolayer import models
 from monolayer.backends import Backend
@@ -137,7 +138,10 @@ def with_tta(settings: PredictSettings, tta: int | None) -> PredictSettings:
         return settings
     if not isinstance(settings, UnetPredict):
         raise InputError("test-time augmentation is of the U-Nets; leave --tta out for this run")
-    return UnetPredict.model_validate(settings.model_dump() | {"tta": tta})
+    try:
+        return UnetPredict.model_validate(settings.model_dump() | {"tta": tta})
+    except ValidationError:
+        raise InputError(f"tta is {tta}; give 1, 2, 4 or 8 turned views") from None
 
 
 def load(

@@ -14,7 +14,7 @@ from typing import Any
 from monolayer import models
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, of_lines, samples
-from monolayer.files import InputError, atomic_write, write_json
+from monolayer.files import FORMAT, InputError, atomic_write, write_json
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
 
@@ -49,6 +49,7 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     models.save_weights(output / "weights.pt", params, {name: one.state for name, one in trained.items()})
     _write_history(output / "history.csv", {name: one.history for name, one in trained.items()})
     record: dict[str, Any] = {
+        "format": FORMAT,
         "params": params.model_dump(),
         "networks": {
             name: {"initial": one.initial, **_size(*chosen[name]), **one.facts} for name, one in trained.items()

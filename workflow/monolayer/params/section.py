@@ -6,10 +6,18 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"{list(ends)} must be [lowest, highest]")
+    return ends
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # becomes part of a path
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^?#]+$")]
@@ -21,9 +29,12 @@ class ParamsError(ValueError):
 
 
 class Section(BaseModel):
-    """A frozen part of params.yaml; a key that it does not know is an error that lists those it knows."""
+    """A frozen part of params.yaml; a key that it does not know is an error that lists those it knows.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    What stands below a key is its description in editors (params/schema.py).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -42,3 +53,31 @@ class Section(BaseModel):
                         },
                     )
         return data
+
+
+def faults(error: ValidationError) -> list[str]:
+    """A line for each fault of a section."""
+    return [_one_line(fault) for fault in error.errors()]
+
+
+def _one_line(fault: Any) -> str:
+    """`models.yolo.quick.train.epochs is -3: Input should be greater than 0`."""
+    context = fault.get("ctx", {})
+    if fault["type"] == "dangling_name":
+        return str(fault["msg"])
+    parts = [str(part) for part in fault["loc"]]
+    if parts[:1] in (["datasets"], ["extensions"], ["models"]):
+        del parts[2:3]  # pydantic puts source, law or family into the path: datasets.mine.coco.images
+    if fault["type"] == "unknown_key":
+        parts.append(str(context["key"]))
+        return f"{'.'.join(parts)}: {fault['msg']}"
+    where = ".".join(parts)
+    if fault["type"].startswith("union_tag"):
+        key = context["discriminator"].strip("'")
+        allowed = f"; allowed here: {context['expected_tags']}" if "tag" in context else ""
+        return f"{where}.{key} is {context.get('tag', 'missing')!r}{allowed}"
+    if fault["type"] == "missing":
+        return f"{where} is missing"
+    value = fault["input"]
+    shown = f" is {value!r}" if isinstance(value, str | int | float | bool | None) else ""
+    return f"{where}{shown}: {fault['msg'].removeprefix('Value error, ')}"

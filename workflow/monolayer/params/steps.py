@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from monolayer.params.data import Percentiles
 from monolayer.params.families import PredictSettings, TrainSettings
 from monolayer.params.section import Fraction, Name, Scale, Section
 
@@ -14,8 +15,11 @@ class Run(Section):
     """A row of the results table: a model and what it trains on."""
 
     model: str
+    """A row of `models`."""
     lines: Literal["all", "each"] | list[str]
+    """Cell lines that it trains on: all, a list, or each: a network for each line, one for other lines."""
     extension: str | None
+    """A row of `extensions` that it trains on besides; null: none."""
 
 
 class TrainParams(Section):
@@ -42,19 +46,41 @@ class ParityLimits(Section):
     """How far an export may be from torch."""
 
     mask_iou: Fraction
+    """Least mean IoU, in [0, 1], of an image's masks with torch's."""
     lost: Fraction
+    """Largest share of torch's cells, by score, without a partner."""
     ap: Fraction
+    """Largest difference of mask AP."""
+
+
+class NeighbourParams(Section):
+    """px: of background between cells that touch, and around a cell where its local density is counted."""
+
+    gap: NonNegativeInt
+    """px of background between cells that count as touching, at most."""
+    radius: PositiveFloat
+    """px around a cell's centroid in which its local density is counted."""
 
 
 class ExportSettings(Section):
     runs: Literal["all"] | list[Name]
+    """all, or a list; others are neither exported nor timed."""
     dtypes: Annotated[list[Dtype], Field(min_length=1)]
+    """Of weights and products."""
+    percentiles: Percentiles
+    """Of an image of more than 8 bits: grey values that become 0 and 255 where cells are found with the export."""
     calibration: PositiveInt
+    """Images of train whose values set the ranges of int8."""
     engines: list[Dtype]
+    """dtypes of which TensorRT engines are built."""
     targets: Annotated[list[Literal["SM75", "SM80", "SM86", "SM89", "SM120", "SM121"]], Field(min_length=1)]
+    """GPU architectures that the engines run on."""
     parity: dict[Dtype, ParityLimits]
+    """By dtype: an export that is further from torch on test than this fails."""
     exclude: dict[Name, list[Dtype]]
+    """By run: dtypes that it is not exported to."""
     notes: dict[str, str]
+    """On the model card, by heading."""
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> ExportSettings:
@@ -68,26 +94,33 @@ class ExportSettings(Section):
 
 
 class ExportParams(Section):
-    """What `monolayer export` is given besides the weights: the run's name, its settings to find cells, and how."""
+    """What `monolayer export` is given besides the weights: the run's name, its settings to find cells, and how.
+
+    `neighbours` goes with the model: who measures with it elsewhere has no params.yaml.
+    """
 
     run: Name
     predict: PredictSettings
+    neighbours: NeighbourParams
     settings: ExportSettings
     cpu_threads: PositiveInt
 
 
 class CardParams(Section):
-    """What `monolayer card` is given besides the run's files: its data set, and what else the card says."""
+    """What `monolayer card` is given besides the run's files: the name of its data set."""
 
     dataset: Name
-    notes: dict[str, str]
 
 
 class BenchmarkSettings(Section):
     images: PositiveInt
+    """Of test, evenly over them."""
     batches: Annotated[list[PositiveInt], Field(min_length=1)]
+    """Images in the network at once."""
     seconds: PositiveFloat
+    """That each number is measured for, at least."""
     repeats: Annotated[int, Field(ge=6)]  # fewer have no 95 % interval of their median
+    """And so often, at least; 6 or more, for a 95 % interval."""
 
 
 class BenchmarkParams(Section):
@@ -100,25 +133,26 @@ class BenchmarkParams(Section):
 
 class EvaluateParams(Section):
     protocol: Literal["livecell", "coco"]
+    """livecell: maxDets 100/500/2000, areas 18² and 31² px², one category; coco: 1/10/100, 32² and 96², their mean."""
     n_resamples: PositiveInt
+    """Of the bootstrap behind the 95 % intervals."""
     seed: NonNegativeInt
+    """Of the draws."""
     resample: Literal["image", "well"]
-
-
-class NeighbourParams(Section):
-    """px: of background between cells that touch, and around a cell where its local density is counted."""
-
-    gap: NonNegativeInt
-    radius: PositiveFloat
+    """What is drawn within each cell line."""
 
 
 class MeasureParams(Section):
     """Pixel sizes and frame intervals are by cell line, or of `all`; a line without stays in px and frames."""
 
     pixel_size_um: dict[str, PositiveFloat]
+    """µm along a pixel's side, by cell line or {all: 1.24}."""
     frame_hours: dict[str, PositiveFloat]
+    """Hours from frame to frame, by cell line or {all: 0.5}, where time stamps are frame numbers."""
     neighbours: NeighbourParams
+    """When cells touch, and where their density is counted."""
     files: list[Literal["labels", "rois", "coco"]]
+    """For each image a label TIFF, an ImageJ ROI zip; one COCO file."""
 
     def scales(self, cell_line: str) -> tuple[float | None, float | None]:
         """Pixel size (µm) and hours from frame to frame of a cell line."""
@@ -127,9 +161,13 @@ class MeasureParams(Section):
 
 class ReportSettings(Section):
     title: str
+    """Of the page."""
     micrographs: bool
+    """false: outlines on a plain ground, of images that may not be passed on."""
     samples_per_line: PositiveInt
+    """Images shown of each line with their truth."""
     overlays_per_line: PositiveInt
+    """Best, median and worst test image of each line and run, and those between."""
 
 
 class ReportParams(Section):

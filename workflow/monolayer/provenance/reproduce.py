@@ -14,7 +14,7 @@ from typing import Any
 from monolayer.files import InputError
 
 logger = logging.getLogger(__name__)
-TIMED = re.compile(r"/(run\.json|[^/]*\.card\.md|report\.html|benchmark/[^/]*)$")  # they tell dates and durations
+TIMED = re.compile(r"/(run\.json|card\.md|report\.html|benchmark/[^/]*)$")  # they tell dates and durations
 
 
 def reproduce(folder: Path | None, cores: str) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from monolayer.backends.manifest import read_manifest
+from monolayer.backends.manifest import NETWORKS, PARITY, read_manifest
 from monolayer.evaluation.definitions import DEFINITIONS, prefixes
 from monolayer.params.steps import CardParams
 from monolayer.reporting import tables
-from monolayer.reporting.study import SPLITS, read_census, read_history, read_json, steps
+from monolayer.reporting.study import SPLITS, read_census, read_history, read_json, read_run, steps
 
 ENDS = ("", "_low", "_high")
 SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall", "pixel_f1")
@@ -23,11 +23,12 @@ SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall
 
 def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardParams) -> str:
     """Markdown on the run that was exported to `exported` from what `model` (its folder in models) holds."""
-    record, scored = read_json(model / "run.json"), read_json(scores)
-    parity = read_json(exported.with_name(f"{exported.name}.parity.json"))
+    record, scored = read_run(model), read_json(scores)
     folder, manifest = read_manifest(exported)
+    parity, depth = read_json(folder / PARITY), manifest.percentiles
     parts = [
-        f"# {manifest.run}\n\nFinds the cells of 8-bit grey images and gives a mask, a box and a score of each. "
+        f"# {manifest.run}\n\nFinds the cells of grey images and gives a mask, a box and a score of each. Networks see "
+        f"8 bits; in images of more, intensities at the percentiles {depth.low:g} and {depth.high:g} become 0 and 255. "
         f"A model of family `{manifest.family}`, trained on the dataset `{params.dataset}` by monolayer.",
         f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}",
         f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{training_note(record)}",
@@ -35,9 +36,9 @@ def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardPa
         f"With 95 % intervals of the bootstrap over images; F1, precision and recall at IoU .50, of cells with a score "
         f"of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
         f"Protocol: {scored['protocol']}.",
-        f"## Files\n\n{table(files(folder))}\n\nHeld against torch on the {parity['images']} test images:\n\n"
-        f"{table(parity_rows(parity['rows']))}",
-        *(f"## {title}\n\n{text.strip()}" for title, text in params.notes.items()),
+        f"## Files\n\n{table(files(folder / NETWORKS))}\n\n"
+        f"Held against torch on the {parity['images']} test images:\n\n{table(parity_rows(parity['rows']))}",
+        *(f"## {title}\n\n{text.strip()}" for title, text in manifest.notes.items()),
         f"## Settings\n\n{settings('finding cells', manifest.settings.model_dump())}\n\n"
         f"{settings('training', record['params']['settings'])}",
     ]

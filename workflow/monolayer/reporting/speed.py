@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from monolayer.backends.manifest import PARITY
 from monolayer.reporting import charts
 from monolayer.reporting.charts import BESIDE, INK, MARKERS, MUTED, colour
 from monolayer.reporting.pictures import Album
@@ -37,7 +38,7 @@ def speed(study: Study, album: Album) -> dict[str, Any] | None:
     device = str(read_json(next(iter(here.values())))["device"])
     local = rows[rows["device"] == device]
     single = local[local["batch"] == 1].dropna(subset=["latency"])
-    parity = [row for run in here for row in parity_rows(study.folder / "export" / f"{run}.parity.json")]
+    parity = [row for run in here for row in parity_rows(study.folder / "export" / run / PARITY)]
     accuracy = {row["run"]: row["mask_ap"] for row in study.ranking}
     return {
         "device": device,

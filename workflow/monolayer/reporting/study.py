@@ -15,7 +15,7 @@ import pandas as pd
 
 from monolayer.coco.io import read_truth, stream
 from monolayer.coco.records import Image, Rle
-from monolayer.files import InputError
+from monolayer.files import InputError, check_format
 from monolayer.params.steps import ReportParams
 
 SPLITS = ("train", "val", "test")
@@ -58,7 +58,7 @@ class Study:
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
         """run.json of each run."""
-        return {run: read_json(self.folder / "models" / run / "run.json") for run in self.runs}
+        return {run: read_run(self.folder / "models" / run) for run in self.runs}
 
     @property
     def commits(self) -> list[str]:
@@ -180,6 +180,13 @@ def read_json(path: Path) -> dict[str, Any]:
         return cast(dict[str, Any], json.loads(path.read_text()))
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"the report needs {path}, which is not readable ({error}); run snakemake again") from error
+
+
+def read_run(model: Path) -> dict[str, Any]:
+    """run.json in a run's folder of models."""
+    record = read_json(model / "run.json")
+    check_format(model / "run.json", record.get("format"), "train the run again")
+    return record
 
 
 def read_history(model: Path) -> pd.DataFrame:

@@ -58,6 +58,19 @@ def from_score(found: Instances, score_min: float) -> Instances:
     )
 
 
+def record_of(name: str, index: int, image: NDArray[np.uint8], cell_line: str | None) -> Image:
+    return Image(
+        id=index + 1,
+        file_name=name,
+        width=image.shape[1],
+        height=image.shape[0],
+        cell_line=cell_line or "",
+        well="",
+        timestamp=f"t{index:03d}",
+        split=None,
+    )
+
+
 def frame(
     record: Image,
     pixels: tuple[NDArray[Any], NDArray[np.uint8]],
@@ -163,9 +176,9 @@ def _number(value: Any) -> Any:
 # ---- other forms ---------------------------------------------------------------------------------
 
 
-def as_csv(frames: Sequence[SegmentedFrame]) -> bytes:
-    """The table `cells` of all frames."""
-    whole = {
+def cell_table(frames: Sequence[SegmentedFrame]) -> dict[str, NDArray[Any]]:
+    """The columns of the table `cells`, of all frames."""
+    return {
         name: np.concatenate(
             [
                 frame.columns.get(name, np.full(len(frame.found.masks), frame.row.get(name), dtype=object))
@@ -174,7 +187,10 @@ def as_csv(frames: Sequence[SegmentedFrame]) -> bytes:
         )
         for name in dictionary.TABLES["cells"]
     }
-    return files.csv_bytes("cells", whole)
+
+
+def as_csv(frames: Sequence[SegmentedFrame]) -> bytes:
+    return files.csv_bytes("cells", cell_table(frames))
 
 
 def as_tiff(frames: Sequence[SegmentedFrame]) -> bytes:

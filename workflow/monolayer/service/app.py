@@ -22,7 +22,7 @@ from monolayer.service.batcher import Batcher
 from monolayer.service.edge import Edge, Gauges
 from monolayer.service.interface import BINARY, BODY, PROBLEMS, Asked, Health, ModelAnswer, Problem
 from monolayer.service.sample import sample
-from monolayer.service.segmenting import record_of, segmented
+from monolayer.service.segmenting import segmented
 from monolayer.service.state import Model, Settings, State
 from monolayer.service.uploads import NotAnImageError, TooLargeError
 
@@ -69,8 +69,8 @@ def warm_up(state: State) -> None:
         image = sample()
         line = model.lines[0] if model.lines else None
         found = answers.from_score(state.batchers[model.name].submit(image, line).result(), 0.0)
-        record = record_of("sample.png", 0, image, None)
-        frame = answers.frame(record, (image, image), found, None, state.settings.neighbours)
+        record = answers.record_of("sample.png", 0, image, None)
+        frame = answers.frame(record, (image, image), found, None, model.neighbours)
         answers.as_json([frame], {}, "polygons", True)
         for make, _ in answers.FORMS.values():
             if make:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from monolayer.coco.records import Image
 from monolayer.data.images import eight_bit
 from monolayer.files import atomic_write
+from monolayer.params.data import Percentiles
+from monolayer.params.steps import NeighbourParams
 from monolayer.service import answers
 from monolayer.service.interface import IMAGE_TYPES, Asked
-from monolayer.service.state import Model, Settings, State
-from monolayer.service.uploads import NotAnImageError, frames
+from monolayer.service.state import Model, State
+from monolayer.service.uploads import Limits, NotAnImageError, frames
 
 
 class InMemory(MultiPartParser):
@@ -39,7 +40,7 @@ async def segmented(request: Request, asked: Asked, model: Model, media: str) ->
     async def apart(work: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(state.pool, work, *given)
 
-    read = await apart(_read, data, name, state.settings)
+    read = await apart(_read, data, name, state.settings.limits, model.percentiles)
     line = asked.cell_line if model.lines else None
     jobs = [asyncio.wrap_future(state.batchers[model.name].submit(image, line)) for _, image in read]
     found = await asyncio.gather(*jobs)
@@ -51,7 +52,7 @@ async def segmented(request: Request, asked: Asked, model: Model, media: str) ->
         "score_min": score_min,
         "pixel_size_um": asked.pixel_size_um,
     }
-    body, cells = await apart(_answer, state.settings, asked, media, about, (read, found))
+    body, cells = await apart(_answer, model.neighbours, asked, media, about, (read, found))
     if asked.keep and state.settings.keep is not None:
         await apart(_keep, state.settings.keep / request.scope["request_id"], data, body)
     state.gauges.images.inc(len(read))
@@ -80,31 +81,22 @@ async def _upload(request: Request) -> tuple[bytes, str]:
     return await request.body(), "image"
 
 
-def _read(data: bytes, name: str, settings: Settings) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
+def _read(
+    data: bytes, name: str, limits: Limits, percentiles: Percentiles
+) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
     """Each frame in its own grey values, and in the 8 bits that the network sees."""
-    return [(own, eight_bit(own, name, settings.percentiles)) for own in frames(data, name, settings.limits)]
+    return [(own, eight_bit(own, name, percentiles)) for own in frames(data, name, limits)]
 
 
-def record_of(name: str, index: int, image: NDArray[np.uint8], cell_line: str | None) -> Image:
-    return Image(
-        id=index + 1,
-        file_name=name,
-        width=image.shape[1],
-        height=image.shape[0],
-        cell_line=cell_line or "",
-        well="",
-        timestamp=f"t{index:03d}",
-        split=None,
-    )
-
-
-def _answer(settings: Settings, asked: Asked, media: str, about: dict[str, Any], segmented: Any) -> tuple[bytes, int]:
+def _answer(
+    neighbours: NeighbourParams, asked: Asked, media: str, about: dict[str, Any], segmented: Any
+) -> tuple[bytes, int]:
     """The body of the answer and the number of cells in it."""
     done = []
     for index, (images, instances) in enumerate(zip(*segmented, strict=True)):
         found = answers.from_score(instances, about["score_min"])
-        record = record_of(about["file_name"], index, images[1], asked.cell_line)
-        done.append(answers.frame(record, images, found, asked.pixel_size_um, settings.neighbours))
+        record = answers.record_of(about["file_name"], index, images[1], asked.cell_line)
+        done.append(answers.frame(record, images, found, asked.pixel_size_um, neighbours))
     make = answers.FORMS[media][0]
     body = make(done) if make else answers.as_json(done, about, asked.masks, asked.picture)
     return body, sum(len(frame.found.masks) for frame in done)

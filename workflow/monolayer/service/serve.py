@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.instances import Instances
-from monolayer.files import InputError
 from monolayer.params.steps import Dtype
 from monolayer.service.app import create
 from monolayer.service.state import Model, Settings
@@ -21,7 +20,7 @@ GRACE_S = 30  # for what is under way at shut-down
 
 def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: int | None = None) -> Model:
     """An exported run as a model of the service; without `score_min` its threshold of val is taken."""
-    from monolayer.backends.manifest import read_manifest, threshold
+    from monolayer.backends.manifest import read_manifest
     from monolayer.models import predictor
 
     folder, manifest = read_manifest(path)
@@ -31,13 +30,17 @@ def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: i
     def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
         return run.segment(images, cell_line)
 
-    least = threshold(folder, manifest) if score_min is None else score_min
-    if least is None:
-        raise InputError(
-            f"the score from which {manifest.run}'s cells count is in metrics/{manifest.run}.json beside the folder "
-            "export, which is missing; copy it there or give --score-min"
-        )
-    return Model(manifest.run, manifest.family, lines, dtype, least, segment, run.batch)
+    return Model(
+        name=manifest.run,
+        family=manifest.family,
+        lines=lines,
+        dtype=dtype,
+        score_min=manifest.score_threshold if score_min is None else score_min,
+        percentiles=manifest.percentiles,
+        neighbours=manifest.neighbours,
+        segment=segment,
+        batch=run.batch,
+    )
 
 
 def serve(models: Sequence[Model], settings: Settings, host: str, port: int) -> None:

@@ -22,6 +22,8 @@ class Model:
     lines: list[str]  # of an ensemble; empty where one network is for all
     dtype: str
     score_min: float
+    percentiles: Percentiles  # scale images of more than 8 bits
+    neighbours: NeighbourParams
     segment: Segment
     batch: int
 
@@ -34,8 +36,6 @@ class Settings:
     key: str | None = None
     keep: Path | None = None
     sample: Path | None = None
-    percentiles: Percentiles = field(default_factory=lambda: Percentiles(low=0.5, high=99.8))
-    neighbours: NeighbourParams = field(default_factory=lambda: NeighbourParams(gap=1, radius=100))
 
 
 @dataclass

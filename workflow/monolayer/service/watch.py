@@ -18,7 +18,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +30,6 @@ from monolayer.files import InputError, atomic_write
 from monolayer.measurement import dictionary, files
 from monolayer.measurement.growth import growth
 from monolayer.measurement.measure import cell_columns, described, image_row, with_um, write_dictionary
-from monolayer.params.data import Percentiles
-from monolayer.params.steps import NeighbourParams
 from monolayer.service.answers import from_score
 from monolayer.service.state import Model
 from monolayer.service.uploads import Limits, frames
@@ -53,8 +51,6 @@ class Watching:
     pixel_size_um: float | None
     frame_hours: float | None
     settle_s: float
-    percentiles: Percentiles = field(default_factory=lambda: Percentiles(low=0.5, high=99.8))
-    neighbours: NeighbourParams = field(default_factory=lambda: NeighbourParams(gap=1, radius=100))
 
 
 def watch(what: Watching, stop: Callable[[], bool], every_s: float) -> None:
@@ -149,7 +145,7 @@ def segmented(what: Watching, file: File, tables: Tables) -> tuple[list[dict[str
     columns, rows = [], []
     pages = frames(file.content, file.name, LIMITS)
     for index, own in enumerate(pages):
-        image = eight_bit(own, file.name, what.percentiles)
+        image = eight_bit(own, file.name, what.model.percentiles)
         (found,) = what.model.segment([image], line or None)
         found = from_score(found, what.model.score_min)
         record = Image(
@@ -166,7 +162,7 @@ def segmented(what: Watching, file: File, tables: Tables) -> tuple[list[dict[str
         if "time" not in groups and len(pages) == 1:
             about["time_h"] = (file.taken - tables.began(file.taken)) / 3600
         labels = found.label_image()
-        cells = with_um(cell_columns(found, labels, own, what.neighbours), what.pixel_size_um)
+        cells = with_um(cell_columns(found, labels, own, what.model.neighbours), what.pixel_size_um)
         count = len(found.masks)
         columns.append({key: np.full(count, value) for key, value in about.items()} | cells)
         rows.append(about | image_row(cells, labels, what.pixel_size_um))
@@ -220,7 +216,7 @@ class Tables:
             entry[table] = _add(self.folder / f"{table}.csv", text[text.index(b"\n") + 1 :])
         _add(self.folder / "done.jsonl", json.dumps(entry).encode() + b"\n")
         self.done[done.name] = entry
-        self.rows += rows
+        self.rows += [_typed(row) for row in csv.DictReader(io.StringIO(text.decode()))]  # as a restart reads them
 
 
 def _add(path: Path, content: bytes) -> int:

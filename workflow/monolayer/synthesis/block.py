@@ -22,9 +22,6 @@ from monolayer.synthesis.composite import Composite, Plan, compose
 from monolayer.synthesis.cutouts import Cutouts, cut_out, joined
 from monolayer.synthesis.scene import Float, Placed, Scene, background, halo_end, take_apart, texture_of
 
-PIECE = 1.5  # cell diameters: side of the squares of background that cover a removed cell
-RESTLESS = 2  # a background this many times as restless as its block's calmest shows cells' processes: it covers none
-
 
 class SyntheticImage(Image):
     """A synthetic frame in COCO truth; the recipe says how it came about."""
@@ -161,11 +158,11 @@ def open_sample(sample: Sample) -> tuple[NDArray[np.uint8], list[Placed]]:
 
 def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:
     """The images without their cells; one that cells cover altogether gets light and texture of the calmest."""
-    textures = [texture_of(scene, round(PIECE * block.diameter)) for scene in parts.scenes]
+    textures = [texture_of(scene, round(params.synthesis.texture * block.diameter)) for scene in parts.scenes]
     calmest = min(range(len(textures)), key=lambda i: (textures[i].unrest, -textures[i].free.mean()))
     found = []
     for index, (sample, scene) in enumerate(zip(block.bases, parts.scenes, strict=True)):
-        calm = textures[index].unrest <= RESTLESS * textures[calmest].unrest < np.inf
+        calm = textures[index].unrest <= params.synthesis.restless * textures[calmest].unrest < np.inf
         source = index if calm else calmest
         place, own = block.start + index, np.flatnonzero(parts.source == index)
         empty = background(scene, textures[source], generator(params, block.line, "background", place))

@@ -20,16 +20,15 @@ Pose = NDArray[np.float64]
 EDGE = 1.5  # px: how far the halo of a cell reaches over the cells beneath it, enough to leave no seam
 # The share of a halo at each value of the ramp: all of it up to 3/4 of the margin, then smoothly down to nothing.
 FADE = 0.5 + 0.5 * np.cos(np.pi * (4 * np.arange(FAR + 1) / FAR - 3).clip(0, 1))
-PER_POSE = 8  # places tried before another cell and another turn are
 
 
 class Plan(NamedTuple):
-    """What to place, first on top: for each of N cells an area, T places to try, and for every 8 of these a pose."""
+    """What to place, first on top: for each of N cells an area, T places to try, and for each P of these a pose."""
 
     areas: NDArray[np.float64]  # (N,) px² that are to be seen
     tries: NDArray[np.int64]  # (N, T, 2) y, x in px
-    cells: NDArray[np.int64]  # (N, T / 8) index into the cutouts
-    poses: Pose  # (N, T / 8, 4)
+    cells: NDArray[np.int64]  # (N, T / P) index into the cutouts
+    poses: Pose  # (N, T / P, 4)
     gains: NDArray[np.float64]  # (N,) contrast
 
 
@@ -87,7 +86,7 @@ def settle(table: Table, cutouts: Cutouts, plan: Plan, overlap: float) -> int:
 
     A cell may not find room for the area asked for, or lie half outside: what is owed is asked of those that follow.
     """
-    count, owed = 0, 0.0
+    count, owed, per_pose = 0, 0.0, plan.tries.shape[1] // plan.cells.shape[1]
     for k in range(len(plan.areas)):
         used = np.zeros(plan.cells.shape[1], np.bool_)
         seen = 0
@@ -95,7 +94,7 @@ def settle(table: Table, cutouts: Cutouts, plan: Plan, overlap: float) -> int:
             option = nearest_area(plan.areas[k] + owed, used, plan.cells[k], plan.poses[k], cutouts.areas)
             used[option] = True
             pixels = outline(cutouts, plan.cells[k, option], plan.poses[k, option])
-            for y, x in plan.tries[k, turn * PER_POSE : (turn + 1) * PER_POSE]:
+            for y, x in plan.tries[k, turn * per_pose : (turn + 1) * per_pose]:
                 seen = visible(table.labels, pixels, (y, x), overlap)
                 if seen > 0:
                     write(table, count, pixels, (y, x))

@@ -23,8 +23,6 @@ from monolayer.progress import track
 from monolayer.synthesis.comparison import KINDS, Comparison, Row, compare, of_line, quantities
 from monolayer.synthesis.features import FEATURES, features
 
-BINS = 20  # of the distributions
-
 
 def domain_shift(
     images: Path, truth: Path, extension: Path, params: DomainShiftParams, output: Path, *, workers: int
@@ -43,7 +41,9 @@ def domain_shift(
     }
     write_table(output / "features.csv", (row for line in lines for row in feature_rows(line, compared[line])))
     write_table(output / "shift.csv", ({"cell_line": line, **compared[line].row} for line in lines))
-    write_table(output / "distributions.csv", (row for line in lines for row in histograms(line, compared[line])))
+    write_table(
+        output / "distributions.csv", (row for line in lines for row in histograms(line, compared[line], params.bins))
+    )
     figures.draw_shift(output / "shift.svg", compared)
     figures.draw_samples(output / "samples.png", compared, params.samples)
 
@@ -61,13 +61,13 @@ def measure(sample: Sample) -> list[float]:
 # ---- what is counted -----------------------------------------------------------------------------
 
 
-def histograms(line: str, compared: Comparison) -> Iterable[Row]:
-    """The share of a line's images (of its cells, for the area) in each of BINS steps, for both kinds."""
+def histograms(line: str, compared: Comparison, bins: int) -> Iterable[Row]:
+    """The share of a line's images (of its cells, for the area) in each of `bins` steps, for both kinds."""
     for name, one in quantities(compared.clouds[0].samples).items():
         other = quantities(compared.clouds[1].samples)[name]
         both = np.concatenate([one, other])
         low, high = np.quantile(both, [0, 0.995]) if len(both) else (0.0, 1.0)  # the rest is in the last step
-        edges = np.linspace(low, max(high, low + 1e-6), BINS + 1)
+        edges = np.linspace(low, max(high, low + 1e-6), bins + 1)
         for kind, values in zip(KINDS, (one, other), strict=True):
             counts = np.histogram(values.clip(edges[0], edges[-1]), edges)[0] / max(len(values), 1)
             for index, share in enumerate(counts.tolist()):

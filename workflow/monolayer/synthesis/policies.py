@@ -14,13 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.params.extensions import Extension, GrowthLayout, MatchedLayout, PosterLayout, SynthesisParams
-from monolayer.synthesis.composite import PER_POSE, Plan, turned
+from monolayer.synthesis.composite import Plan, turned
 from monolayer.synthesis.cutouts import Cutouts, pose_of
 from monolayer.synthesis.scene import Placed
 
-ALIKE = 3  # images of nearest confluence among which `matched` chooses
-TURN = 0.3  # rad: how far a cell may be turned from the direction asked for (standard deviation)
-WANDER = 8.0  # cell diameters: how far from its place a cell is tried at last (standard deviation)
 Generator = np.random.Generator
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -80,8 +77,8 @@ def matched(layout_policy: MatchedLayout, line: Line, base: Layout, rng: Generat
     It is of the base's size, and its confluence is among the nearest: a background shows how crowded it was.
     """
     same_size = [layout for layout in line.layouts if layout.size == base.size]
-    near = sorted(same_size, key=lambda layout: abs(layout.areas.sum() - base.areas.sum()))[:ALIKE]
-    layout = near[rng.integers(len(near))]
+    near = sorted(same_size, key=lambda layout: abs(layout.areas.sum() - base.areas.sum()))
+    layout = near[rng.integers(min(len(near), layout_policy.nearest))]
     mirror = rng.random(2) < 0.5
     centres = np.where(mirror, np.array(base.size) - 1 - layout.centres, layout.centres)
     axes = layout.axes * (1 if mirror[0] == mirror[1] else -1)
@@ -135,16 +132,18 @@ def plan(wanted: Wanted, pool: Pool, params: SynthesisParams, rng: Generator) ->
 
     A share `mix` comes from other images, more if the image has fewer cells than are wanted.
     """
-    shape = (len(wanted.areas), params.tries // PER_POSE)
-    cells = alike(np.arange(len(pool.cutouts.areas)), wanted.areas, pool.cutouts.areas, shape, rng)
+    shape = (len(wanted.areas), params.tries // params.tries_per_pose)
+    areas, (_, poses) = pool.cutouts.areas, shape
+    cells = alike(wanted.areas, areas, poses, params.similar, rng)
     if len(pool.own):
         kept = rng.random(shape) >= max(params.mix, 1 - len(pool.own) / max(shape[0], 1))
-        cells = np.where(kept, alike(pool.own, wanted.areas, pool.cutouts.areas, shape, rng), cells)
+        own = pool.own[alike(wanted.areas, areas[pool.own], poses, params.similar, rng)]
+        cells = np.where(kept, own, cells)
     flips = rng.random(shape) < 0.5
     turns = wanted.axes[:, None] - np.where(flips, -1, 1) * pool.cutouts.axes[cells]
-    turns += np.pi * rng.integers(0, 2, shape) + rng.normal(0, TURN, shape)  # an axis has two ends
+    turns += np.pi * rng.integers(0, 2, shape) + rng.normal(0, params.turn, shape)  # an axis has two ends
     scales = rng.uniform(1 - params.scale, 1 + params.scale, shape)
-    away = pool.diameter * (wanted.jitter + WANDER * np.linspace(0, 1, params.tries) ** 2)
+    away = pool.diameter * (wanted.jitter + params.wander * np.linspace(0, 1, params.tries) ** 2)
     places = wanted.centres[:, None] + away[:, None] * rng.standard_normal((shape[0], params.tries, 2))
     return Plan(
         areas=wanted.areas,
@@ -155,10 +154,13 @@ def plan(wanted: Wanted, pool: Pool, params: SynthesisParams, rng: Generator) ->
     )
 
 
-def alike(among: Ints, asked: Floats, areas: Ints, shape: tuple[int, int], rng: Generator) -> Ints:
-    """For each of N areas asked for, K options (N, K) out of the cells `among` all whose area is about the same."""
-    order = among[np.argsort(areas[among], kind="stable")]
-    about = max(PER_POSE, len(order) // 20)
-    rank = np.searchsorted(areas[order], asked)[:, None] + rng.integers(-about, about + 1, shape)
+def alike(asked: Floats, areas: Ints, count: int, similar: float, rng: Generator) -> Ints:
+    """For each of N areas asked for, so many of the cells (N, count) whose area is about the same.
+
+    About the same are the nearest on either side: a share `similar` of all cells, at least `count`.
+    """
+    order = np.argsort(areas, kind="stable")
+    about = max(count, int(similar * len(order)))
+    rank = np.searchsorted(areas[order], asked)[:, None] + rng.integers(-about, about + 1, (len(asked), count))
     found: Ints = order[rank.clip(0, len(order) - 1)]
     return found

@@ -32,7 +32,6 @@ ARCHIVE = "images.zip"
 FILE_NAME = re.compile(
     r"(?P<line>[^_]+)_Phase_(?P<well>[^_]+)_(?P<location>[^_]+)_(?P<time>[^_]+)_(?P<crop>[^_.]+)\.tif"
 )
-SAME_CELL = 0.5  # IoU from which two annotators' outlines are taken for one cell
 
 Open = Callable[[str], bytes]  # the bytes of the image file at a path, or member of that name
 
@@ -44,7 +43,7 @@ def collect(params: LivecellSource, folder: Path) -> tuple[Truth, Read]:
     for split in SPLITS:
         name = ANNOTATIONS.format(split)
         part = read_part(read(_file(params, name, folder), name), split, params.max_images, findings)
-        parts.append(part if params.dedup == "keep" else deduplicate(part, params.dedup, findings))
+        parts.append(part if params.dedup == "keep" else deduplicate(part, params, findings))
     if params.dedup != "keep":
         parts = separate(parts, findings)
     truth = join(parts, findings)
@@ -104,7 +103,7 @@ def _tif(image: Image) -> str:
 # ---- files annotated twice -----------------------------------------------------------------------
 
 
-def deduplicate(part: Part, how: str, findings: Findings) -> Part:
+def deduplicate(part: Part, params: LivecellSource, findings: Findings) -> Part:
     """One record per file within a split: the first, and with `merge` also those cells that only the others drew."""
     of_file: dict[str, list[int]] = defaultdict(list)
     for image in part.images:
@@ -116,7 +115,7 @@ def deduplicate(part: Part, how: str, findings: Findings) -> Part:
     for name, (first, *others) in of_file.items():
         kept = drawn[first]
         for other in others:
-            new = _unseen(kept, drawn[other]) if how == "merge" else []
+            new = _unseen(kept, drawn[other], params.merge_iou) if params.dedup == "merge" else []
             findings.add(
                 "annotated_twice", f"{name} in {part.name}: ids {first}, {other}; {len(new)} cells of the second"
             )
@@ -126,10 +125,10 @@ def deduplicate(part: Part, how: str, findings: Findings) -> Part:
     return Part(part.name, [image for image in part.images if image["id"] in firsts], annotations)
 
 
-def _unseen(kept: list[Annotation], others: list[Annotation]) -> list[Annotation]:
-    """The annotations among `others` that no kept one covers."""
+def _unseen(kept: list[Annotation], others: list[Annotation], same: float) -> list[Annotation]:
+    """The annotations among `others` whose IoU with each kept one is at most `same`."""
     every = [annotation["segmentation"] for annotation in kept + others]
-    seen = {max(i, j) for i, j, _ in overlapping_pairs(every, SAME_CELL) if min(i, j) < len(kept)}
+    seen = {max(i, j) for i, j, _ in overlapping_pairs(every, same) if min(i, j) < len(kept)}
     return [annotation for index, annotation in enumerate(others, start=len(kept)) if index not in seen]
 
 

@@ -33,8 +33,6 @@ from monolayer.models.unet.tiling import Float
 from monolayer.models.unet.watershed import Labels, Thresholds, separate
 from monolayer.params.families import UnetPredict, UnetTrain
 
-CONTRAST_IMAGES = 100  # enough to measure the contrast of any training set
-
 
 class Convolutions(nn.Sequential):
     """Two 3x3 convolutions, each normalised and rectified."""
@@ -147,12 +145,13 @@ class CellTask:
 
     def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain) -> None:
         self.settings = settings
-        self.contrast = contrast([read_image(sample.path) for sample in evenly(train, CONTRAST_IMAGES)])
+        self.contrast = contrast([read_image(sample.path) for sample in evenly(train, settings.contrast_images)])
         self.patches = Patches(TrueCells(train), settings, self.contrast)
         self.val = evenly(val, settings.val_images)
         self.distance = settings.target == "foreground+distance"
         areas = [annotation["area"] for sample in train for annotation in sample.annotations]
-        self.area = float(np.percentile(areas, 1)) / 2 if areas else 0.0
+        usual = float(np.percentile(areas, settings.min_area_percentile)) if areas else 0.0
+        self.area = settings.min_area_factor * usual
         markers = settings.search.marker if self.distance else [0.5]
         self.candidates = [Thresholds(*pair, self.area) for pair in product(settings.search.foreground, markers)]
         self.draw = self.patches.draw

@@ -173,7 +173,7 @@ class _Task:
         jitter = self.settings.scale_jitter
         gain = self.settings.imgsz / max(image.shape) * float(rng.uniform(1 - jitter, 1 + jitter))
         image, labels = _placed(image, labels, gain, self.settings.imgsz, rng)
-        return sample.image["file_name"], (_relit(image, rng), labels)
+        return sample.image["file_name"], (_relit(image, self.settings, rng), labels)
 
     def collate(self, samples: list[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> dict[str, Tensor]:
         """The library's batch: one class, boxes xywh in units of the image, and label planes of 1/mask_ratio."""
@@ -226,9 +226,10 @@ def _overlap(length: int, size: int, rng: np.random.Generator) -> tuple[slice, s
     return slice(0, length), slice(shift, shift + length)
 
 
-def _relit(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _relit(image: NDArray[np.uint8], settings: YoloTrain, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Another gamma and contrast, as other lamps and cameras would give."""
-    table = (np.arange(256) / 255) ** float(rng.uniform(0.7, 1.4)) * 255 * float(rng.uniform(0.8, 1.2))
+    table = (np.arange(256) / 255) ** float(rng.uniform(*settings.gamma)) * 255
+    table *= float(rng.uniform(*settings.contrast))
     return cv2.LUT(image, table.clip(0, 255).astype(np.uint8)).astype(np.uint8, copy=False)
 
 

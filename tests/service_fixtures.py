@@ -16,6 +16,8 @@ import tifffile
 import uvicorn
 from monolayer.coco.instances import Instances
 from monolayer.models.unet.watershed import instances
+from monolayer.params.data import Percentiles
+from monolayer.params.steps import NeighbourParams
 from monolayer.service.app import create
 from monolayer.service.state import Model, Settings
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from PIL import Image as PillowImage
 from scipy import ndimage
 
 SIZE = (120, 160)
+DEEP, NEAR = Percentiles(low=0.5, high=99.8), NeighbourParams(gap=1, radius=100)
 
 
 def by_threshold(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
@@ -55,7 +58,7 @@ def tiff(image: NDArray[np.generic], **how: object) -> bytes:
 
 
 def model(name: str = "squares", lines: Sequence[str] = (), batch: int = 4) -> Model:
-    return Model(name, "unet", list(lines), "fp32", 0.5, by_threshold, batch)
+    return Model(name, "unet", list(lines), "fp32", 0.5, DEEP, NEAR, by_threshold, batch)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,229 @@
+"""The command line as a newcomer meets it: help, version, and wrong uses, each with one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from monolayer import cli
+from monolayer.__main__ import main
+from monolayer.cli.options import Parser
+from PIL import Image as PillowImage
+
+SQUARE = [20, 20, 50, 20, 50, 50, 20, 50]
+MEASURE = '{"pixel_size_um": {}, "frame_hours": {}, "neighbours": {"gap": 2, "radius": 50}, "files": []}'
+AUDIT = '{"min_annotations": 1, "duplicate_iou": 0.9}'
+
+
+def verbs() -> dict[str, Parser]:
+    (choices,) = (action.choices for action in cli.parser()._actions if isinstance(action.choices, dict))
+    return choices
+
+
+def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and stderr of a command."""
+    try:
+        code = main(words)
+    except SystemExit as end:  # of argparse
+        code = int(end.code or 0)
+    return code, capsys.readouterr().err
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an image, one of another tool's COCO files, and files of the wrong kind."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.full((96, 96), 90, np.uint8)
+    pixels[20:50, 20:50] = 220
+    for name in ("images", "cut", "pages", "text", "none"):
+        (tmp_path / name).mkdir()
+    PillowImage.fromarray(pixels).save("images/a.png")
+    Path("cut/a.png").write_bytes(Path("images/a.png").read_bytes()[:90])
+    Path("pages/a.tif").write_bytes(b"II*\0garbage")
+    Path("text/a.png").write_text("no image")
+    Path("bad.json").write_text("{ not json")
+    Path("empty.json").write_text("[]")
+    image = {"id": 1, "file_name": "a.png", "width": 96, "height": 96}
+    cell = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [SQUARE]}
+    coco = {"images": [image], "annotations": [cell], "categories": [{"id": 1, "name": "cell"}]}
+    Path("truth.json").write_text(json.dumps(coco))
+    Path("maskless.json").write_text(json.dumps(coco | {"annotations": [{"id": 1, "image_id": 1}]}))
+    return tmp_path
+
+
+# ---- help --------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_verb_and_explains_every_option() -> None:
+    whole = cli.parser().format_help()
+    for name, verb in verbs().items():
+        assert re.search(rf"^    {name}\b", whole, re.MULTILINE)
+        assert verb.description
+        assert all(action.help and action.help != "==SUPPRESS==" for action in verb._actions)
+
+
+@pytest.mark.parametrize("name", ["predict", "evaluate", "measure", "serve", "watch"])
+def test_examples_parse(name: str) -> None:
+    epilog = verbs()[name].epilog or ""
+    commands = re.findall(r"monolayer (.*)$", epilog.replace("\\\n", " "), re.MULTILINE)
+    assert len(commands) >= 2
+    for command in commands:
+        words = re.findall(r"'[^']*'|\S+", command.replace('"$PARAMS"', "{}"))
+        assert cli.parser().parse_args([word.strip("'") for word in words]).verb.prog == f"monolayer {name}"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"monolayer \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(("command", "says"), [("", "a verb is missing"), ("segment", "invalid choice: 'segment'")])
+def test_without_a_verb_that_exists_there_is_help(command: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown = run(command.split(), capsys)
+    assert code == 2
+    assert shown.startswith("usage: monolayer")
+    assert says in shown.splitlines()[-1]
+
+
+def test_help_imports_little() -> None:
+    heavy = {"numpy", "pandas", "pydantic", "torch", "numba", "typing", "logging"}
+    code = f"""import sys; sys.path.insert(0, {str(Path(cli.__file__).parents[2])!r})
+import monolayer.__main__ as program; program.parser()
+print(sorted({heavy} & set(sys.modules)))"""
+    command = [sys.executable, "-S", "-c", code]  # without what site-packages import by themselves
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# ---- wrong uses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ("predict --images none --output o.json", 1, "none holds no image"),
+        ("predict --images text --output o.json", 1, "text/a.png is no PNG, JPEG or TIFF; save it as one"),
+        ("predict --images cut --output o.json", 1, "cut/a.png is not readable as an image"),
+        ("predict --images pages --output o.json", 1, "pages/a.tif is not readable as an image"),
+        ("predict --images images --output images", 1, "Is a directory: 'images'; name a file"),
+        ("predict --images images --output truth.json/o.json", 1, "File exists: 'truth.json'; name a folder"),
+        ("predict --images images --output o.json --weights none.pt", 1, "none.pt is not a weights.pt"),
+        ("predict --images images --output o.json --shard 0/3", 2, "0/3 is no shard; write K/N"),
+        ("predict --images images --output o.json --threads 0", 2, "--threads: 0 is no whole number from 1 up"),
+        ("predict --images images --output o.json --truth truth.json", 2, "--truth and --params go together"),
+        ("predict --images images", 2, "required: --output/--results"),
+        ("predict --images images --output o.json --treshold 1", 2, "unrecognized arguments: --treshold 1"),
+        ("evaluate --truth images/a.png --results empty.json --output s.json --protocol coco", 1, "readable as COCO"),
+        ("evaluate --truth truth.json --results empty.json --output images --protocol coco", 2, "images is a folder"),
+        ("evaluate --truth truth.json --results empty.json --output s.json --seed -1", 2, "-1 is no whole number"),
+        ("compare --metrics bad.json --output m.csv", 1, "bad.json is not readable as scores"),
+        ("measure --images images --truth truth.json --output truth.json", 1, "truth.json"),
+        ("measure --images images --truth bad.json --output m", 1, "bad.json is not readable as COCO truth"),
+        ("measure --images images --truth empty.json --output m", 1, "no lists of images and annotations"),
+        ("measure --images images --truth maskless.json --output m", 1, "annotation 1 has no mask"),
+        ("measure --images images --truth truth.json --output m --workers 0", 2, "0 is no whole number from 1 up"),
+        ("audit --images images --annotations truth.json --output a.json", 1, "image 1: cell_line, well, timestamp"),
+        ("serve --port 99999", 2, "--port: 99999 is no whole number from 0 to 65535"),
+        ("serve --sample none.png", 2, "none.png is no file"),
+        ("serve --keep truth.json", 1, "truth.json"),
+        ("watch --folder images --output w --pattern ((", 2, "(( is no regular expression"),
+        ("watch --folder images --output w --pixel-size-um -1", 2, "-1 is no number above 0"),
+        ("record --log images", 1, "Is a directory"),
+    ],
+)
+def test_a_wrong_use_is_one_line(
+    command: str, code: int, says: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = command.split()
+    for verb, params in (("measure", MEASURE), ("audit", AUDIT)):
+        words += ["--params", params] if words[0] == verb else []
+    before = sorted(here.rglob("*"))
+    found, shown = run(words, capsys)
+    assert found == code, shown
+    *progress, line = shown.splitlines()
+    assert progress in ([], ["reading empty.json"])
+    assert line.startswith(f"monolayer {words[0]}: ")
+    assert says in line
+    assert [path for path in sorted(here.rglob("*")) if path not in before and path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ("params.yaml", "Invalid JSON"),
+        (AUDIT.replace("min_", "mim_"), "mim_annotations: unknown key, did you mean 'min_annotations'?"),
+        (AUDIT.replace("0.9", "9"), "duplicate_iou is 9: Input should be less than or equal to 1"),
+        ("{}", "min_annotations is missing; duplicate_iou is missing"),
+    ],
+)
+def test_params_are_named_by_their_fault(
+    params: str, says: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["audit", "--images", "images", "--annotations", "truth.json", "--output", "a.json", "--params", params]
+    code, shown = run(words, capsys)
+    assert code == 2
+    (line,) = shown.splitlines()
+    assert line.startswith("monolayer audit: argument --params: ")
+    assert says in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_one_may_not_write_to(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "none").chmod(0o500)
+    code, shown = run(["predict", "--images", "images", "--output", "none/o.json"], capsys)
+    assert code == 1
+    assert "give yourself the right and give the same command again" in shown
+
+
+# ---- truth of another tool ---------------------------------------------------------------------------
+
+
+def test_cells_of_another_tools_polygons_are_measured(here: Path) -> None:
+    words = ["measure", "--images", "images", "--truth", "truth.json", "--output", "m", "--params", MEASURE]
+    assert main(words) == 0
+    assert (here / "m" / "images.csv").read_text().splitlines()[1].startswith('1,"a.png"')
+
+
+# ---- Ctrl-C ------------------------------------------------------------------------------------------
+
+
+def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from monolayer.provenance import record
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(record, "record", interrupted)
+    assert run(["record"], capsys) == (130, "monolayer record: interrupted\n")
+
+
+def test_an_interrupt_ends_all_processes_quietly(here: Path) -> None:
+    """A terminal sends it to each of them."""
+    coco = json.loads(Path("truth.json").read_text())
+    images = [coco["images"][0] | {"id": number} for number in range(1, 3000)]
+    Path("truth.json").write_text(json.dumps(coco | {"images": images}))
+    words = ["measure", "--images", "images", "--truth", "truth.json", "--output", "m", "--workers", "2"]
+    command = [sys.executable, "-m", "monolayer", *words, "--params", MEASURE]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        wait_until(lambda: Path("m/images.csv").exists() or any(Path("m").glob(".images*")))
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, shown = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert shown.splitlines()[-1] == "monolayer measure: interrupted"
+    assert "Traceback" not in shown
+
+
+def wait_until(there: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.1)

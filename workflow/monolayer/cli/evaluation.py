@@ -1,0 +1,113 @@
+"""Results against truth, and what a biologist measures of them: evaluate, compare, measure."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from monolayer.cli.options import PARAMS, Verbs, add_params, add_threads, add_verb, add_workers, typed, whole
+
+
+def add_verbs(verbs: Verbs) -> None:
+    _add_evaluate(verbs)
+    _add_compare(verbs)
+    _add_measure(verbs)
+
+
+def _add_evaluate(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs,
+        evaluate,
+        truth="COCO truth",
+        results="COCO results (.json, .json.gz), or a folder with a label image (TIFF, PNG) for each image",
+        output="scores to write, JSON; the tables are written beside it",
+    )
+    add_threads(verb, "change nothing but the time")
+    val = verb.add_argument_group("where the score threshold is chosen (default: on the results themselves)")
+    val.add_argument("--val-truth", type=Path, metavar="PATH", help="COCO truth")
+    val.add_argument("--val-results", type=Path, metavar="PATH", help="results for it")
+    how = verb.add_argument_group("how, with params.yaml or by hand")
+    either = how.add_mutually_exclusive_group(required=True)
+    either.add_argument("--params", metavar="JSON", help=PARAMS)
+    either.add_argument("--protocol", choices=["livecell", "coco"], help="whose constants; prints the scores")
+    n_resamples = "by hand: draws of the bootstrap (default: %(default)s)"
+    how.add_argument("--n-resamples", type=whole(1), default=1000, metavar="N", help=n_resamples)
+    how.add_argument(
+        "--seed", type=whole(0), default=0, metavar="N", help="by hand: of the draws (default: %(default)s)"
+    )
+    resample = "by hand: what is drawn (default: %(default)s)"
+    how.add_argument("--resample", choices=["image", "well"], default="image", help=resample)
+
+
+def evaluate(args: Namespace) -> None:
+    """Compare results of any tool with truth, per cell line and over all, with their uncertainty.
+
+    examples:
+      monolayer evaluate --truth test.json --results cells.json --output scores.json --protocol livecell
+      monolayer evaluate --truth test.json --results cellpose_masks/ --output scores.json --protocol coco \\
+        --val-truth val.json --val-results cellpose_val/
+    """
+    from monolayer.evaluation import evaluate
+    from monolayer.params.steps import EvaluateParams
+
+    if (args.val_truth is None) != (args.val_results is None):
+        args.verb.error("--val-truth and --val-results go together")
+    if args.output.is_dir():
+        args.verb.error(f"argument --output: {args.output} is a folder; name a file")
+    val = (args.val_truth, args.val_results) if args.val_truth else None
+    by_hand = {"protocol": args.protocol, "n_resamples": args.n_resamples, "seed": args.seed, "resample": args.resample}
+    params = typed(EvaluateParams.model_validate_json, args) if args.params else EvaluateParams.model_validate(by_hand)
+    scores = evaluate.evaluate((args.truth, args.results), val, params, args.output, args.threads)
+    if args.protocol:
+        from monolayer.evaluation import definitions, matching
+
+        definitions.show(scores, str(matching.PROTOCOLS[args.protocol]))
+
+
+def _add_compare(verbs: Verbs) -> None:
+    verb = add_verb(verbs, compare, output="table to write, CSV; pairs.csv is written beside it")
+    verb.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
+
+
+def compare(args: Namespace) -> None:
+    """Put the scores of several runs into one table, and say which differences between them are real."""
+    from monolayer.evaluation import evaluate
+
+    evaluate.compare(args.metrics, args.output)
+
+
+def _add_measure(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs,
+        measure,
+        images="folder of images",
+        truth="COCO file that lists the images; without --results its own cells are measured",
+        output="folder to write cells, images, growth, dictionary.csv and masks/ to",
+    )
+    add_workers(verb)
+    add_params(verb)
+    found = verb.add_argument_group("cells that were found")
+    found.add_argument("--results", type=Path, metavar="PATH", help="COCO results (.json, .json.gz) to measure")
+    least = found.add_mutually_exclusive_group()
+    least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
+    least.add_argument("--score-min", type=float, default=0.0, metavar="S", help="from which score up cells count")
+
+
+def measure(args: Namespace) -> None:
+    """Measure cells: a row for each cell and image, growth of each well, and files for Fiji, napari and QuPath.
+
+    examples:
+      PARAMS='{"pixel_size_um": {"all": 0.65}, "frame_hours": {}, "neighbours": {"gap": 2, "radius": 50}, "files": []}'
+      monolayer measure --images images --truth test.json --params "$PARAMS" --output measured
+      monolayer measure --images images --truth test.json --params "$PARAMS" --output measured \\
+        --results cells.json --score-min 0.5
+    """
+    from monolayer.measurement import measure
+    from monolayer.params.steps import MeasureParams
+
+    if args.scores and not args.results:
+        args.verb.error("--scores says from which score up --results count; give both")
+    score_min = measure.score_threshold(args.scores) if args.scores else args.score_min
+    params = typed(MeasureParams.model_validate_json, args)
+    cells = measure.Cells(args.results, score_min)
+    measure.measure(args.images, args.truth, cells, params, args.output, workers=args.workers)

@@ -1,0 +1,137 @@
+"""Runs: train, predict, import-weights."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from argparse import Namespace
+from pathlib import Path
+
+from monolayer.cli.options import PARAMS, Verbs, add_dtype, add_params, add_threads, add_tta, add_verb, typed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from monolayer.params.data import Percentiles
+
+
+def add_verbs(verbs: Verbs) -> None:
+    _add_train(verbs)
+    _add_predict(verbs)
+    _add_import_weights(verbs)
+
+
+def _add_train(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs,
+        train,
+        images="folder of images",
+        splits="folder with train.json and val.json",
+        output="folder to write weights.pt, run.json and history.csv to",
+    )
+    verb.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
+    add_params(verb)
+
+
+def train(args: Namespace) -> None:
+    """Train one run; killed and called again, it goes on from its last checkpoint."""
+    from monolayer.models import train
+    from monolayer.params.steps import TrainParams
+
+    params = typed(TrainParams.model_validate_json, args)
+    train.train(args.images, args.splits, params, args.output, args.extension)
+
+
+def _add_predict(verbs: Verbs) -> None:
+    verb = add_verb(verbs, predict, images="folder of images: PNG, JPEG or TIFF, 8 or 16 bit")
+    output = "COCO results to write (.json, or .json.gz); those of a folder name each cell's file"
+    verb.add_argument("--output", "--results", type=Path, required=True, metavar="PATH", help=output)
+    weights = "weights.pt of a run, or the folder of an exported one (default: the pretrained, for phase contrast)"
+    verb.add_argument("--weights", type=Path, metavar="PATH", help=weights)
+    folder = verb.add_argument_group("of a folder")
+    folder.add_argument("--labels", type=Path, metavar="PATH", help="write a label TIFF for each image here")
+    least = "leave out lower scores (default: none, in label images those below val's choice)"
+    folder.add_argument("--score-min", type=float, metavar="S", help=least)
+    shard = "only every Nth image from the Kth on, for each of N jobs of a cluster"
+    folder.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=shard)
+    depth = "in images of more than 8 bits these become 0 and 255 (default: the exported run's own)"
+    folder.add_argument("--percentiles", type=float, nargs=2, metavar=("LOW", "HIGH"), help=depth)
+    add_threads(folder, "cores to use")
+    exported = verb.add_argument_group("of a folder, with an exported run")
+    backends = ["onnxruntime", "tensorrt"]
+    exported.add_argument("--backend", choices=backends, default=backends[0], help="default: %(default)s")
+    add_dtype(exported)
+    add_tta(exported)
+    split = verb.add_argument_group("of a split, as the workflow does it")
+    split.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images")
+    split.add_argument("--params", metavar="JSON", help=PARAMS)
+
+
+def predict(args: Namespace) -> None:
+    """Find the cells of every image of a folder, or of a split; writes COCO results with RLE masks at native size.
+
+    examples:
+      monolayer predict --images plate7 --output cells.json
+      monolayer predict --images plate7 --output cells.json --labels labels --score-min 0.5
+      monolayer predict --images plate7 --output cells.json --weights results/demo/models/unet/weights.pt
+      monolayer predict --images plate7 --output cells.3.json.gz --shard 3/1000
+    """
+    from monolayer.backends import manifest
+    from monolayer.models import predict
+    from monolayer.params.steps import PredictParams
+
+    if (args.truth is None) != (args.params is None):
+        args.verb.error("--truth and --params go together: a split, with a run's own settings")
+    if args.truth is None:
+        choice = predict.Choice(
+            args.score_min, args.labels, args.backend, args.dtype, args.tta, args.shard, _percentiles(args)
+        )
+        predict.predict_folder(args.weights or manifest.pretrained(), args.images, args.output, choice, args.threads)
+    elif args.weights is None:
+        args.verb.error("a split needs the --weights of a run")
+    else:
+        params = typed(PredictParams.model_validate_json, args)
+        predict.predict(args.weights, args.images, args.truth, params, args.output)
+
+
+def _percentiles(args: Namespace) -> Percentiles | None:
+    from pydantic import ValidationError
+
+    from monolayer.files import InputError
+    from monolayer.params.data import Percentiles
+
+    if args.percentiles is None:
+        return None
+    low, high = args.percentiles
+    try:
+        return Percentiles(low=low, high=high)
+    except ValidationError:
+        raise InputError(f"--percentiles is {low:g} {high:g}; give 0 <= LOW < HIGH <= 100, as 0.5 99.8") from None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """3/1000, the third of a thousand, as (3, 1000)."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text} is no shard; write K/N with K from 1 to N, as 3/1000")
+    return int(match[1]), int(match[2])
+
+
+def _add_import_weights(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs, import_weights, checkpoint="file to convert; read as data, never run", output="weights.pt to write"
+    )
+    verb.add_argument("--category", type=int, metavar="N", help="class to keep of a checkpoint that has several")
+    drop = "leave out tensors whose names begin so"
+    verb.add_argument("--drop", nargs="*", default=[], metavar="PREFIX", help=drop)
+    add_params(verb)
+
+
+def import_weights(args: Namespace) -> None:
+    """Convert a checkpoint of the official CenterMask2 (detectron2 .pth or .pkl: an ImageNet backbone, COCO or
+    LIVECell model) to weights.pt, for `weights:` in params.yaml or for predict.
+    """
+    from monolayer.models.centermask import import_weights
+    from monolayer.params.steps import TrainParams
+
+    params = typed(TrainParams.model_validate_json, args)
+    import_weights.import_weights(args.checkpoint, params, args.output, args.category, args.drop)

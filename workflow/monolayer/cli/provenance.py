@@ -1,0 +1,37 @@
+"""DVC's record of a run: record, restore, reproduce."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from monolayer.cli.options import Verbs, add_verb
+
+
+def add_verbs(verbs: Verbs) -> None:
+    add_verb(verbs, record)
+    add_verb(verbs, restore)
+    verb = add_verb(verbs, reproduce)
+    verb.add_argument("--folder", type=Path, metavar="PATH", help="empty folder for it, kept (default: temporary)")
+    verb.add_argument("--cores", default="all", metavar="N", help="for snakemake (default: %(default)s)")
+
+
+def record(args: Namespace) -> None:
+    """Write dvc.lock from a finished run of Snakemake; refused if anything in it is not up to date."""
+    from monolayer.provenance import record
+
+    record.record()
+
+
+def restore(args: Namespace) -> None:
+    """After `dvc pull`: tell Snakemake that all is up to date; refused if DVC differs."""
+    from monolayer.provenance import record
+
+    record.restore()
+
+
+def reproduce(args: Namespace) -> None:
+    """Clone the current commit, run it anew, and compare every file with what dvc.lock records."""
+    from monolayer.provenance import reproduce
+
+    reproduce.reproduce(args.folder, args.cores)

@@ -1,0 +1,123 @@
+"""Exported runs at work: serve, watch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from argparse import Namespace
+from pathlib import Path
+
+from monolayer.cli.options import Parser, Verbs, add_dtype, add_threads, add_tta, add_verb, positive, whole
+
+
+def add_verbs(verbs: Verbs) -> None:
+    _add_serve(verbs)
+    _add_watch(verbs)
+
+
+def _add_model(verb: Parser, about: str, nargs: str | None) -> None:
+    model = verb.add_argument_group("model")
+    ready = f"{about} (default: the pretrained model, for phase contrast)"
+    model.add_argument("--model", type=Path, nargs=nargs, metavar="PATH", help=ready)
+    add_dtype(model)
+    add_threads(model, "of the network")
+    least = "score from which cells count (default: val's choice)"
+    model.add_argument("--score-min", type=float, metavar="S", help=least)
+    add_tta(model)
+
+
+def _add_serve(verbs: Verbs) -> None:
+    verb = add_verb(verbs, serve)
+    verb.add_argument("--host", default="127.0.0.1", metavar="NAME", help="0.0.0.0: reachable (default: %(default)s)")
+    verb.add_argument("--port", type=whole(0, 65535), default=8000, metavar="N", help="default: %(default)s")
+    verb.add_argument("--keep", type=Path, metavar="PATH", help="folder for images that a request asks to store")
+    sample = "image that the page offers to try; else a drawn one"
+    verb.add_argument("--sample", type=Path, metavar="PATH", help=sample)
+    _add_model(verb, "folders of exported runs", "+")
+    limits = verb.add_argument_group("limits")
+    for name, value, text in (
+        ("mb", 64, "MiB of a request"),
+        ("megapixels", 64, "megapixels (2²⁰) of a request, all frames together"),
+        ("frames", 200, "pages of a TIFF"),
+        ("waiting", 64, "requests at a time; the next ones get 429"),
+        ("seconds", 120, "for a request"),
+    ):
+        about = f"{text} (default: %(default)s)"
+        limits.add_argument(f"--max-{name}", type=whole(1), default=value, metavar="N", help=about)
+
+
+def serve(args: Namespace) -> None:
+    """Answer HTTP requests: images in, cells out; with a web page. Needs no torch.
+
+    examples:
+      monolayer serve
+      monolayer serve --model results/demo/export/unet results/demo/export/yolo --port 8080
+      MONOLAYER_API_KEY=secret monolayer serve --host 0.0.0.0
+    """
+    from monolayer.backends import manifest
+    from monolayer.service import serve
+    from monolayer.service.state import Settings
+    from monolayer.service.uploads import Limits
+
+    if args.sample and not args.sample.is_file():
+        args.verb.error(f"argument --sample: {args.sample} is no file")
+    if args.keep:
+        args.keep.mkdir(parents=True, exist_ok=True)
+    limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
+    models = [
+        serve.load(path, args.dtype, args.threads, args.score_min, args.tta)
+        for path in args.model or [manifest.pretrained()]
+    ]
+    key = os.environ.get("MONOLAYER_API_KEY") or None
+    serve.serve(models, Settings(limits, key, args.keep, args.sample), args.host, args.port)
+
+
+def _add_watch(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs,
+        watch,
+        folder="folder that the microscope writes to, with its subfolders",
+        output="folder to write cells.csv, images.csv, growth.csv and growth.svg to",
+    )
+    verb.add_argument("--settle-seconds", type=float, default=2.0, metavar="S", help="unchanged so long is complete")
+    verb.add_argument("--every-seconds", type=positive, default=1.0, metavar="S", help="between looks at the folder")
+    _add_model(verb, "folder of an exported run", None)
+    known = verb.add_argument_group("what is known of the images")
+    pattern = "over paths, with any of the groups line, well, time"
+    known.add_argument("--pattern", type=_regex, metavar="REGEX", help=pattern)
+    known.add_argument("--pixel-size-um", type=positive, metavar="X", help="µm along a pixel's side, for columns in µm")
+    known.add_argument(
+        "--frame-hours", type=positive, metavar="X", help="hours from frame to frame, where time is t007"
+    )
+
+
+def _regex(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text} is no regular expression: {error}") from None
+
+
+def watch(args: Namespace) -> None:
+    r"""Segment images as a microscope writes them; goes on where it was when it is started again.
+
+    examples:
+      monolayer watch --folder scans --output measured
+      monolayer watch --folder scans --output measured --pixel-size-um 0.65 --frame-hours 2 \
+        --pattern '(?P<well>[A-H]\d+)_t(?P<time>\d+)'
+    """
+    import signal
+    import threading
+
+    from monolayer.backends import manifest
+    from monolayer.service import serve, watch
+
+    model = serve.load(args.model or manifest.pretrained(), args.dtype, args.threads, args.score_min, args.tta)
+    what = watch.Watching(
+        args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds
+    )
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    watch.watch(what, stop.is_set, args.every_seconds)

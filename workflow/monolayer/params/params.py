@@ -1,0 +1,192 @@
+"""params.yaml as a whole: its sections and what binds them, what each rule is given of it, and clear errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from monolayer.params.data import AuditParams, Dataset, SplitParams
+from monolayer.params.extensions import DomainShiftParams, ExtendParams, Extension, SynthesisParams
+from monolayer.params.families import Model
+from monolayer.params.section import Name, ParamsError, Scale, Section, faults
+from monolayer.params.steps import (
+    BenchmarkParams,
+    BenchmarkSettings,
+    CardParams,
+    EvaluateParams,
+    ExportParams,
+    ExportSettings,
+    MeasureParams,
+    PredictParams,
+    ReportParams,
+    ReportSettings,
+    Run,
+    TrainParams,
+)
+
+
+class Params(Section):
+    shared: dict[Name, dict[str, Any]] = Field(default_factory=dict, exclude=True)
+    """Settings that models merge (`<<: *name`); nothing else reads them."""
+    dataset: str
+    """A row of `datasets`."""
+    selected: Literal["all"] | list[str]
+    """Rows of `runs`, or all."""
+    scale: Scale
+    """quick: 2 CPU cores, minutes; full: the documents' sizes, for a GPU."""
+    seed: NonNegativeInt
+    """Of training and extensions."""
+    cpu_threads: PositiveInt
+    """Of a network on the CPU; another number gives other last digits."""
+    datasets: dict[Name, Dataset]
+    """Where images and truth come from, by name."""
+    audit: AuditParams
+    """What is looked for in the truth."""
+    split: SplitParams
+    """Of images whose source fixes no split; whole wells, cell line by cell line."""
+    synthesis: SynthesisParams
+    """Of every extension's images."""
+    extensions: dict[Name, Extension]
+    """Synthetic images, made of train's cells, for runs to train on besides, by name."""
+    domain_shift: DomainShiftParams
+    """How far an extension lies from the images that it was made from."""
+    models: dict[Name, Model]
+    """Networks at both scales, by name."""
+    runs: dict[Name, Run]
+    """The rows of the results table, by name."""
+    evaluate: EvaluateParams
+    """How predictions are scored."""
+    export: ExportSettings
+    """To ONNX, and from there to TensorRT."""
+    benchmark: BenchmarkSettings
+    """Of every run with torch and each exported dtype that runs here."""
+    measure: MeasureParams
+    """Cells of the test images, predicted and true."""
+    report: ReportSettings
+    """The page of results."""
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Params:
+        def check(path: str, name: str, known: Mapping[str, object]) -> None:
+            if name not in known:
+                raise PydanticCustomError(
+                    "dangling_name",
+                    "{path} is '{name}', which is not defined; allowed here: {known}",
+                    {"path": path, "name": name, "known": ", ".join(known)},
+                )
+
+        check("dataset", self.dataset, self.datasets)
+        for name, run in self.runs.items():
+            check(f"runs.{name}.model", run.model, self.models)
+            if run.extension is not None:
+                check(f"runs.{name}.extension", run.extension, self.extensions)
+        for name in self.selected_runs:
+            check("selected", name, self.runs)
+        for name in () if self.export.runs == "all" else self.export.runs:
+            check("export.runs", name, self.runs)
+        if "truth" in self.runs:
+            raise ValueError(
+                "runs.truth: the name is taken, cells/truth holds the measured truth; call the run otherwise"
+            )
+        return self
+
+    @property
+    def selected_runs(self) -> list[str]:
+        return list(self.runs) if self.selected == "all" else list(self.selected)
+
+    @property
+    def exported_runs(self) -> list[str]:
+        """The selected runs that are exported and timed."""
+        return [run for run in self.selected_runs if self.export.runs == "all" or run in self.export.runs]
+
+    @property
+    def selected_extensions(self) -> list[str]:
+        """The extensions that a selected run trains on, each once."""
+        named = [self.runs[run].extension for run in self.selected_runs]
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+    def extend_params(self, extension: str) -> ExtendParams:
+        return ExtendParams(
+            name=extension, extension=self.extensions[extension], synthesis=self.synthesis, seed=self.seed
+        )
+
+    def train_params(self, run: str) -> TrainParams:
+        row = self.runs[run]
+        model = self.models[row.model]
+        return TrainParams(
+            family=model.family,
+            settings=getattr(model, self.scale).train,
+            lines=row.lines,
+            seed=self.seed,
+            cpu_threads=self.cpu_threads,
+        )
+
+    def predict_params(self, run: str) -> PredictParams:
+        model = self.models[self.runs[run].model]
+        return PredictParams(settings=getattr(model, self.scale).predict, cpu_threads=self.cpu_threads)
+
+    def export_params(self, run: str) -> ExportParams:
+        predict = self.predict_params(run)
+        excluded = self.export.exclude.get(run, [])
+        kept = {name: [d for d in getattr(self.export, name) if d not in excluded] for name in ("dtypes", "engines")}
+        settings = self.export.model_copy(update={**kept, "runs": [run], "exclude": {}})
+        return ExportParams(
+            run=run,
+            predict=predict.settings,
+            neighbours=self.measure.neighbours,
+            settings=settings,
+            cpu_threads=predict.cpu_threads,
+        )
+
+    @property
+    def card_params(self) -> CardParams:
+        return CardParams(dataset=self.dataset)
+
+    def benchmark_params(self, run: str) -> BenchmarkParams:
+        predict = self.predict_params(run)
+        return BenchmarkParams(predict=predict.settings, settings=self.benchmark, cpu_threads=predict.cpu_threads)
+
+    @property
+    def report_params(self) -> ReportParams:
+        """`used` is what the selected runs depend on at this scale; given as --configfile, it makes them again."""
+        used = self.model_dump(mode="json")
+        unused = {"quick", "full"} - {self.scale}
+        models = {self.runs[name].model for name in self.selected_runs}
+        used["selected"] = self.selected_runs
+        used["datasets"] = {self.dataset: used["datasets"][self.dataset]}
+        used["runs"] = {name: used["runs"][name] for name in self.selected_runs}
+        used["extensions"] = {name: used["extensions"][name] for name in self.selected_extensions}
+        used["models"] = {
+            name: {key: value for key, value in model.items() if key not in unused}
+            for name, model in used["models"].items()
+            if name in models
+        }
+        return ReportParams(settings=self.report, dataset=self.dataset, scale=self.scale, used=used)
+
+
+def refuse_aliases(path: Path) -> None:
+    """Raise ParamsError where two keys of the file lead to one section: `dvc exp run -S` would edit both or neither."""
+    seen: dict[int, str] = {}
+
+    def walk(value: object, key: str) -> None:
+        if isinstance(value, dict):
+            if (first := seen.setdefault(id(value), key)) != key:
+                raise ParamsError(f"{path}: {key} is {first} itself: edits are of both; merge it, {{<<: *name}}")
+            for name, item in value.items():
+                walk(item, f"{key}.{name}".lstrip("."))
+
+    walk(yaml.safe_load(path.read_text()), "")
+
+
+def load(config: Mapping[str, Any]) -> Params:
+    """Type the merged configuration (params.yaml, --configfile, --config) or raise ParamsError, a line per fault."""
+    try:
+        return Params.model_validate(dict(config))
+    except ValidationError as error:
+        lines = "\n".join(f"  {line}" for line in faults(error))
+        raise ParamsError(f"params.yaml can't be used:\n{lines}") from None
