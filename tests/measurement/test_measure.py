@@ -143,8 +143,11 @@ def test_results_of_another_truth_are_an_error(culture: Culture, tmp_path: Path)
     write_results(tmp_path / "results.json.gz", [result])
     with pytest.raises(InputError, match="image 999, which is not in the truth"):
         measure(culture.images, culture.splits / "test.json", Cells(tmp_path / "results.json.gz", 0), PARAMS, tmp_path)
-    with pytest.raises(InputError, match="has no score_threshold"):
+    with pytest.raises(InputError, match=r"is not readable as scores .* give metrics/<run>\.json"):
         score_threshold(tmp_path / "results.json.gz")
+    write_json(tmp_path / "other.json", {})
+    with pytest.raises(InputError, match=r"has no score_threshold .* give metrics/<run>\.json"):
+        score_threshold(tmp_path / "other.json")
 
 
 def test_trimmed_masks_are_the_same_pixels() -> None:
