@@ -206,6 +206,7 @@ def plans() -> list[tuple[list[str], list[Command]]]:
     return [([*options, "--", *dict.fromkeys(targets)], seen) for options, (targets, seen) in found.items()]
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("plan", plans(), ids=lambda plan: shlex.join(plan[0]))
 def test_snakemake_plans_it(plan: tuple[list[str], list[Command]], tmp_path: Path) -> None:
     """With the yaml blocks of the command's page as the files that their first lines name."""
@@ -223,6 +224,7 @@ def test_snakemake_plans_it(plan: tuple[list[str], list[Command]], tmp_path: Pat
     assert done.returncode == 0, f"{seen[0]}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.workflow
 def test_snakemakes_own_report(unbroken: Checkout, tmp_path: Path) -> None:
     [command] = [command for command in of("snakemake") if "--report" in command.words]
     words = [str(tmp_path / word) if word.endswith(".zip") else word for word in command.words[1:]]
