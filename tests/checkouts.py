@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -125,18 +127,35 @@ def stages_of(runs: list[str]) -> dict[str, Any]:
     return cast(dict[str, Any], found)
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Checkout]) -> Checkout:
+    """A checkout that all test processes share: the first one makes it, in a folder of that name, the others wait."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            make(folder)
+            (folder / "made").touch()
+    return Checkout(folder / "checkout")
+
+
 @pytest.fixture(scope="session")
 def origin(tmp_path_factory: pytest.TempPathFactory, culture: Culture) -> Checkout:
     """The workflow in git; nothing was run. To be cloned."""
-    return make_checkout(tmp_path_factory.mktemp("origin"), culture)
+    return once(tmp_path_factory, "origin", lambda folder: make_checkout(folder / "checkout", culture))
 
 
 @pytest.fixture(scope="session")
 def unbroken(origin: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """After one whole, quiet `snakemake --cores 2`. To be copied."""
-    checkout = origin.clone(tmp_path_factory.mktemp("unbroken") / "checkout")
-    checkout.snakemake()
-    return checkout
+
+    def make(folder: Path) -> Checkout:
+        checkout = origin.clone(folder / "checkout")
+        checkout.snakemake()
+        return checkout
+
+    return once(tmp_path_factory, "unbroken", make)
 
 
 def copy_of(checkout: Checkout, folder: Path) -> Checkout:
@@ -148,13 +167,16 @@ def copy_of(checkout: Checkout, folder: Path) -> Checkout:
 @pytest.fixture(scope="session")
 def recorded(unbroken: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """After `snakemake` and `monolayer record`, committed and pushed to a remote folder `store` beside it."""
-    folder = tmp_path_factory.mktemp("recorded")
-    checkout = copy_of(unbroken, folder)
-    checkout.run("monolayer", "record")
-    checkout.run("dvc", "remote", "add", "-q", "--default", "store", str(folder / "store"))
-    checkout.commit("results")
-    checkout.run("dvc", "push", "-q")
-    return checkout
+
+    def make(folder: Path) -> Checkout:
+        checkout = copy_of(unbroken, folder)
+        checkout.run("monolayer", "record")
+        checkout.run("dvc", "remote", "add", "-q", "--default", "store", str(folder / "store"))
+        checkout.commit("results")
+        checkout.run("dvc", "push", "-q")
+        return checkout
+
+    return once(tmp_path_factory, "recorded", make)
 
 
 # What a run leaves and another run of the same leaves byte for byte; run.json and the report tell dates and durations.

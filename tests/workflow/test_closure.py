@@ -205,6 +205,7 @@ def reruns(jobs: list[dict[str, str]], file: str) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.workflow
 @pytest.mark.timeout(3600)
 def test_an_edit_makes_again_what_imports_it(extended: Checkout, jobs: list[dict[str, str]]) -> None:
     """One file for each set of rules that read the same files; what is only touched makes nothing again."""
@@ -226,6 +227,7 @@ def test_an_edit_makes_again_what_imports_it(extended: Checkout, jobs: list[dict
 
 
 @pytest.mark.slow
+@pytest.mark.workflow
 @pytest.mark.timeout(3600)
 def test_a_command_imports_no_more_than_its_rule_says(
     extended: Checkout, jobs: list[dict[str, str]], code: dict[str, set[str]], tmp_path: Path

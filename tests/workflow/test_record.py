@@ -26,6 +26,8 @@ from dvc.repo import Repo
 from paths import ROOT
 from ruamel.yaml import YAML
 
+pytestmark = pytest.mark.workflow
+
 # ---- dvc.yaml against the rules -------------------------------------------------------------------------
 
 # Parameters that rules look names up by; they decide which values are passed and are not passed themselves.
