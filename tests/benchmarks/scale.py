@@ -146,7 +146,7 @@ def run_evaluate(folder: Path) -> None:
 
 
 def run_measure(folder: Path) -> None:
-    cells = measure.Cells(folder / "test.json.gz", 0.5)
+    cells = measure.CellSource(folder / "test.json.gz", 0.5)
     measure.measure(folder / "images", folder / "splits/test.json", cells, settings().measure, folder / "cells")
 
 

@@ -23,7 +23,7 @@ from monolayer.coco.rle import rle_from_mask, rles_from_crops
 from monolayer.data import dataset
 from monolayer.evaluation import evaluate
 from monolayer.files import FORMAT, InputError, write_json
-from monolayer.measurement.measure import Cells, measure
+from monolayer.measurement.measure import CellSource, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.reporting import pictures, tables
 from monolayer.reporting.gallery import ranked, spread
@@ -170,7 +170,7 @@ def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[
         write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
     evaluate.compare([folder / "metrics" / f"{run}.json" for run in runs], folder / "metrics.csv")
     for source in ("truth", *runs):
-        cells = Cells(folder / "predictions" / source / "test.json.gz" if source in runs else None, 0.2)
+        cells = CellSource(folder / "predictions" / source / "test.json.gz" if source in runs else None, 0.2)
         truth = folder / "splits" / "test.json"
         measure(folder / "data" / "images", truth, cells, MEASURED, folder / "cells" / source)
     return folder

@@ -51,14 +51,16 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellSource:
     """Where the cells come from: COCO results from a least score up, or the truth itself where there are none."""
 
     results: Path | None
     score_min: float
 
 
-def measure(images: Path, truth: Path, cells: Cells, params: MeasureParams, output: Path, *, workers: int = 1) -> None:
+def measure(
+    images: Path, truth: Path, cells: CellSource, params: MeasureParams, output: Path, *, workers: int = 1
+) -> None:
     """Write cells, images and growth (Parquet and CSV), dictionary.csv and the folder masks of these cells.
 
     Any number of workers gives the same bytes.

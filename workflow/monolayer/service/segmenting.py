@@ -21,7 +21,7 @@ from monolayer.params.data import Percentiles
 from monolayer.params.steps import NeighbourParams
 from monolayer.service import answers
 from monolayer.service.interface import IMAGE_TYPES, Asked
-from monolayer.service.state import Model, State
+from monolayer.service.state import ServedModel, State
 from monolayer.service.uploads import Limits, NotAnImageError, frames
 
 
@@ -31,7 +31,7 @@ class InMemory(MultiPartParser):
     spool_max_size = 1 << 62
 
 
-async def segmented(request: Request, asked: Asked, model: Model, media: str) -> Response:
+async def segmented(request: Request, asked: Asked, model: ServedModel, media: str) -> Response:
     state: State = request.app.state.service
     started = time.perf_counter()
     data, name = await _upload(request)

@@ -31,7 +31,7 @@ from monolayer.measurement import dictionary, files
 from monolayer.measurement.growth import growth
 from monolayer.measurement.measure import cell_columns, described, image_row, with_um
 from monolayer.service.answers import from_score
-from monolayer.service.state import Model
+from monolayer.service.state import ServedModel
 from monolayer.service.uploads import Limits, frames
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Watching:
 
     folder: Path
     output: Path
-    model: Model
+    model: ServedModel
     pattern: re.Pattern[str] | None
     pixel_size_um: float | None
     frame_hours: float | None
