@@ -7,7 +7,7 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_dtype, add_threads, add_tta, add_verb
+from monolayer.cli.options import PARAMS, Verbs, add_exported, add_threads, add_verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 
 
 def add_verbs(verbs: Verbs) -> None:
-    _add_train(verbs)
-    _add_predict(verbs)
-    _add_import_weights(verbs)
-
-
-def _add_train(verbs: Verbs) -> None:
     verb = add_verb(
         verbs,
         train,
@@ -30,6 +24,8 @@ def _add_train(verbs: Verbs) -> None:
         output="folder to write weights.pt, run.json and history.csv to",
     )
     verb.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
+    _add_predict(verbs)
+    _add_import_weights(verbs)
 
 
 def train(args: Namespace) -> None:
@@ -58,8 +54,7 @@ def _add_predict(verbs: Verbs) -> None:
     exported = verb.add_argument_group("of a folder, with an exported run")
     backends = ["onnxruntime", "tensorrt"]
     exported.add_argument("--backend", choices=backends, default=backends[0], help="default: %(default)s")
-    add_dtype(exported)
-    add_tta(exported)
+    add_exported(exported)
     split = verb.add_argument_group("of a split, as the workflow does it")
     split.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images")
     split.add_argument("--params", metavar="JSON", help=PARAMS)

@@ -88,11 +88,9 @@ def add_threads(group: argparse._ActionsContainer, about: str) -> None:
     group.add_argument("--threads", type=whole(1), default=os.cpu_count(), metavar="N", help=help_)
 
 
-def add_dtype(group: argparse._ActionsContainer) -> None:
+def add_exported(group: argparse._ActionsContainer) -> None:
+    """How the network of an exported run is used."""
     group.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="default: %(default)s")
-
-
-def add_tta(group: argparse._ActionsContainer) -> None:
     about = "of a U-Net: turned views whose mean it takes; 1 is fastest, 8 best (default: the run's own)"
     group.add_argument("--tta", type=int, choices=[1, 2, 4, 8], help=about)
 
