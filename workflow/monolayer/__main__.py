@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monolayer.cli import parser
+from monolayer.cli.options import type_params
 
 AGAIN = "and give the same command again"
 CURES = {  # of what the disk refuses
@@ -47,6 +48,8 @@ def _run(args: argparse.Namespace) -> int:
     name = args.verb.prog
     try:
         _start_log(args.log)
+        if args.params is not None:
+            type_params(args)
         args.run(args)
     except InputError as error:
         logging.error("%s: %s", name, error)

@@ -91,6 +91,5 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
     """Refuse to begin what would not fit on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(
-            f"{what} needs {needed / 1e9:.2f} GB in {folder}, where {free / 1e9:.2f} GB are free; make space"
-        )
+        there = f"in {folder}, where {free / 1e9:.2f} GB are free"
+        raise InputError(f"{what} needs {needed / 1e9:.2f} GB {there}; make space")

@@ -6,9 +6,8 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
@@ -24,33 +23,25 @@ def each(work: Callable[[Item], Given], items: Iterable[Item], workers: int) -> 
         return
     # a killed worker is an error here, where multiprocessing.Pool would wait for ever
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        pending = deque[Future[Given]]()
-        for item in items:
-            with _without_interrupt():  # which the processes that begin here inherit: Ctrl-C ends this one alone
-                pending.append(pool.submit(work, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-@contextmanager
-def _without_interrupt() -> Iterator[None]:
-    """Put off SIGINT."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield from _in_order(pool, work, items, 2 * workers)
 
 
 def prefetch(work: Callable[[Item], Given], items: Iterable[Item], count: int = 2) -> Iterator[Given]:
     """work(item) of each item in order, computed on a thread up to `count` items before it is asked for."""
     with ThreadPoolExecutor(1) as pool:
-        pending: deque[Any] = deque()
-        for item in items:
+        yield from _in_order(pool, work, items, count)
+
+
+def _in_order(pool: Executor, work: Callable[[Item], Given], items: Iterable[Item], count: int) -> Iterator[Given]:
+    pending = deque[Future[Given]]()
+    for item in items:
+        # workers that begin here inherit what is blocked: Ctrl-C ends this process alone
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             pending.append(pool.submit(work, item))
-            if len(pending) > count:
-                yield pending.popleft().result()
-        while pending:
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if len(pending) > count:
             yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()

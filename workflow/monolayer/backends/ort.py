@@ -55,7 +55,5 @@ def check(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> 
     """Refuse a graph of another family, network or dtype."""
     for key, value in expected.items():
         if found.get(key) != value:
-            raise InputError(
-                f"{path} is of {key} {found.get(key, 'unknown')}, not {value}, which model.json says; "
-                "export the run again"
-            )
+            what = f"{key} {found.get(key, 'unknown')}, not {value}, which model.json says"
+            raise InputError(f"{path} is of {what}; export the run again")

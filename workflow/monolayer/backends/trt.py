@@ -14,6 +14,9 @@ from monolayer.backends import cuda
 from monolayer.backends.manifest import EngineFile
 from monolayer.files import InputError
 
+RTX = "tensorrt_rtx"  # from the package index, and needs no GPU to build for one
+FULL = "tensorrt"  # from the vendor's, for data-centre GPUs; see envs/tensorrt.txt
+
 
 class TensorRT:
     """The engines of one network that run here, by graph."""
@@ -83,17 +86,10 @@ def _context(path: Path, engine: EngineFile) -> Any:
     return loaded.create_execution_context()
 
 
-RTX = "tensorrt_rtx"  # from the package index, and needs no GPU to build for one
-
-
-FULL = "tensorrt"  # from the vendor's, for data-centre GPUs; see envs/tensorrt.txt
-
-
 def library(name: str) -> Any:
     """The module of a TensorRT library."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(
-            f"{name} is not installed; pip install -r envs/tensorrt.txt, or leave export.engines empty"
-        ) from error
+        cure = "pip install -r envs/tensorrt.txt, or leave export.engines empty"
+        raise InputError(f"{name} is not installed; {cure}") from error

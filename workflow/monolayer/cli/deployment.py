@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from monolayer.cli.options import Verbs, add_params, add_verb, typed
+from monolayer.cli.options import Verbs, add_verb
 
 
 def add_verbs(verbs: Verbs) -> None:
-    written = add_verb(
+    add_verb(
         verbs,
         export,
+        "steps.ExportParams",
         weights="weights.pt of the run",
         images="folder of images",
         splits="folder with train.json (calibrates int8) and test.json (is compared on)",
@@ -18,17 +19,16 @@ def add_verbs(verbs: Verbs) -> None:
         scores="the run's scores, JSON, whose threshold goes with it",
         output="folder to write model.json, the files that it lists and parity.json, the comparison, to",
     )
-    timed = add_verb(
+    add_verb(
         verbs,
         benchmark,
+        "steps.BenchmarkParams",
         weights="weights.pt of the run",
         exported="folder of the exported run",
         images="folder of images",
         truth="COCO file that lists images to measure on: test.json",
         output="timings to write, JSON; written beside it under the device's name too",
     )
-    for verb in (written, timed):
-        add_params(verb)
 
 
 def export(args: Namespace) -> None:
@@ -37,19 +37,16 @@ def export(args: Namespace) -> None:
     from monolayer.deployment import export
     from monolayer.files import write_json
     from monolayer.measurement.measure import score_threshold
-    from monolayer.params.steps import ExportParams
 
-    params = typed(ExportParams.model_validate_json, args)
     least = score_threshold(args.scores)
-    export.export(args.weights, args.images, args.splits, params, args.output, score_threshold=least)
-    found = export.check(args.output, args.images, args.splits, args.results, params)
+    export.export(args.weights, args.images, args.splits, args.params, args.output, score_threshold=least)
+    found = export.check(args.output, args.images, args.splits, args.results, args.params)
     write_json(args.output / PARITY, found, indent=1)
 
 
 def benchmark(args: Namespace) -> None:
     """Measure how fast a run finds cells here, with torch and each exported backend and dtype."""
     from monolayer.deployment import benchmark
-    from monolayer.params.steps import BenchmarkParams
 
-    params = typed(BenchmarkParams.model_validate_json, args)
-    benchmark.keep(benchmark.benchmark(args.weights, args.exported, args.images, args.truth, params), args.output)
+    times = benchmark.benchmark(args.weights, args.exported, args.images, args.truth, args.params)
+    benchmark.keep(times, args.output)

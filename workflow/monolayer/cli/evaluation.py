@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_params, add_threads, add_verb, add_workers, typed, whole
+from monolayer.cli.options import PARAMS, Verbs, add_threads, add_verb, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
     _add_evaluate(verbs)
-    _add_compare(verbs)
+    compared = add_verb(verbs, compare, output="table to write, CSV; pairs.csv is written beside it")
+    compared.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
     _add_measure(verbs)
 
 
@@ -22,6 +23,7 @@ def _add_evaluate(verbs: Verbs) -> None:
         results="COCO results (.json, .json.gz), or a folder with a label image (TIFF, PNG) for each image",
         output="scores to write, JSON; the tables are written beside it",
     )
+    verb.set_defaults(section="steps.EvaluateParams")
     add_threads(verb, "change nothing but the time")
     val = verb.add_argument_group("where the score threshold is chosen (default: on the results themselves)")
     val.add_argument("--val-truth", type=Path, metavar="PATH", help="COCO truth")
@@ -32,9 +34,8 @@ def _add_evaluate(verbs: Verbs) -> None:
     either.add_argument("--protocol", choices=["livecell", "coco"], help="whose constants; prints the scores")
     n_resamples = "by hand: draws of the bootstrap (default: %(default)s)"
     how.add_argument("--n-resamples", type=whole(1), default=1000, metavar="N", help=n_resamples)
-    how.add_argument(
-        "--seed", type=whole(0), default=0, metavar="N", help="by hand: of the draws (default: %(default)s)"
-    )
+    seed = "by hand: of the draws (default: %(default)s)"
+    how.add_argument("--seed", type=whole(0), default=0, metavar="N", help=seed)
     resample = "by hand: what is drawn (default: %(default)s)"
     how.add_argument("--resample", choices=["image", "well"], default="image", help=resample)
 
@@ -55,18 +56,14 @@ def evaluate(args: Namespace) -> None:
     if args.output.is_dir():
         args.verb.error(f"argument --output: {args.output} is a folder; name a file")
     val = (args.val_truth, args.val_results) if args.val_truth else None
-    by_hand = {"protocol": args.protocol, "n_resamples": args.n_resamples, "seed": args.seed, "resample": args.resample}
-    params = typed(EvaluateParams.model_validate_json, args) if args.params else EvaluateParams.model_validate(by_hand)
+    params = args.params or EvaluateParams(
+        protocol=args.protocol, n_resamples=args.n_resamples, seed=args.seed, resample=args.resample
+    )
     scores = evaluate.evaluate((args.truth, args.results), val, params, args.output, args.threads)
     if args.protocol:
         from monolayer.evaluation import definitions, matching
 
         definitions.show(scores, str(matching.PROTOCOLS[args.protocol]))
-
-
-def _add_compare(verbs: Verbs) -> None:
-    verb = add_verb(verbs, compare, output="table to write, CSV; pairs.csv is written beside it")
-    verb.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
 
 
 def compare(args: Namespace) -> None:
@@ -80,12 +77,12 @@ def _add_measure(verbs: Verbs) -> None:
     verb = add_verb(
         verbs,
         measure,
+        "steps.MeasureParams",
+        workers=True,
         images="folder of images",
         truth="COCO file that lists the images; without --results its own cells are measured",
         output="folder to write cells, images, growth, dictionary.csv and masks/ to",
     )
-    add_workers(verb)
-    add_params(verb)
     found = verb.add_argument_group("cells that were found")
     found.add_argument("--results", type=Path, metavar="PATH", help="COCO results (.json, .json.gz) to measure")
     least = found.add_mutually_exclusive_group()
@@ -103,11 +100,15 @@ def measure(args: Namespace) -> None:
         --results cells.json --score-min 0.5
     """
     from monolayer.measurement import measure
-    from monolayer.params.steps import MeasureParams
 
     if args.scores and not args.results:
         args.verb.error("--scores says from which score up --results count; give both")
     score_min = measure.score_threshold(args.scores) if args.scores else args.score_min
+<<<<<<< HEAD
     params = typed(MeasureParams.model_validate_json, args)
     cells = measure.CellSource(args.results, score_min)
     measure.measure(args.images, args.truth, cells, params, args.output, workers=args.workers)
+=======
+    cells = measure.Cells(args.results, score_min)
+    measure.measure(args.images, args.truth, cells, args.params, args.output, workers=args.workers)
+>>>>>>> cut1

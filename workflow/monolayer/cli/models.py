@@ -7,7 +7,7 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_dtype, add_params, add_threads, add_tta, add_verb, typed
+from monolayer.cli.options import PARAMS, Verbs, add_exported, add_threads, add_verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,34 +15,29 @@ if TYPE_CHECKING:
 
 
 def add_verbs(verbs: Verbs) -> None:
-    _add_train(verbs)
-    _add_predict(verbs)
-    _add_import_weights(verbs)
-
-
-def _add_train(verbs: Verbs) -> None:
     verb = add_verb(
         verbs,
         train,
+        "steps.TrainParams",
         images="folder of images",
         splits="folder with train.json and val.json",
         output="folder to write weights.pt, run.json and history.csv to",
     )
     verb.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
-    add_params(verb)
+    _add_predict(verbs)
+    _add_import_weights(verbs)
 
 
 def train(args: Namespace) -> None:
     """Train one run; killed and called again, it goes on from its last checkpoint."""
     from monolayer.models import train
-    from monolayer.params.steps import TrainParams
 
-    params = typed(TrainParams.model_validate_json, args)
-    train.train(args.images, args.splits, params, args.output, args.extension)
+    train.train(args.images, args.splits, args.params, args.output, args.extension)
 
 
 def _add_predict(verbs: Verbs) -> None:
     verb = add_verb(verbs, predict, images="folder of images: PNG, JPEG or TIFF, 8 or 16 bit")
+    verb.set_defaults(section="steps.PredictParams")
     output = "COCO results to write (.json, or .json.gz); those of a folder name each cell's file"
     verb.add_argument("--output", "--results", type=Path, required=True, metavar="PATH", help=output)
     weights = "weights.pt of a run, or the folder of an exported one (default: the pretrained, for phase contrast)"
@@ -59,8 +54,7 @@ def _add_predict(verbs: Verbs) -> None:
     exported = verb.add_argument_group("of a folder, with an exported run")
     backends = ["onnxruntime", "tensorrt"]
     exported.add_argument("--backend", choices=backends, default=backends[0], help="default: %(default)s")
-    add_dtype(exported)
-    add_tta(exported)
+    add_exported(exported)
     split = verb.add_argument_group("of a split, as the workflow does it")
     split.add_argument("--truth", type=Path, metavar="PATH", help="COCO file that lists the images")
     split.add_argument("--params", metavar="JSON", help=PARAMS)
@@ -77,7 +71,6 @@ def predict(args: Namespace) -> None:
     """
     from monolayer.backends import manifest
     from monolayer.models import predict
-    from monolayer.params.steps import PredictParams
 
     if (args.truth is None) != (args.params is None):
         args.verb.error("--truth and --params go together: a split, with a run's own settings")
@@ -89,8 +82,7 @@ def predict(args: Namespace) -> None:
     elif args.weights is None:
         args.verb.error("a split needs the --weights of a run")
     else:
-        params = typed(PredictParams.model_validate_json, args)
-        predict.predict(args.weights, args.images, args.truth, params, args.output)
+        predict.predict(args.weights, args.images, args.truth, args.params, args.output)
 
 
 def _percentiles(args: Namespace) -> Percentiles | None:
@@ -117,13 +109,11 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _add_import_weights(verbs: Verbs) -> None:
-    verb = add_verb(
-        verbs, import_weights, checkpoint="file to convert; read as data, never run", output="weights.pt to write"
-    )
+    read = "file to convert; read as data, never run"
+    verb = add_verb(verbs, import_weights, "steps.TrainParams", checkpoint=read, output="weights.pt to write")
     verb.add_argument("--category", type=int, metavar="N", help="class to keep of a checkpoint that has several")
     drop = "leave out tensors whose names begin so"
     verb.add_argument("--drop", nargs="*", default=[], metavar="PREFIX", help=drop)
-    add_params(verb)
 
 
 def import_weights(args: Namespace) -> None:
@@ -131,7 +121,5 @@ def import_weights(args: Namespace) -> None:
     LIVECell model) to weights.pt, for `weights:` in params.yaml or for predict.
     """
     from monolayer.models.centermask import import_weights
-    from monolayer.params.steps import TrainParams
 
-    params = typed(TrainParams.model_validate_json, args)
-    import_weights.import_weights(args.checkpoint, params, args.output, args.category, args.drop)
+    import_weights.import_weights(args.checkpoint, args.params, args.output, args.category, args.drop)

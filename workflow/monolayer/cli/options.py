@@ -1,4 +1,4 @@
-"""What verbs have in common: how one is added, the options that several have, and how --params is typed."""
+"""What verbs have in common: how one is added, and the types of the options that several have."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False  # see monolayer/__init__.py
 if TYPE_CHECKING:
-    from typing import NoReturn, TypeVar
-
-    Section = TypeVar("Section")
+    from typing import NoReturn
 
 PROGRAM = "monolayer"
 PARAMS = "the verb's own section of params.yaml as JSON (see the command lines that snakemake -p prints)"
@@ -37,8 +35,13 @@ class Formatter(argparse.HelpFormatter):
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
-def add_verb(verbs: Verbs, run: Callable[[argparse.Namespace], None], **paths: str) -> Parser:
-    """The parser of the verb `run`, whose docstring says what it does, and shows it; `paths` are required options."""
+def add_verb(
+    verbs: Verbs, run: Callable[[argparse.Namespace], None], section: str = "", workers: bool = False, **paths: str
+) -> Parser:
+    """The parser of the verb `run`, whose docstring says what it does, and shows it; `paths` are required options.
+
+    `section` is what --params holds, by module and name in monolayer.params; `workers`: it can use several processes.
+    """
     about, _, examples = (run.__doc__ or "").partition("\n\n")
     about = " ".join(about.split())
     epilog = "\n".join(line.removeprefix("    ") for line in examples.rstrip().splitlines())
@@ -47,7 +50,12 @@ def add_verb(verbs: Verbs, run: Callable[[argparse.Namespace], None], **paths: s
     for option, text in paths.items():
         verb.add_argument(f"--{option}", type=Path, required=True, metavar="PATH", help=text)
     verb.add_argument("--log", type=Path, metavar="PATH", help="write what is shown on the terminal there too")
-    verb.set_defaults(run=run, verb=verb)
+    if workers:
+        about = "processes; they change no byte (default: 1)"
+        verb.add_argument("--workers", type=whole(1), default=1, metavar="N", help=about)
+    if section:
+        verb.add_argument("--params", required=True, metavar="JSON", help=PARAMS)
+    verb.set_defaults(run=run, verb=verb, section=section, params=None)
     return verb
 
 
@@ -75,38 +83,29 @@ def positive(text: str) -> float:
     return number
 
 
-def add_params(verb: Parser) -> None:
-    verb.add_argument("--params", required=True, metavar="JSON", help=PARAMS)
-
-
-def add_workers(verb: Parser) -> None:
-    verb.add_argument(
-        "--workers", type=whole(1), default=1, metavar="N", help="processes; they change no byte (default: 1)"
-    )
-
-
 def add_threads(group: argparse._ActionsContainer, about: str) -> None:
     help_ = f"{about} (default: all cores)"
     group.add_argument("--threads", type=whole(1), default=os.cpu_count(), metavar="N", help=help_)
 
 
-def add_dtype(group: argparse._ActionsContainer) -> None:
+def add_exported(group: argparse._ActionsContainer) -> None:
+    """How the network of an exported run is used."""
     group.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="default: %(default)s")
-
-
-def add_tta(group: argparse._ActionsContainer) -> None:
     about = "of a U-Net: turned views whose mean it takes; 1 is fastest, 8 best (default: the run's own)"
     group.add_argument("--tta", type=int, choices=[1, 2, 4, 8], help=about)
 
 
-def typed(validate_json: Callable[[str], Section], args: argparse.Namespace) -> Section:
-    """--params as a section of params.yaml."""
-    from pydantic import ValidationError
+def type_params(args: argparse.Namespace) -> None:
+    """Make --params the section of params.yaml that its verb asks for."""
+    from importlib import import_module
+
+    from pydantic import TypeAdapter, ValidationError
 
     from monolayer.params.section import faults
 
+    module, name = args.section.split(".")
     try:
-        return validate_json(args.params)
+        section = TypeAdapter(getattr(import_module(f"monolayer.params.{module}"), name))
+        args.params = section.validate_json(args.params)
     except ValidationError as error:
-        parser: Parser = args.verb
-        parser.error(f"argument --params: {'; '.join(faults(error))}")
+        args.verb.error(f"argument --params: {'; '.join(faults(error))}")

@@ -8,7 +8,7 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import Parser, Verbs, add_dtype, add_threads, add_tta, add_verb, positive, whole
+from monolayer.cli.options import Parser, Verbs, add_exported, add_threads, add_verb, positive, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -20,11 +20,10 @@ def _add_model(verb: Parser, about: str, nargs: str | None) -> None:
     model = verb.add_argument_group("model")
     ready = f"{about} (default: the pretrained model, for phase contrast)"
     model.add_argument("--model", type=Path, nargs=nargs, metavar="PATH", help=ready)
-    add_dtype(model)
+    add_exported(model)
     add_threads(model, "of the network")
     least = "score from which cells count (default: val's choice)"
     model.add_argument("--score-min", type=float, metavar="S", help=least)
-    add_tta(model)
 
 
 def _add_serve(verbs: Verbs) -> None:
@@ -87,9 +86,8 @@ def _add_watch(verbs: Verbs) -> None:
     pattern = "over paths, with any of the groups line, well, time"
     known.add_argument("--pattern", type=_regex, metavar="REGEX", help=pattern)
     known.add_argument("--pixel-size-um", type=positive, metavar="X", help="µm along a pixel's side, for columns in µm")
-    known.add_argument(
-        "--frame-hours", type=positive, metavar="X", help="hours from frame to frame, where time is t007"
-    )
+    hours = "hours from frame to frame, where time is t007"
+    known.add_argument("--frame-hours", type=positive, metavar="X", help=hours)
 
 
 def _regex(text: str) -> re.Pattern[str]:

@@ -181,9 +181,6 @@ Dataset = Annotated[
 ]
 
 
-# ---- audit and split -----------------------------------------------------------------------------
-
-
 class AuditParams(Section):
     min_annotations: NonNegativeInt
     """Images with fewer are listed."""

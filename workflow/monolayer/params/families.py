@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from monolayer.params.section import Fraction, Name, Range, Section
+
+Family = TypeVar("Family")
+Train = TypeVar("Train")
+Predict = TypeVar("Predict")
+
+
+class AtScale(Section, Generic[Train, Predict]):
+    train: Train
+    """How it is built and trained."""
+    predict: Predict
+    """How it is asked for cells."""
+
+
+class Network(Section, Generic[Family, Train, Predict]):
+    family: Family
+    """Which code trains and asks it."""
+    quick: AtScale[Train, Predict]
+    """For 2 CPU cores, minutes."""
+    full: AtScale[Train, Predict]
+    """The documents' sizes, for a GPU."""
 
 
 class FitParams(Section):
@@ -80,22 +100,6 @@ class YoloTrain(Section):
     """How it is trained."""
     val_predict: YoloPredict
     """How val's cells are found after each epoch."""
-
-
-class YoloScale(Section):
-    train: YoloTrain
-    """How it is built and trained."""
-    predict: YoloPredict
-    """How it is asked for cells."""
-
-
-class YoloModel(Section):
-    family: Literal["yolo"]
-    """Which code trains and asks it."""
-    quick: YoloScale
-    """For 2 CPU cores, minutes."""
-    full: YoloScale
-    """The documents' sizes, for a GPU."""
 
 
 class AugmentParams(Section):
@@ -182,22 +186,6 @@ class UnetTrain(Section):
         return self
 
 
-class UnetScale(Section):
-    train: UnetTrain
-    """How it is built and trained."""
-    predict: UnetPredict
-    """How it is asked for cells."""
-
-
-class UnetModel(Section):
-    family: Literal["unet"]
-    """Which code trains and asks it."""
-    quick: UnetScale
-    """For 2 CPU cores, minutes."""
-    full: UnetScale
-    """The documents' sizes, for a GPU."""
-
-
 class CenterMaskNetwork(Section):
     """What decides the shapes of the weights, and how grey values enter."""
 
@@ -274,22 +262,9 @@ class CenterMaskTrain(Section):
         return self
 
 
-class CenterMaskScale(Section):
-    train: CenterMaskTrain
-    """How it is built and trained."""
-    predict: CenterMaskPredict
-    """How it is asked for cells."""
-
-
-class CenterMaskModel(Section):
-    family: Literal["centermask"]
-    """Which code trains and asks it."""
-    quick: CenterMaskScale
-    """For 2 CPU cores, minutes."""
-    full: CenterMaskScale
-    """The documents' sizes, for a GPU."""
-
-
+YoloModel = Network[Literal["yolo"], YoloTrain, YoloPredict]
+UnetModel = Network[Literal["unet"], UnetTrain, UnetPredict]
+CenterMaskModel = Network[Literal["centermask"], CenterMaskTrain, CenterMaskPredict]
 Model = Annotated[YoloModel | UnetModel | CenterMaskModel, Field(discriminator="family")]
 TrainSettings = YoloTrain | UnetTrain | CenterMaskTrain
 PredictSettings = YoloPredict | UnetPredict | CenterMaskPredict

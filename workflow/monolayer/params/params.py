@@ -90,9 +90,7 @@ class Params(Section):
         for name in () if self.export.runs == "all" else self.export.runs:
             check("export.runs", name, self.runs)
         if "truth" in self.runs:
-            raise ValueError(
-                "runs.truth: the name is taken, cells/truth holds the measured truth; call the run otherwise"
-            )
+            raise ValueError("runs.truth: the name is taken, cells/truth holds the measured truth; call it otherwise")
         return self
 
     @property
@@ -111,61 +109,47 @@ class Params(Section):
         return list(dict.fromkeys(name for name in named if name is not None))
 
     def extend_params(self, extension: str) -> ExtendParams:
-        return ExtendParams(
-            name=extension, extension=self.extensions[extension], synthesis=self.synthesis, seed=self.seed
-        )
+        row = self.extensions[extension]
+        return ExtendParams(name=extension, extension=row, synthesis=self.synthesis, seed=self.seed)
 
     def train_params(self, run: str) -> TrainParams:
         row = self.runs[run]
         model = self.models[row.model]
-        return TrainParams(
-            family=model.family,
-            settings=getattr(model, self.scale).train,
-            lines=row.lines,
-            seed=self.seed,
-            cpu_threads=self.cpu_threads,
-        )
+        train, threads = getattr(model, self.scale).train, self.cpu_threads
+        return TrainParams(family=model.family, settings=train, lines=row.lines, seed=self.seed, cpu_threads=threads)
 
     def predict_params(self, run: str) -> PredictParams:
         model = self.models[self.runs[run].model]
         return PredictParams(settings=getattr(model, self.scale).predict, cpu_threads=self.cpu_threads)
 
     def export_params(self, run: str) -> ExportParams:
-        predict = self.predict_params(run)
         excluded = self.export.exclude.get(run, [])
         kept = {name: [d for d in getattr(self.export, name) if d not in excluded] for name in ("dtypes", "engines")}
         settings = self.export.model_copy(update={**kept, "runs": [run], "exclude": {}})
-        return ExportParams(
-            run=run,
-            predict=predict.settings,
-            neighbours=self.measure.neighbours,
-            settings=settings,
-            cpu_threads=predict.cpu_threads,
-        )
+        predict, near, threads = self.predict_params(run).settings, self.measure.neighbours, self.cpu_threads
+        return ExportParams(run=run, predict=predict, neighbours=near, settings=settings, cpu_threads=threads)
 
     @property
     def card_params(self) -> CardParams:
         return CardParams(dataset=self.dataset)
 
     def benchmark_params(self, run: str) -> BenchmarkParams:
-        predict = self.predict_params(run)
-        return BenchmarkParams(predict=predict.settings, settings=self.benchmark, cpu_threads=predict.cpu_threads)
+        predict = self.predict_params(run).settings
+        return BenchmarkParams(predict=predict, settings=self.benchmark, cpu_threads=self.cpu_threads)
 
     @property
     def report_params(self) -> ReportParams:
         """`used` is what the selected runs depend on at this scale; given as --configfile, it makes them again."""
         used = self.model_dump(mode="json")
-        unused = {"quick", "full"} - {self.scale}
         models = {self.runs[name].model for name in self.selected_runs}
+        [unused] = {"quick", "full"} - {self.scale}
+        for model in used["models"].values():
+            del model[unused]
         used["selected"] = self.selected_runs
         used["datasets"] = {self.dataset: used["datasets"][self.dataset]}
         used["runs"] = {name: used["runs"][name] for name in self.selected_runs}
         used["extensions"] = {name: used["extensions"][name] for name in self.selected_extensions}
-        used["models"] = {
-            name: {key: value for key, value in model.items() if key not in unused}
-            for name, model in used["models"].items()
-            if name in models
-        }
+        used["models"] = {name: model for name, model in used["models"].items() if name in models}
         return ReportParams(settings=self.report, dataset=self.dataset, scale=self.scale, used=used)
 
 

@@ -28,7 +28,8 @@ def schemas() -> dict[str, str]:
     """The text of each schema by its file's name."""
     whole = Params.model_json_schema(schema_generator=_Untitled)
     # a shared mapping is a part of some section, so that its keys are explained and checked where they stand
-    parts = [_partial(part) for name, part in whole["$defs"].items() if name == "Run" or hasattr(families, name)]
+    named = {name: part for name, part in whole["$defs"].items() if hasattr(families, name.partition("_")[0])}
+    parts = [_partial(part) for part in (*named.values(), whole["$defs"]["Run"])]
     whole["properties"]["shared"]["additionalProperties"] = {"anyOf": parts}
     del whole["properties"]["shared"]["patternProperties"]
     found = {"params.schema.json": whole, "params.partial.schema.json": _partial(whole)}

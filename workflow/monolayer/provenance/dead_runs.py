@@ -6,7 +6,6 @@ import atexit
 import os
 import re
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,24 +27,21 @@ def release_dead(folder: Path = Path(".snakemake")) -> None:
     own.touch()
     atexit.register(own.unlink, missing_ok=True)
     os.environ[RUN] = own.name
-    dead = [other for other in _others(alive, own) if _is_dead(other.name)]
+    others = [other for other in alive.iterdir() if other != own]
+    dead = [other for other in others if _is_dead(other.name)]
     for other in dead:
         _end_jobs(other.name)
     if dead:
         _remove_halves(folder.parent / "results")
     for other in dead:
         other.unlink(missing_ok=True)
-    if not list(_others(alive, own)):
+    if list(alive.iterdir()) == [own]:
         for lock in (folder / "locks").glob("*"):
             lock.unlink(missing_ok=True)
 
 
 def _name(process: psutil.Process) -> str:
     return f"{socket.gethostname()},{process.pid},{process.create_time():.2f}"
-
-
-def _others(alive: Path, own: Path) -> Iterator[Path]:
-    return (file for file in alive.iterdir() if file != own)
 
 
 def _is_dead(run: str) -> bool:

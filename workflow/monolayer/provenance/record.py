@@ -43,9 +43,6 @@ def touch() -> None:
     _stop_at("Snakemake and DVC disagree", [*unfinished(made_files()), *changed()])
 
 
-# ---- what Snakemake says -----------------------------------------------------------------------------
-
-
 def made_files() -> list[dict[str, str]]:
     """A row for each output of the workflow: output_file, rule, shellcmd, status, plan (and more that is not used).
 
@@ -71,9 +68,6 @@ def _snakemake(*words: str) -> str:
     if done.returncode != 0:
         raise InputError(f"`snakemake {' '.join(words)}` failed:\n{(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
-
-
-# ---- what DVC says -----------------------------------------------------------------------------------
 
 
 def _repo() -> Repo:
