@@ -71,9 +71,6 @@ def keep(timings: dict[str, Any], output: Path) -> None:
         write_json(path, timings, indent=1)
 
 
-# ---- timing --------------------------------------------------------------------------------------
-
-
 def timed(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> dict[str, Any]:
     """Latency of single images with its stages, the network alone, and throughput of the stream; after a warm-up."""
     cells = [len(found.masks) for found in run.stream(every)]  # warms up
@@ -155,9 +152,6 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     median, p95 = np.percentile(ordered, [50, 95]).tolist()
     ends = {"low": float(ordered[low]), "high": float(ordered[high])}
     return {"median": median, **ends, "p95": p95, "count": count}
-
-
-# ---- the machine ---------------------------------------------------------------------------------
 
 
 class Memory:

@@ -46,9 +46,6 @@ def frames(todo: list[Sample]) -> Iterator[Frame]:
         yield Frame(sample.image["file_name"], sample.image["cell_line"], partial(read_image, sample.path))
 
 
-# ---- any folder ----------------------------------------------------------------------------------
-
-
 class Choice(NamedTuple):
     """Cells from which score up are written, and where to, as label images besides; what runs an exported run.
 

@@ -67,9 +67,6 @@ def part_inside(cells: TargetCells, index: Tensor, boxes: Tensor) -> Tensor:
     return covered(cells, index, boxes, 1)[:, 0, 0] * native / total
 
 
-# ---- crops ---------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Crop:
     """What the network sees of an image: a window (x, y, width, height) in px, one way to turn it, a zoom."""

@@ -92,9 +92,6 @@ def locations(shapes: Shapes, device: torch.device | str = "cpu") -> tuple[Tenso
     return torch.cat(points), torch.cat(strides)
 
 
-# ---- truth ---------------------------------------------------------------------------------------
-
-
 def _candidates(boxes: Tensor, stride: int, size: tuple[float, float], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The (location of the level, box) pairs (K,), (K,) that centre sampling and the level's sizes allow.
 
@@ -165,9 +162,6 @@ def losses(maps: Maps, truths: Sequence[Tensor]) -> dict[str, Tensor]:
     box = (giou_loss(maps.ltrb[image, place], true) * weight).sum() / weight.sum().clamp(min=1e-6)
     centre = binary_cross_entropy_with_logits(maps.centreness[image, place], weight, reduction="sum")
     return {"class_loss": focal / count, "box_loss": box, "centreness_loss": centre / count}
-
-
-# ---- detections ----------------------------------------------------------------------------------
 
 
 @torch.no_grad()

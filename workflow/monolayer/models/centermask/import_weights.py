@@ -141,9 +141,6 @@ def _one_class(key: str, value: Tensor, source: str, category: int | None) -> Te
     return value[category : category + 1]
 
 
-# ---- files ---------------------------------------------------------------------------------------
-
-
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a torch (.pth) or a plain pickle (.pkl) checkpoint; nothing in the file is ever run."""
     try:

@@ -20,9 +20,6 @@ POSITIVE_IOU = 0.5
 CHUNK = 1000  # boxes at a time against all others
 
 
-# ---- regions -------------------------------------------------------------------------------------
-
-
 @torch.no_grad()
 def choose_regions(proposals: Tensor, truth: Tensor, limit: int) -> tuple[Tensor, Tensor]:
     """At most `limit` boxes (R, 4) that overlap a true one by 0.5 IoU or more, by lot, and that one's index (R,).
@@ -99,9 +96,6 @@ def _shares(low: Tensor, high: Tensor, length: int) -> Tensor:
     return (near * counted[..., None]).sum(2) / count
 
 
-# ---- heads ---------------------------------------------------------------------------------------
-
-
 def _init(module: nn.Module) -> None:
     """He et al.'s normal distribution by a kernel's outputs (MSRA); biases 0."""
     for layer in module.modules():
@@ -170,9 +164,6 @@ class IouHead(nn.Module):
             x = relu(layer(x))
         iou: Tensor = self.iou(x)
         return iou[:, 0].float()
-
-
-# ---- losses --------------------------------------------------------------------------------------
 
 
 def mask_loss(logits: Tensor, true: Tensor) -> Tensor:

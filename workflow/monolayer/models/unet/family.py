@@ -73,9 +73,6 @@ class UNet(nn.Module):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-# ---- the family's functions ----------------------------------------------------------------------
-
-
 def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, seed: int, workdir: Path) -> Trained:
     """Train one network; the thresholds that part cells are chosen on val and travel in its weights."""
     torch.manual_seed(seed)
@@ -135,9 +132,6 @@ def _network(settings: UnetTrain) -> UNet:
     outputs = 2 if settings.target == "foreground+distance" else 1
     # channels last is half the time of a step on a CPU, and what tensor cores want
     return UNet(settings.width, settings.levels, outputs).to(memory_format=torch.channels_last)
-
-
-# ---- training ------------------------------------------------------------------------------------
 
 
 class CellTask:
