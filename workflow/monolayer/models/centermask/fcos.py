@@ -116,19 +116,17 @@ def _candidates(boxes: Tensor, stride: int, size: tuple[float, float], shape: tu
 
 def assign(boxes: Tensor, shapes: Shapes) -> Tensor:
     """The index (L,) of the box (M, 4) that each location answers for, the smallest of several; -1 for none."""
-    total = sum(height * width for height, width in shapes)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     by_area = torch.argsort(area, stable=True)
     rank = torch.empty_like(by_area)
     rank[by_area] = torch.arange(len(boxes), device=boxes.device)
-    best = torch.full((total,), len(boxes), device=boxes.device)
+    best = torch.full((sum(height * width for height, width in shapes),), len(boxes), device=boxes.device)
     start = 0
     for shape, stride, size in zip(shapes, STRIDES, SIZES, strict=True):
         location, box = _candidates(boxes, stride, size, shape)
         best.scatter_reduce_(0, location + start, rank[box], "amin")
         start += shape[0] * shape[1]
-    nobody = by_area.new_tensor([-1])
-    return torch.cat([by_area, nobody])[best]
+    return torch.cat([by_area, by_area.new_tensor([-1])])[best]
 
 
 def centreness_of(ltrb: Tensor) -> Tensor:

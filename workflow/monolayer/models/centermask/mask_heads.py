@@ -42,8 +42,7 @@ def region_level(boxes: Tensor, image_area: float | Tensor) -> Tensor:
     Below a quarter of the image it is P3: single cells always are.
     """
     area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=1e-6)
-    level = torch.ceil(5 - torch.log2(image_area / area))
-    return (level.clamp(3, 5) - 3).long()
+    return (torch.ceil(5 - torch.log2(image_area / area)).clamp(3, 5) - 3).long()
 
 
 def pool_regions(levels: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:

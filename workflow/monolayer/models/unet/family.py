@@ -111,11 +111,8 @@ def graphs(network: UNet) -> dict[str, Graph]:
 
 
 def constants(network: UNet) -> dict[str, Any]:
-    return {
-        "thresholds": network.thresholds.tolist(),
-        "contrast": float(network.contrast),
-        "stride": network.stride,
-    }
+    thresholds, contrast = network.thresholds.tolist(), float(network.contrast)
+    return {"thresholds": thresholds, "contrast": contrast, "stride": network.stride}
 
 
 def predict(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Instances]:
@@ -183,10 +180,8 @@ class CellTask:
             image = read_image(sample.path)
             true = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
             [maps] = probabilities(cast(UNet, network), [image], self.settings.val_predict)
-            parted = (
-                separate(maps, thresholds, self.settings.val_predict.saddle_ratio) for thresholds in self.candidates
-            )
-            counts += [_count(true, labels) for labels in parted]
+            saddle_ratio = self.settings.val_predict.saddle_ratio
+            counts += [_count(true, separate(maps, thresholds, saddle_ratio)) for thresholds in self.candidates]
         tp, fp, fn = np.moveaxis(counts, -1, 0)
         f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
         scores = f1[:, 1 if self.distance else 0]
