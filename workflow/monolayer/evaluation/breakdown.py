@@ -97,8 +97,7 @@ def curves(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
 def f1_by_score(matches: Matches, chosen: Ints, thresholds: Floats) -> Floats:
     """Instance F1 at IoU 0.5 of the predictions that reach each score threshold.
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> f1_by_score(evidence.masks, np.arange(1), np.array([0.9, 0.8, 0.7])).round(3).tolist()  # 2/4, 4/5, 4/6
     [0.5, 0.8, 0.667]
     """
