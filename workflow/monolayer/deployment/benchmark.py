@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from monolayer.backends import cuda
+from monolayer.backends import Backend, cuda
 from monolayer.backends.manifest import read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import evenly, samples
 from monolayer.deployment import export
+from monolayer.deployment.onnx_graph import Feed
 from monolayer.deployment.parity import variants
 from monolayer.files import InputError, write_json
 from monolayer.models import predictor
@@ -71,9 +73,6 @@ def keep(timings: dict[str, Any], output: Path) -> None:
         write_json(path, timings, indent=1)
 
 
-# ---- timing --------------------------------------------------------------------------------------
-
-
 def timed(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> dict[str, Any]:
     """Latency of single images with its stages, the network alone, and throughput of the stream; after a warm-up."""
     cells = [len(found.masks) for found in run.stream(every)]  # warms up
@@ -118,22 +117,18 @@ def passes(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) 
 
 def network_alone(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> list[float]:
     """ms an image of the graphs alone, in batches, with everything in place that they are given."""
-    calls = []
+    calls: list[tuple[Backend, str, Feed]] = []
+    images = 0
     for start in range(0, len(every), run.batch):
         part = every[start : start + run.batch]
         network = run.network(part[0].cell_line, part[0].name)
         alike = [frame for frame in part if run.network(frame.cell_line, frame.name) is network]
         recorder = export.Recorder(network.backend, defaultdict(list))
         network.pipeline.forward(recorder, [network.pipeline.preprocess(frame.read()) for frame in alike])
-        calls.append((network.backend, recorder.feeds, len(alike)))
-
-    def spent() -> float:
-        seconds = sum(
-            backend.seconds(graph, *feed) for backend, feeds, _ in calls for graph in feeds for feed in feeds[graph]
-        )
-        return 1000 * seconds / sum(count for _, _, count in calls)
-
-    return [spent() for _ in until([None], settings)]
+        calls += [(network.backend, graph, feed) for graph, feeds in recorder.feeds.items() for feed in feeds]
+        images += len(alike)
+    rounds = until([None], settings)
+    return [1000 * sum(backend.seconds(graph, *feed) for backend, graph, feed in calls) / images for _ in rounds]
 
 
 def until(items: Sequence[Any], settings: BenchmarkSettings, spare: int = 0) -> Iterator[Any]:
@@ -155,9 +150,6 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     median, p95 = np.percentile(ordered, [50, 95]).tolist()
     ends = {"low": float(ordered[low]), "high": float(ordered[high])}
     return {"median": median, **ends, "p95": p95, "count": count}
-
-
-# ---- the machine ---------------------------------------------------------------------------------
 
 
 class Memory:
@@ -191,6 +183,10 @@ def _status(key: str) -> float:
 def describe(threads: int) -> dict[str, Any]:
     """Device, driver, versions and load; `device` is the GPU's name or the CPU's with the threads in use."""
     gpu = gpu_name()
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {
         "device": gpu[0] if gpu else f"{cpu_name()}, {threads} threads",
         "driver": gpu[1] if gpu else None,
@@ -198,7 +194,7 @@ def describe(threads: int) -> dict[str, Any]:
         "threads": threads,
         "load": round(os.getloadavg()[0], 2),
         "measured": datetime.now(UTC).date().isoformat(),
-        "versions": {"python": platform.python_version()} | dict(_versions()),
+        "versions": versions,
     }
 
 
@@ -216,11 +212,3 @@ def cpu_name() -> str:
     path = Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*: (.+)$", path.read_text() if path.exists() else "", re.MULTILINE)
     return named[1].strip() if named else platform.processor() or platform.machine()
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in VERSIONS:
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            continue

@@ -128,9 +128,6 @@ def _in_dtype(exact: Any, dtype: str, feeds: Sequence[onnx_graph.Feed]) -> Any:
     return exact
 
 
-# ---- calibration ---------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Recorder:
     """A backend that keeps what each graph is given."""

@@ -25,7 +25,7 @@ Feed = tuple[NDArray[Any], ...]  # the inputs of one call
 def export_graph(graph: Graph) -> Any:
     """The onnx.ModelProto of a graph in fp32, batch norms folded into convolutions."""
     device = next(graph.module.parameters()).device
-    with warnings.catch_warnings(), silenced("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir"):
+    with warnings.catch_warnings(), silenced():
         warnings.simplefilter("ignore")  # of tensors that the library's head caches
         program = torch.onnx.export(
             graph.module.eval(),
@@ -88,7 +88,7 @@ def quantised(model: Any, feeds: Sequence[Feed], folder: Path) -> Any:
             return next(self.left, None)
 
     target = folder / "int8.onnx"
-    with silenced("root"):
+    with silenced():
         quantize_static(
             model,
             target,
@@ -112,13 +112,11 @@ def write(model: Any, facts: Mapping[str, str], path: Path) -> bytes:
 
 
 @contextmanager
-def silenced(*names: str) -> Iterator[None]:
-    """Loggers of libraries held at errors for a while."""
-    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
-    for logger in levels:
-        logger.setLevel(logging.ERROR)
+def silenced() -> Iterator[None]:
+    """Nothing below errors is logged for a while."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
+        logging.disable(before)

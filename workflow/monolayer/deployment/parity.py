@@ -69,23 +69,18 @@ def variants(manifest: Manifest) -> list[tuple[str, Dtype]]:
 
 def check_limits(row: Mapping[str, Any], run: str, limits: ParityLimits) -> None:
     """Raise an error that names the worst image where a row is beyond its limits."""
-    what = f"run {run}, {row['backend']} {row['dtype']}: "
-    cure = "leave the dtype out of export.dtypes or widen export.parity"
-    if row["mask_iou"] < limits.mask_iou:
-        raise InputError(
-            f"{what}masks of {row['worst_image']} have a mean IoU of {row['mask_iou']:.4f} with torch's, "
-            f"less than {limits.mask_iou}; {cure}"
-        )
-    if row["lost"] > limits.lost:
-        raise InputError(
-            f"{what}{row['lost']:.2%} of torch's cells, by score, are not found, more than {limits.lost:.2%}; most on "
-            f"{row['worst_image']}; {cure}"
-        )
-    if abs(row["ap"] - row["ap_torch"]) > limits.ap:
-        raise InputError(
-            f"{what}mask AP is {row['ap']:.4f}, torch's {row['ap_torch']:.4f}, more than {limits.ap} apart; masks "
-            f"differ most on {row['worst_image']}; {cure}"
-        )
+    worst, lost, iou = (row[name] for name in ("worst_image", "lost", "mask_iou"))
+    fault = ""
+    if iou < limits.mask_iou:
+        fault = f"masks of {worst} have a mean IoU of {iou:.4f} with torch's, less than {limits.mask_iou}"
+    elif lost > limits.lost:
+        fault = f"{lost:.2%} of torch's cells, by score, are not found, more than {limits.lost:.2%}; most on {worst}"
+    elif abs(row["ap"] - row["ap_torch"]) > limits.ap:
+        values = f"mask AP is {row['ap']:.4f}, torch's {row['ap_torch']:.4f}, more than {limits.ap} apart"
+        fault = f"{values}; masks differ most on {worst}"
+    if fault:
+        cure = "leave the dtype out of export.dtypes or widen export.parity"
+        raise InputError(f"run {run}, {row['backend']} {row['dtype']}: {fault}; {cure}")
 
 
 def compared(images: Images, reference: CellTable, found: CellTable) -> dict[str, Any]:

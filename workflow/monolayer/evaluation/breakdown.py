@@ -25,9 +25,6 @@ KINDS = ("missed", "merged", "split", "loose", "duplicate", "spurious")
 COLUMNS = ("mask_ap", "mask_ap50", "afnr", "f1_50", "precision", "recall", "mean_accuracy", "pixel_f1", "count_bias")
 
 
-# ---- by density and by size --------------------------------------------------------------------------
-
-
 def size_ranges(true: CellTable) -> list[tuple[float, float]]:
     """Quartiles of the true cells' areas; the edges lie between whole px², so that no cell is in two."""
     areas = true.area[~true.crowd]
@@ -80,9 +77,6 @@ def _by_size(evidence: Evidence, area: int, chosen: Ints) -> dict[str, Any]:
     return scores | {"mask_ap": by_iou.mean(), "mask_ap50": by_iou[0], "afnr": 1 - recalls.mean()}
 
 
-# ---- along thresholds --------------------------------------------------------------------------------
-
-
 def curves(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
     """Points (cell_line, curve, x, y): F1 by IoU and by score threshold, precision by recall at IoU .50 and .75."""
     rows: list[Row] = []
@@ -103,8 +97,7 @@ def curves(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
 def f1_by_score(matches: Matches, chosen: Ints, thresholds: Floats) -> Floats:
     """Instance F1 at IoU 0.5 of the predictions that reach each score threshold.
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> f1_by_score(evidence.masks, np.arange(1), np.array([0.9, 0.8, 0.7])).round(3).tolist()  # 2/4, 4/5, 4/6
     [0.5, 0.8, 0.667]
     """
@@ -113,9 +106,6 @@ def f1_by_score(matches: Matches, chosen: Ints, thresholds: Floats) -> Floats:
     reaching = (np.sort(score[state == which]) for which in (TRUE, FALSE))
     true, false = (len(scores) - np.searchsorted(scores, thresholds, side="left") for scores in reaching)
     return metrics.f1(true, false, matches.positives[0][:, chosen].sum() - true)
-
-
-# ---- by kind of error --------------------------------------------------------------------------------
 
 
 def error_kinds(

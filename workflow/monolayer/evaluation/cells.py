@@ -83,13 +83,12 @@ def read_truth(path: Path) -> tuple[Images, CellTable]:
     columns, index = _Columns(path), {image: i for i, image in enumerate(images.ids)}
     for number, annotation in enumerate(truth["annotations"], start=1):
         try:
-            image = index[annotation["image_id"]]
-            area, box = annotation.get("area"), annotation.get("bbox")
+            image, area = index[annotation["image_id"]], annotation.get("area")
             columns.image.append(image)
             columns.category.append(annotation["category_id"])
             columns.crowd.append(bool(annotation.get("iscrowd", 0)))
             columns.area.append(math.nan if area is None else area)
-            columns.add_mask(annotation["segmentation"], box, images.sizes[image])
+            columns.add_mask(annotation["segmentation"], annotation.get("bbox"), images.sizes[image])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}, annotation {number}: {_fault(error, annotation, index)}") from error
     return images, columns.cells(images)
@@ -127,12 +126,9 @@ def read_results(path: Path, images: Images) -> CellTable:
     rated = 0
     for number, record in enumerate(_label_records(path, images) if path.is_dir() else stream(path), start=1):
         try:
-            image = index[record["image_id"]]
-            score = record["score"]
-            mask_score = record.get("mask_score")
+            image, score, mask_score = index[record["image_id"]], record["score"], record.get("mask_score")
             rated += mask_score is not None
-            if mask_score is None:
-                mask_score = score
+            mask_score = score if mask_score is None else mask_score
             if not (0 <= score <= 1 and 0 <= mask_score <= 1):
                 raise ValueError(f"score {score if not 0 <= score <= 1 else mask_score} is outside [0, 1]; rescale it")
             if rated not in (0, number):
@@ -206,20 +202,20 @@ class _Columns:
 
     def add_mask(self, segmentation: Any, box_xywh: Any, size: list[int]) -> None:
         """Add a mask of an image of this size (height, width) in any of COCO's forms, and its box if there is one."""
-        if type(segmentation) is dict and type(segmentation["counts"]) is str:
-            if segmentation["size"] != size:
-                raise ValueError(_wrong_size(segmentation["size"], size))
+        if isinstance(segmentation, dict) and segmentation["size"] != size:
+            raise ValueError(
+                f"its mask has the size {segmentation['size']} (height, width), its image {size}; "
+                "predict at native image size"
+            )
+        if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
             self.text += segmentation["counts"].encode("ascii")
         else:
             self.text += _compressed(segmentation, size)
         self.last.append(len(self.text))
-        if box_xywh is None:
-            box_xywh = (math.nan, math.nan, math.nan, math.nan)
-        else:
-            x, y, w, h = box_xywh
-            if not (math.isfinite(x) and math.isfinite(y) and 0 <= w < math.inf and 0 <= h < math.inf):
-                raise ValueError(f"bbox {box_xywh} is no box [x, y, width, height]; leave it out to use the mask's")
-        self.box.extend(box_xywh)
+        x, y, w, h = (math.nan,) * 4 if box_xywh is None else box_xywh
+        if box_xywh and not (math.isfinite(x) and math.isfinite(y) and 0 <= w < math.inf and 0 <= h < math.inf):
+            raise ValueError(f"bbox {box_xywh} is no box [x, y, width, height]; leave it out to use the mask's")
+        self.box.extend((x, y, w, h))
 
     def cells(self, images: Images) -> CellTable:
         """Decode all masks, and order the cells."""
@@ -255,16 +251,10 @@ class _Columns:
         )
 
 
-def _wrong_size(given: Any, size: list[int]) -> str:
-    return f"its mask has the size {given} (height, width), its image {size}; predict at native image size"
-
-
 def _compressed(segmentation: Any, size: list[int]) -> bytes:
     """Compressed counts of polygons, or of an RLE with plain counts."""
     height, width = size
     if isinstance(segmentation, dict):
-        if segmentation["size"] != size:
-            raise ValueError(_wrong_size(segmentation["size"], size))
         return bytes(rle_codec.frPyObjects(segmentation, height, width)["counts"])
     polygons = [list(map(float, polygon)) for polygon in segmentation]
     if not polygons or any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):

@@ -83,11 +83,8 @@ class Events(NamedTuple):
 @compiled
 def events_of(state: NDArray[np.uint8], order: Ints, image: NDArray[np.int32]) -> Events:
     """The predictions `order` (n,) of K, whose images are given (n,), with their states (T, K)."""
-    true, peak, ignored = (
-        np.zeros(len(order), np.uint16),
-        np.zeros(len(order), np.uint16),
-        np.zeros(len(order), np.uint16),
-    )
+    bits = np.zeros((3, len(order)), np.uint16)
+    true, peak, ignored = bits[0], bits[1], bits[2]
     for t in range(len(state)):
         bit, rising = np.uint16(1 << t), False  # rising: the next one that counts is true
         for k in range(len(order) - 1, -1, -1):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 class Definition(NamedTuple):
     title: str
     text: str
-    source: str
+    source: str = ""
 
 
 COCO = "Lin et al. 2014, arXiv:1405.0312; pycocotools"
@@ -18,10 +18,10 @@ AT_THRESHOLD = "Predictions above the score threshold"
 SIZES = "small below 18², medium to 31², large above (coco: 32², 96²) px²"
 
 DEFINITIONS: dict[str, Definition] = {
-    "run": Definition("Run", "A row of `runs` in params.yaml, or the name of a file of scores.", ""),
-    "cell_line": Definition("Cell line", "`all` pools the predictions of all images; it is no mean of the lines.", ""),
-    "images": Definition("Images", "Test images, also those without cells.", ""),
-    "cells": Definition("True cells", "True cells of the test images; crowd regions don't count.", ""),
+    "run": Definition("Run", "A row of `runs` in params.yaml, or the name of a file of scores."),
+    "cell_line": Definition("Cell line", "`all` pools the predictions of all images; it is no mean of the lines."),
+    "images": Definition("Images", "Test images, also those without cells."),
+    "cells": Definition("True cells", "True cells of the test images; crowd regions don't count."),
     "protocol": Definition(
         "Protocol",
         "Whose constants: livecell counts 2,000 predictions an image and all categories as one; coco counts 100, and "
@@ -29,12 +29,10 @@ DEFINITIONS: dict[str, Definition] = {
         LIVECELL,
     ),
     "score_threshold": Definition(
-        "Score threshold",
-        "The score with the best F1 at IoU 0.5 on val; what precision, recall and F1 are taken at.",
-        "",
+        "Score threshold", "The score with the best F1 at IoU 0.5 on val; what precision, recall and F1 are taken at."
     ),
     "threshold_from": Definition(
-        "Threshold from", "The images that the threshold was chosen on; on test itself it flatters.", ""
+        "Threshold from", "The images that the threshold was chosen on; on test itself it flatters."
     ),
     "mask_ap": Definition(
         "Mask AP",
@@ -72,8 +70,8 @@ DEFINITIONS: dict[str, Definition] = {
     "f1": Definition(
         "Instance F1, all IoU", "As instance F1, mean over mask IoU .50:.05:.95.", "Caicedo et al. 2019, as above"
     ),
-    "precision": Definition("Precision", f"{AT_THRESHOLD}: TP / (TP + FP) at mask IoU 0.5.", ""),
-    "recall": Definition("Recall", f"{AT_THRESHOLD}: TP / (TP + FN) at mask IoU 0.5.", ""),
+    "precision": Definition("Precision", f"{AT_THRESHOLD}: TP / (TP + FP) at mask IoU 0.5."),
+    "recall": Definition("Recall", f"{AT_THRESHOLD}: TP / (TP + FN) at mask IoU 0.5."),
     "pixel_f1": Definition(
         "Pixel F1",
         f"{AT_THRESHOLD}: Dice of the foreground, over the pixels of all images (what the poster calls F1).",
@@ -89,12 +87,10 @@ DEFINITIONS: dict[str, Definition] = {
     "accuracy_50": Definition(
         "Accuracy at 0.5", "As mean accuracy, at IoU 0.5 alone (SA50, Cellpose's AP at 0.5).", "as above"
     ),
-    "count_bias": Definition("Count bias", "Predicted less true cells of an image, mean over images.", ""),
-    "count_mae": Definition("Count error", "Absolute difference of predicted and true cells, mean over images.", ""),
+    "count_bias": Definition("Count bias", "Predicted less true cells of an image, mean over images."),
+    "count_mae": Definition("Count error", "Absolute difference of predicted and true cells, mean over images."),
     "count_r2": Definition(
-        "Count R²",
-        "1 - (squared count errors) / (squared deviations of the true counts): 1 is perfect, 0 the mean.",
-        "",
+        "Count R²", "1 - (squared count errors) / (squared deviations of the true counts): 1 is perfect, 0 the mean."
     ),
     "low_high": Definition(
         "95 % interval",
@@ -108,9 +104,7 @@ DEFINITIONS: dict[str, Definition] = {
         "twenty differences between equals, about one looks real.",
         "Efron & Tibshirani 1993, chapters 13 and 15",
     ),
-    "density": Definition(
-        "Density", "Quartiles of the test images by true cells per megapixel; bin 1 is sparsest.", ""
-    ),
+    "density": Definition("Density", "Quartiles of the test images by true cells per megapixel; bin 1 is sparsest."),
     "size": Definition(
         "Cell size",
         "Quartiles of the true cells by area in px²; bin 1 is smallest. A prediction of another size is no error.",

@@ -144,10 +144,7 @@ def spans(count: int, most: int = 64) -> list[tuple[int, int]]:
 def mask_pairs(true: CellTable, pred: CellTable, of: Setting) -> tuple[Pairs, Ints]:
     """All pairs of masks that share a pixel, and the pixels that they share."""
 
-    def work(span: tuple[int, int]) -> Any:
-        return loops.mask_pairs(pred.masks, true.masks, of.units, *span)
-
-    counts, partner, shared = _joined(in_threads(work, spans(len(of.units.true) - 1), of.threads))
+    counts, partner, shared = _joined(lambda span: loops.mask_pairs(pred.masks, true.masks, of.units, *span), of)
     whole = np.repeat(pred.pixels, counts)
     union = np.where(true.crowd[partner], whole, whole + true.pixels[partner] - shared)
     return Pairs(np.r_[0, np.cumsum(counts)], partner, shared / union), shared
@@ -155,15 +152,14 @@ def mask_pairs(true: CellTable, pred: CellTable, of: Setting) -> tuple[Pairs, In
 
 def box_pairs(true: CellTable, pred: CellTable, of: Setting) -> Pairs:
     """All pairs of boxes whose IoU reaches the lowest threshold."""
-
-    def work(span: tuple[int, int]) -> Any:
-        return loops.box_pairs(Boxes(pred.boxes_xywh, true.boxes_xywh, true.crowd), of.units, *span, IOUS[0])
-
-    counts, partner, iou = _joined(in_threads(work, spans(len(of.units.true) - 1), of.threads))
+    boxes = Boxes(pred.boxes_xywh, true.boxes_xywh, true.crowd)
+    counts, partner, iou = _joined(lambda span: loops.box_pairs(boxes, of.units, *span, IOUS[0]), of)
     return Pairs(np.r_[0, np.cumsum(counts)], partner, iou)
 
 
-def _joined(parts: list[tuple[NDArray[Any], ...]]) -> list[NDArray[Any]]:
+def _joined(work: Callable[[Any], Any], of: Setting) -> list[NDArray[Any]]:
+    """The columns that `work` gives for spans of the units, one after another."""
+    parts = in_threads(work, spans(len(of.units.true) - 1), of.threads)
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 

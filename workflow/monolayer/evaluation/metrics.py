@@ -70,8 +70,7 @@ def precision_curve(matches: Matches, area: int, chosen: Ints) -> Floats:
     Its mean is AP, that of its first row AP50. At IoU 0.5 two of three cells are found before anything false: precision
     is 1 at the 67 recalls up to 2/3, and 0 beyond; at each other IoU at the 34 recalls up to 1/3.
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> curve = precision_curve(evidence.masks, 0, np.arange(1))
     >>> round(float(curve[0].mean()), 5), round(float(curve.mean()), 5)  # 67 / 101 and (67 + 9 · 34) / 1010
     (0.66337, 0.36931)
@@ -83,8 +82,7 @@ def precision_curve(matches: Matches, area: int, chosen: Ints) -> Floats:
 def mean_precision(matches: Matches, area: int, chosen: Ints, weights: Ints, threads: int) -> Floats:
     """The mean over recalls (B, T) of that precision, for weights (B, I) of the chosen images: AP at each IoU.
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> mean_precision(evidence.masks, 0, np.arange(1), np.array([[1], [5]]), threads=1)[:, :2].round(3).tolist()
     [[0.663, 0.337], [0.663, 0.337]]
     """
@@ -123,8 +121,7 @@ def recall(tally: tuple[Ints, Ints], chosen: Ints, weights: Ints) -> Floats:
 
     Its mean over T is AR, and 1 - AR of masks up to the protocol's cap is AFNR: here 1 - (2/3 + 9 · 1/3) / 10.
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> found = recall(evidence.recalls["mask_ar_2000"], np.arange(1), np.array([[1]]))
     >>> round(1 - float(found.mean()), 4)
     0.6333
@@ -137,8 +134,7 @@ def recall(tally: tuple[Ints, Ints], chosen: Ints, weights: Ints) -> Floats:
 def best_threshold(matches: Matches) -> float:
     """The score threshold of the best instance F1 at IoU 0.5, the highest of equals; 0 where no prediction is true.
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> best_threshold(evidence.masks)  # F1 is 1/2 from 0.9 up, 4/5 from 0.8 up, 2/3 from 0.7 up
     0.8
     """
@@ -153,8 +149,7 @@ def best_threshold(matches: Matches) -> float:
 def detection(evidence: Evidence, area: int, chosen: Ints, weights: Ints) -> dict[str, Floats]:
     """F1, precision and recall (B,) of the cells above the score threshold, in one range of areas.
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> scores = detection(evidence, 0, np.arange(1), np.array([[1]]))
     >>> {name: round(float(value[0]), 3) for name, value in scores.items()}
     {'f1_50': 0.667, 'f1': 0.367, 'precision': 0.667, 'recall': 0.667}
@@ -174,8 +169,7 @@ def by_image(evidence: Evidence) -> dict[str, NDArray[Any]]:
 
     Accuracy is TP / (TP + FP + FN), 2/4 at IoU 0.5 and 1/5 at the nine others; pixel F1 is 12 / (12 + 3 + 4).
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> values = by_image(evidence)
     >>> [round(values[name].item(), 3) for name in ("tp", "accuracy_50", "mean_accuracy", "pixel_f1")]
     [2, 0.5, 0.23, 0.632]
@@ -223,8 +217,7 @@ def image_means(evidence: Evidence, chosen: Ints, weights: Ints) -> dict[str, Fl
 def headline(evidence: Evidence, chosen: Ints, weights: Ints) -> dict[str, Floats]:
     """The numbers that get an interval, each (B,) for weights (B, I) of the chosen images.
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> scores = headline(evidence, np.arange(1), np.array([[1]]))
     >>> [round(float(scores[name][0]), 3) for name in ("mask_ap", "mask_ap50", "mask_ap75", "afnr")]
     [0.369, 0.663, 0.337, 0.633]
@@ -242,8 +235,7 @@ def headline(evidence: Evidence, chosen: Ints, weights: Ints) -> dict[str, Float
 def details(evidence: Evidence, chosen: Ints) -> dict[str, float]:
     """AP by area, and AR by number of predictions and by area, for masks and boxes.
 
-    >>> from monolayer.evaluation.example import example
-    >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
+    >>> from monolayer.evaluation.example import evidence
     >>> values = details(evidence, np.arange(1))
     >>> round(values["mask_ap_small"], 3), round(values["mask_ar_100"], 3), values["mask_ap_large"]
     (0.369, 0.367, nan)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.compiled import compiled
+from monolayer.compiled import Ints, compiled
 
 Float = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 
 @compiled

@@ -46,9 +46,6 @@ def frames(todo: list[Sample]) -> Iterator[Frame]:
         yield Frame(sample.image["file_name"], sample.image["cell_line"], partial(read_image, sample.path))
 
 
-# ---- any folder ----------------------------------------------------------------------------------
-
-
 class Choice(NamedTuple):
     """Cells from which score up are written, and where to, as label images besides; what runs an exported run.
 
@@ -78,10 +75,10 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
     first, step = choice.shard
     own = dict(list(enumerate(names, start=1))[first - 1 :: step])
     if choice.labels is not None:
-        _refuse_one_for_two(_label_path(choice.labels, name) for name in names)
-        _refuse_to_overwrite(_label_path(choice.labels, name) for name in own.values())
+        _check_label_paths(choice.labels, names, own.values())
     run, percentiles, least = _load(model, choice, threads)
-    every = track(run.stream(_files(images, own.values(), percentiles)), len(own), f"predict {images.name}")
+    files = (Frame(name, None, partial(_grey, images / name, percentiles)) for name in own.values())
+    every = track(run.stream(files), len(own), f"predict {images.name}")
     found = (instances.at_least(choice.score_min or 0.0) for instances in every)
     if choice.labels is not None:
         logger.info("label images hold cells with a score of %g or more", least)
@@ -101,11 +98,6 @@ def _load(model: Path, choice: Choice, threads: int) -> tuple[Predictor, Percent
     return run, choice.percentiles or manifest.percentiles, least
 
 
-def _files(folder: Path, names: Iterable[str], percentiles: Percentiles | None) -> Iterator[Frame]:
-    for name in names:
-        yield Frame(name, None, partial(_grey, folder / name, percentiles))
-
-
 def _grey(path: Path, percentiles: Percentiles | None) -> Pixels:
     return grey(path.read_bytes(), str(path), percentiles)
 
@@ -114,6 +106,8 @@ def _named_results(
     names: dict[int, str], found: Iterable[Instances], labels: Path | None, least: float
 ) -> Iterator[Result]:
     """Results with the number and the file's name of each image; labels are written on the way, all or none."""
+    from monolayer.coco.labels import label_tiff
+
     written: list[Path] = []
     try:
         for (number, name), instances in zip(names.items(), found, strict=True):
@@ -121,7 +115,7 @@ def _named_results(
                 yield Result(file_name=name, **result)
             if labels is not None:
                 written.append(_label_path(labels, name))
-                _write_labels(written[-1], instances.at_least(least))
+                write_bytes(written[-1], label_tiff([instances.at_least(least).label_image()], None))
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
@@ -132,19 +126,10 @@ def _label_path(folder: Path, name: str) -> Path:
     return folder / Path(name).with_suffix(".tif")
 
 
-def _refuse_one_for_two(paths: Iterable[Path]) -> None:
-    for path, number in Counter(paths).items():
+def _check_label_paths(folder: Path, names: Iterable[str], own: Iterable[str]) -> None:
+    for path, number in Counter(_label_path(folder, name) for name in names).items():
         if number > 1:
             raise InputError(f"{number} images would have the label image {path}; rename all but one of them")
-
-
-def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
-    for path in paths:
+    for path in (_label_path(folder, name) for name in own):
         if path.exists():
             raise InputError(f"{path} exists and would be overwritten; give another folder for the label images")
-
-
-def _write_labels(path: Path, found: Instances) -> None:
-    from monolayer.coco.labels import label_tiff
-
-    write_bytes(path, label_tiff([found.label_image()], None))

@@ -111,9 +111,6 @@ def check_size(name: str, image: NDArray[np.uint8], of: Pipeline) -> None:
         )
 
 
-# ---- where networks come from --------------------------------------------------------------------
-
-
 def from_weights(weights: Path, settings: PredictSettings | None, threads: int) -> Predictor:
     """A trained run in torch, on the GPU if there is one; without settings, with those that it was validated with."""
     import torch

@@ -33,14 +33,10 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     truth = {split: splits / f"{split}.json" for split in ("train", "val")}
     synthetic = [extension / "annotations.json"] if extension else []
     workdir = output / "checkpoint" / _fingerprint(params, [*truth.values(), *synthetic])
-    chosen = networks(
-        params.lines,
-        [
-            *samples(read_truth(truth["train"]), images),
-            *(sample for path in synthetic for sample in samples(read_truth(path), path.with_name("images"))),
-        ],
-        samples(read_truth(truth["val"]), images),
-    )
+    shown = samples(read_truth(truth["train"]), images)
+    for path in synthetic:
+        shown += samples(read_truth(path), path.with_name("images"))
+    chosen = networks(params.lines, shown, samples(read_truth(truth["val"]), images))
     trained = {
         name: models.family(params.family).train(*parts, params.settings, params.seed, workdir / name)
         for name, parts in chosen.items()
@@ -48,12 +44,11 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     models.save_weights(output / "weights.pt", params, {name: one.state for name, one in trained.items()})
     history = [{"network": name, **row} for name, one in trained.items() for row in one.history]
     write_csv(output / "history.csv", history)
+    facts = {name: {"initial": one.initial, **_size(*chosen[name]), **one.facts} for name, one in trained.items()}
     record: dict[str, Any] = {
         "format": FORMAT,
         "params": params.model_dump(),
-        "networks": {
-            name: {"initial": one.initial, **_size(*chosen[name]), **one.facts} for name, one in trained.items()
-        },
+        "networks": facts,
         "device": _device(),
         "duration_s": round(time.monotonic() - started, 1),
         **provenance(Path(__file__).parent),

@@ -36,16 +36,14 @@ def validation_scores(val: Sequence[Sample], find: Find, batch: int) -> dict[str
     setting = matching.setting(true, pred, listed, PROTOCOLS["livecell"], 1)
     pairs, _ = matching.mask_pairs(true, pred, setting)
     matches = matching.match_masks(true, pred, pairs, setting)
-    every = np.arange(len(listed))
-    curves = metrics.precision_curve(matches, 0, every)  # (T, R)
+    curves = metrics.precision_curve(matches, 0, np.arange(len(listed)))  # (T, R)
     kept = matches.score >= metrics.best_threshold(matches)
     tp, fp = (int((matches.state[0, 0, kept] == state).sum()) for state in (TRUE, FALSE))
-    cells = int(matches.positives[0].sum())
     return {
         "val_mask_ap": float(curves.mean()),
         "val_mask_ap50": float(curves[0].mean()),
         "val_precision": tp / max(1, tp + fp),
-        "val_recall": tp / max(1, cells),
+        "val_recall": tp / max(1, int(matches.positives[0].sum())),
     }
 
 

@@ -67,9 +67,6 @@ def part_inside(cells: TargetCells, index: Tensor, boxes: Tensor) -> Tensor:
     return covered(cells, index, boxes, 1)[:, 0, 0] * native / total
 
 
-# ---- crops ---------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Crop:
     """What the network sees of an image: a window (x, y, width, height) in px, one way to turn it, a zoom."""
@@ -108,8 +105,8 @@ def cropped(image: NDArray[np.uint8], crop: Crop) -> Tensor:
 
 def cells_in(annotations: Sequence[Annotation], crop: Crop) -> TargetCells:
     """The true cells in a crop; cut at the window's edge, those outside of it left out."""
-    pieces = [piece for a in annotations if (piece := _cut(*crop_from_rle(a["segmentation"]), crop.window))]
-    masks, corners = zip(*(_place(*piece, crop) for piece in pieces), strict=True) if pieces else ((), ())
+    pieces = [piece for a in annotations if (piece := _cut(*crop_from_rle(a["segmentation"]), crop))]
+    masks, corners = zip(*pieces, strict=True) if pieces else ((), ())
     zoom = torch.tensor([crop.shape[side] / crop.native[side] for side in (1, 0)])
     sizes = torch.tensor([mask.shape[::-1] for mask in masks], dtype=torch.long).reshape(-1, 2)
     lengths = (sizes + 1).prod(1)
@@ -124,21 +121,16 @@ def cells_in(annotations: Sequence[Annotation], crop: Crop) -> TargetCells:
     )
 
 
-def _cut(mask: Mask, x: int, y: int, window: tuple[int, int, int, int]) -> tuple[Mask, int, int] | None:
-    """The mask within the window and its corner there; None where nothing of it is."""
-    left, upper, width, height = window
+def _cut(mask: Mask, x: int, y: int, crop: Crop) -> tuple[Mask, tuple[int, int]] | None:
+    """The mask within the window and its corner there, turned as the crop is; None where nothing of it is."""
+    left, upper, width, height = crop.window
     x, y = x - left, y - upper
     mask = mask[max(0, -y) : max(0, height - y), max(0, -x) : max(0, width - x)]
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return None
     mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return mask, max(x, 0) + int(columns[0]), max(y, 0) + int(rows[0])
-
-
-def _place(mask: Mask, x: int, y: int, crop: Crop) -> tuple[Mask, tuple[int, int]]:
-    """A mask of the window and its corner, turned as the crop is."""
-    _, _, width, height = crop.window
+    x, y = max(x, 0) + int(columns[0]), max(y, 0) + int(rows[0])
     x, y, _, _ = turn_box((x, y, mask.shape[1], mask.shape[0]), (height, width), crop.way)
     return turn(mask, crop.way), (x, y)
 

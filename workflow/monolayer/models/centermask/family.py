@@ -35,9 +35,7 @@ def train(
     """Train one network; `learning_rate` is for `nominal_batch` images and scaled with the batch (arXiv 1706.02677)."""
     torch.manual_seed(seed)
     network = CenterMask(settings.network)
-    initial = "from scratch"
-    if settings.weights != "none":
-        initial = start_from(network, Path(settings.weights))
+    initial = "from scratch" if settings.weights == "none" else start_from(network, Path(settings.weights))
     rate = settings.fit.learning_rate * settings.fit.batch * settings.fit.grad_accumulation / settings.nominal_batch
     fitted = fit(
         network,
@@ -118,8 +116,7 @@ class CenterMaskTask:
         sample = self.train[self.epoch[index]]
         image = read_image(sample.path)
         crop = self._crop(image.shape, rng)
-        given = cropped(image, crop)
-        return sample.image["file_name"], (given, cells_in(sample.annotations, crop))
+        return sample.image["file_name"], (cropped(image, crop), cells_in(sample.annotations, crop))
 
     def _crop(self, shape: tuple[int, ...], rng: np.random.Generator) -> Crop:
         height, width = shape

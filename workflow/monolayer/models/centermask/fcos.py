@@ -92,9 +92,6 @@ def locations(shapes: Shapes, device: torch.device | str = "cpu") -> tuple[Tenso
     return torch.cat(points), torch.cat(strides)
 
 
-# ---- truth ---------------------------------------------------------------------------------------
-
-
 def _candidates(boxes: Tensor, stride: int, size: tuple[float, float], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The (location of the level, box) pairs (K,), (K,) that centre sampling and the level's sizes allow.
 
@@ -119,19 +116,17 @@ def _candidates(boxes: Tensor, stride: int, size: tuple[float, float], shape: tu
 
 def assign(boxes: Tensor, shapes: Shapes) -> Tensor:
     """The index (L,) of the box (M, 4) that each location answers for, the smallest of several; -1 for none."""
-    total = sum(height * width for height, width in shapes)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     by_area = torch.argsort(area, stable=True)
     rank = torch.empty_like(by_area)
     rank[by_area] = torch.arange(len(boxes), device=boxes.device)
-    best = torch.full((total,), len(boxes), device=boxes.device)
+    best = torch.full((sum(height * width for height, width in shapes),), len(boxes), device=boxes.device)
     start = 0
     for shape, stride, size in zip(shapes, STRIDES, SIZES, strict=True):
         location, box = _candidates(boxes, stride, size, shape)
         best.scatter_reduce_(0, location + start, rank[box], "amin")
         start += shape[0] * shape[1]
-    nobody = by_area.new_tensor([-1])
-    return torch.cat([by_area, nobody])[best]
+    return torch.cat([by_area, by_area.new_tensor([-1])])[best]
 
 
 def centreness_of(ltrb: Tensor) -> Tensor:
@@ -165,9 +160,6 @@ def losses(maps: Maps, truths: Sequence[Tensor]) -> dict[str, Tensor]:
     box = (giou_loss(maps.ltrb[image, place], true) * weight).sum() / weight.sum().clamp(min=1e-6)
     centre = binary_cross_entropy_with_logits(maps.centreness[image, place], weight, reduction="sum")
     return {"class_loss": focal / count, "box_loss": box, "centreness_loss": centre / count}
-
-
-# ---- detections ----------------------------------------------------------------------------------
 
 
 @torch.no_grad()

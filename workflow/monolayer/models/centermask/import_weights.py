@@ -39,10 +39,7 @@ RULES: list[tuple[str, Any]] = [
         r"backbone\.stages\.(\d)\.(\d+)\.reduction\.(\w+)",
         lambda m: f"{_block(m)}.conv_reduction.{_osa(m)}_reduction_0/{m[3]}",
     ),
-    (
-        r"backbone\.stages\.(\d)\.(\d+)\.concat\.(\w+)",
-        lambda m: f"{_block(m)}.concat.{_osa(m)}_concat/{m[3]}",
-    ),
+    (r"backbone\.stages\.(\d)\.(\d+)\.concat\.(\w+)", lambda m: f"{_block(m)}.concat.{_osa(m)}_concat/{m[3]}"),
     (r"backbone\.stages\.(\d)\.(\d+)\.attention", lambda m: f"{_block(m)}.ese"),
     (r"pyramid\.inner_blocks\.(\d)\.0", lambda m: f"backbone.fpn_lateral{_up(m[1], 3)}"),
     (r"pyramid\.layer_blocks\.(\d)\.0", lambda m: f"backbone.fpn_output{_up(m[1], 3)}"),
@@ -102,8 +99,7 @@ def convert(
     given = {key: _one_class(key, value, source, category) for key, value in given.items()}
     if faults := models.state_faults(wanted, given):
         raise InputError(f"{source} does not fit a network of these settings:\n" + "\n".join(faults))
-    renamed = {key: given[name].float() for key, name in names.items() if name in wanted}
-    return renamed | counted
+    return {key: given[name].float() for key, name in names.items() if name in wanted} | counted
 
 
 def official_name(key: str, keys: Mapping[str, Any]) -> str:
@@ -139,9 +135,6 @@ def _one_class(key: str, value: Tensor, source: str, category: int | None) -> Te
             f"{source} knows {len(value)} classes, this pipeline one; keep one: --category 0 to {len(value) - 1}"
         )
     return value[category : category + 1]
-
-
-# ---- files ---------------------------------------------------------------------------------------
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

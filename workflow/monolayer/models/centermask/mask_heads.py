@@ -20,9 +20,6 @@ POSITIVE_IOU = 0.5
 CHUNK = 1000  # boxes at a time against all others
 
 
-# ---- regions -------------------------------------------------------------------------------------
-
-
 @torch.no_grad()
 def choose_regions(proposals: Tensor, truth: Tensor, limit: int) -> tuple[Tensor, Tensor]:
     """At most `limit` boxes (R, 4) that overlap a true one by 0.5 IoU or more, by lot, and that one's index (R,).
@@ -45,8 +42,7 @@ def region_level(boxes: Tensor, image_area: float | Tensor) -> Tensor:
     Below a quarter of the image it is P3: single cells always are.
     """
     area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=1e-6)
-    level = torch.ceil(5 - torch.log2(image_area / area))
-    return (level.clamp(3, 5) - 3).long()
+    return (torch.ceil(5 - torch.log2(image_area / area)).clamp(3, 5) - 3).long()
 
 
 def pool_regions(levels: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
@@ -97,9 +93,6 @@ def _shares(low: Tensor, high: Tensor, length: int) -> Tensor:
     pixels = torch.arange(length, device=low.device)
     near = (1 - (at.clamp(0, length - 1)[..., None] - pixels).abs()).clamp(min=0)  # (R, 14, samples, length)
     return (near * counted[..., None]).sum(2) / count
-
-
-# ---- heads ---------------------------------------------------------------------------------------
 
 
 def _init(module: nn.Module) -> None:
@@ -170,9 +163,6 @@ class IouHead(nn.Module):
             x = relu(layer(x))
         iou: Tensor = self.iou(x)
         return iou[:, 0].float()
-
-
-# ---- losses --------------------------------------------------------------------------------------
 
 
 def mask_loss(logits: Tensor, true: Tensor) -> Tensor:

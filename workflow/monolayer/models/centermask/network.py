@@ -73,9 +73,6 @@ class CenterMask(nn.Module):
         }
 
 
-# ---- graphs --------------------------------------------------------------------------------------
-
-
 class Dense(nn.Module):
     """Normalised images (B, 3, H, W) to P3, P4, P5, class and centreness (B, L) in [0, 1], ltrb (B, L, 4)."""
 

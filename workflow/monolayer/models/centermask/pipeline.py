@@ -133,9 +133,6 @@ def zoom(image: NDArray[np.uint8], factor: float) -> Float:
     return np.asarray(grey.resize((width, height), PillowImage.Resampling.BILINEAR))
 
 
-# ---- detections ----------------------------------------------------------------------------------
-
-
 def shapes(height: int, width: int) -> list[tuple[int, int]]:
     """(height, width) of P3 to P7 of an input whose sides are multiples of 32."""
     sides = [(height // stride, width // stride) for stride in STRIDES[:3]]
@@ -171,9 +168,6 @@ def best(values: Float, count: int) -> NDArray[np.int64]:
     """The places (K,) of the `count` highest values above 0, highest first."""
     places = np.flatnonzero(values > 0)
     return places[np.argsort(-values[places], kind="stable")[:count]]
-
-
-# ---- masks at native size ------------------------------------------------------------------------
 
 
 def paste(probability: Float, box_xyxy: Float, height: int, width: int) -> tuple[Mask, int, int]:

@@ -5,6 +5,7 @@ Blocks aggregate all their layers at once (OSA, arXiv 1904.09730); every block e
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,14 +120,10 @@ class VoVNet(nn.Module):
             ConvNorm((second, third), norm, stride=2, depthwise=layout.depthwise),
         )
         self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)  # before every stage but the first
-        into = third
-        stages = []
-        for stage, (out, blocks) in enumerate(zip(layout.out, layout.blocks, strict=True)):
-            stages.append(
-                nn.Sequential(*(AggregationBlock(into if b == 0 else out, layout, stage, norm) for b in range(blocks)))
-            )
-            into = out
-        self.stages = nn.ModuleList(stages)
+        self.stages = nn.ModuleList()
+        for stage, (into, out) in enumerate(itertools.pairwise([third, *layout.out])):
+            inputs = [into] + [out] * (layout.blocks[stage] - 1)
+            self.stages.append(nn.Sequential(*(AggregationBlock(count, layout, stage, norm) for count in inputs)))
         self.channels = layout.out[1:]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

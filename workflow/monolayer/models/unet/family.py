@@ -73,9 +73,6 @@ class UNet(nn.Module):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-# ---- the family's functions ----------------------------------------------------------------------
-
-
 def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, seed: int, workdir: Path) -> Trained:
     """Train one network; the thresholds that part cells are chosen on val and travel in its weights."""
     torch.manual_seed(seed)
@@ -114,11 +111,8 @@ def graphs(network: UNet) -> dict[str, Graph]:
 
 
 def constants(network: UNet) -> dict[str, Any]:
-    return {
-        "thresholds": network.thresholds.tolist(),
-        "contrast": float(network.contrast),
-        "stride": network.stride,
-    }
+    thresholds, contrast = network.thresholds.tolist(), float(network.contrast)
+    return {"thresholds": thresholds, "contrast": contrast, "stride": network.stride}
 
 
 def predict(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Instances]:
@@ -135,9 +129,6 @@ def _network(settings: UnetTrain) -> UNet:
     outputs = 2 if settings.target == "foreground+distance" else 1
     # channels last is half the time of a step on a CPU, and what tensor cores want
     return UNet(settings.width, settings.levels, outputs).to(memory_format=torch.channels_last)
-
-
-# ---- training ------------------------------------------------------------------------------------
 
 
 class CellTask:
@@ -189,10 +180,8 @@ class CellTask:
             image = read_image(sample.path)
             true = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
             [maps] = probabilities(cast(UNet, network), [image], self.settings.val_predict)
-            parted = (
-                separate(maps, thresholds, self.settings.val_predict.saddle_ratio) for thresholds in self.candidates
-            )
-            counts += [_count(true, labels) for labels in parted]
+            saddle_ratio = self.settings.val_predict.saddle_ratio
+            counts += [_count(true, separate(maps, thresholds, saddle_ratio)) for thresholds in self.candidates]
         tp, fp, fn = np.moveaxis(counts, -1, 0)
         f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
         scores = f1[:, 1 if self.distance else 0]

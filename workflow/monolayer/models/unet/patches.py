@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from monolayer.data.dataset import Sample, TrueCells
 from monolayer.models.dihedral import Number, turn
+from monolayer.models.unet.tiling import Float
 from monolayer.params.families import AugmentParams, UnetTrain
-
-Float = NDArray[np.float32]
 
 
 def background(image: NDArray[np.uint8]) -> int:

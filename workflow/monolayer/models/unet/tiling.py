@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -72,11 +72,6 @@ class _Canvas:
         self.image = np.pad(image, ((0, self.rows.padded - height), (0, self.columns.padded - width)))
         self.sum: Float | None = None
 
-    def tiles(self) -> Iterator[tuple[_Canvas, int, int]]:
-        return (
-            (self, row, column) for row in range(len(self.rows.starts)) for column in range(len(self.columns.starts))
-        )
-
     def window(self, row: int, column: int) -> tuple[slice, slice]:
         y, x = self.rows.starts[row], self.columns.starts[column]
         return slice(y, y + self.rows.side), slice(x, x + self.columns.side)
@@ -107,7 +102,7 @@ def blend_tta(
 def blend(images: Sequence[Float], forward: Callable[[Float], Float], tiles: Tiles, batch: int) -> list[Float]:
     """float32 (C, H, W) of each float32 (H, W); `forward` maps tiles (B, 1, h, w) to (B, C, h, w)."""
     canvases = [_Canvas(image, tiles) for image in images]
-    every = (tile for canvas in canvases for tile in canvas.tiles())
+    every = ((one, *at) for one in canvases for at in np.ndindex(len(one.rows.starts), len(one.columns.starts)))
     for _, alike in groupby(every, lambda tile: (tile[0].rows.side, tile[0].columns.side)):
         while some := list(islice(alike, batch)):
             given = np.stack([canvas.image[canvas.window(row, column)] for canvas, row, column in some])

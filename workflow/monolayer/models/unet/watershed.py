@@ -10,11 +10,10 @@ from scipy import ndimage
 
 from monolayer.coco.instances import Instances
 from monolayer.coco.rle import Mask
-from monolayer.compiled import compiled
+from monolayer.compiled import Ints, compiled
 
 Float = NDArray[np.float32]
 Labels = NDArray[np.int32]
-Queue = NDArray[np.int64]
 
 
 class Thresholds(NamedTuple):
@@ -99,7 +98,7 @@ def markers_of(distance_map: NDArray[np.uint8], mask: Mask, saddle_ratio: float,
 
 
 @compiled
-def _root(above: Queue, pixel: int) -> int:
+def _root(above: Ints, pixel: int) -> int:
     """The pixel that stands for the part that this one is in; the way there is halved for the next time."""
     while above[pixel] != pixel:
         above[pixel] = above[above[pixel]]
@@ -139,7 +138,7 @@ def watershed(altitude: NDArray[np.uint8], labels: Labels, mask: Mask) -> Labels
 
 
 @compiled
-def _queue(pixel: int, level: int, first: Queue, last: Queue, following: Queue) -> None:
+def _queue(pixel: int, level: int, first: Ints, last: Ints, following: Ints) -> None:
     """Put a pixel behind the others of its level."""
     following[pixel] = -1
     if first[level] < 0:

@@ -46,8 +46,7 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: YoloTrain, s
     torch.manual_seed(seed)
     network, initial = _initial(settings)
     task = _Task(TrueCells(train), val, settings)
-    fitted = fit(network, task, settings.fit, seed, workdir / "last.pt")
-    return fitted.trained(initial)
+    return fit(network, task, settings.fit, seed, workdir / "last.pt").trained(initial)
 
 
 def build(settings: YoloTrain, state: dict[str, Any], device: str) -> nn.Module:
@@ -98,9 +97,8 @@ def _network(settings: YoloTrain) -> nn.Module:
     try:
         network: Any = SegmentationModel(f"{settings.architecture}.yaml", ch=3, nc=1, verbose=False)  # type: ignore[no-untyped-call]
     except FileNotFoundError as error:
-        raise InputError(
-            f"architecture {settings.architecture} is not one of ultralytics' (such as yolo11n-seg, yolov9c-seg)"
-        ) from error
+        known = "ultralytics' (such as yolo11n-seg, yolov9c-seg)"
+        raise InputError(f"architecture {settings.architecture} is not one of {known}") from error
     network.args = deepcopy(DEFAULT_CFG)  # the gains of the losses
     network.args.overlap_mask = True  # truth comes as one plane of labels an image
     return cast(nn.Module, network)
@@ -138,14 +136,15 @@ def _pretrained_file(settings: YoloTrain) -> Path:
     target = cache / f"{settings.architecture}.pt"
     try:
         attempt_download_asset(target)
+        fault = None
     except Exception as error:
-        raise InputError(f"pretrained weights {target.name} can't be fetched ({error}); {_CURE}") from error
-    if not target.exists():
-        raise InputError(f"pretrained weights {target.name} can't be fetched; {_CURE}")
+        fault = error
+    if fault or not target.exists():
+        raise InputError(
+            f"pretrained weights {target.name} can't be fetched{f' ({fault})' if fault else ''}; give the path of a "
+            "downloaded file as `weights`, or say `weights: none` to train from scratch"
+        ) from fault
     return target
-
-
-_CURE = "give the path of a downloaded file as `weights`, or say `weights: none` to train from scratch"
 
 
 # ---- training ------------------------------------------------------------------------------------

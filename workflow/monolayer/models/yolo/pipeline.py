@@ -76,9 +76,6 @@ class Pipeline:
         return instances((height, width), outputs.boxes[keep] / gain, outputs.scores[keep], masks)
 
 
-# ---- images --------------------------------------------------------------------------------------
-
-
 def _gain(height: int, width: int, imgsz: int) -> float:
     """What an image is scaled by, so that its longer side is imgsz px."""
     return imgsz / max(height, width)
@@ -98,9 +95,6 @@ def resized(image: Pixels, shape: tuple[int, int]) -> Pixels:
     interpolation = cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA
     filled[:height, :width] = cv2.resize(image, (width, height), interpolation=interpolation)
     return filled
-
-
-# ---- masks ---------------------------------------------------------------------------------------
 
 
 class PrototypeMasks(NamedTuple):
