@@ -45,9 +45,6 @@ def _paragraph(finding: Finding) -> str:
     return f"  {finding['count']} × {finding['meaning']}\n" + "\n".join(f"    {text}" for text in finding["examples"])
 
 
-# ---- lists ---------------------------------------------------------------------------------------
-
-
 def check_lists(truth: Truth, findings: Findings) -> None:
     """Ids that are used twice or lead nowhere, empty lists, files listed twice within a split."""
     if not truth["images"]:
@@ -96,9 +93,6 @@ def check_splits(images: list[Image], content: dict[str, str], findings: Finding
             findings.add("line_not_in_split", f"{line} is not in {lacking}")
 
 
-# ---- images --------------------------------------------------------------------------------------
-
-
 def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     """File name and fingerprint of each readable file, one file in memory at a time."""
     files = {image["file_name"]: image for image in images}
@@ -118,9 +112,6 @@ def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[
         if pixels.min() == pixels.max():
             findings.add("blank_image", f"{path}: {pixels.min()} everywhere")
         yield image["file_name"], fingerprint(pixels)
-
-
-# ---- cells ---------------------------------------------------------------------------------------
 
 
 def measure(image: Image, cells: list[Annotation], params: AuditParams, findings: Findings) -> dict[str, Any]:

@@ -36,9 +36,6 @@ logger = logging.getLogger(__name__)
 Found = dict[int, list[tuple[float, Rle]]]  # by image: score and mask of each cell
 
 
-# ---- files ---------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Job:
     """One image and its cells, best first, and what becomes of them."""
@@ -149,9 +146,6 @@ def _measure_one(job: Job) -> tuple[Columns, dict[str, Any], list[dict[str, Any]
     count = len(found.masks)
     common = {name: np.full(count, value) for name, value in about.items()}
     return common | columns, row, coco_annotations(found, job.image["id"], 1) if "coco" in job.params.files else []
-
-
-# ---- cells in, numbers out -----------------------------------------------------------------------
 
 
 def instances(cells: Sequence[tuple[float, Rle]], height: int, width: int) -> Instances:

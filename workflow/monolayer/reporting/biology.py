@@ -71,9 +71,6 @@ def biology(study: Study, album: Album) -> dict[str, Any]:
     }
 
 
-# ---- numbers -------------------------------------------------------------------------------------
-
-
 def agreement(line: str, images: Mapping[str, pd.DataFrame], fits: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """For the truth and each run cells, median area, confluence and doubling time, and how far they are off."""
     true = of_line(images[TRUTH], line).set_index("image_id")
@@ -120,9 +117,6 @@ def _doubling(fits: pd.DataFrame) -> dict[str, Any] | None:
 
 def _unit(unit: str) -> str:
     return "h" if unit == "h" else "frames"
-
-
-# ---- charts --------------------------------------------------------------------------------------
 
 
 def distributions(name: str, line: str, cells: Mapping[str, pd.DataFrame]) -> str:
@@ -197,9 +191,6 @@ def _well(ax: Axes, images: pd.DataFrame, fits: pd.DataFrame, style: tuple[str, 
         ax.plot(
             time, fit["start"] * np.exp(fit["rate_per_time"] * (time - fit["start_time"])), color=hue, linewidth=1.1
         )
-
-
-# ---- neighbours ----------------------------------------------------------------------------------
 
 
 def neighbour_maps(study: Study, album: Album, images: pd.DataFrame, run: str) -> list[Picture]:

@@ -114,9 +114,6 @@ def colour(index: int) -> str:
     return SERIES[index % len(SERIES)]
 
 
-# ---- charts --------------------------------------------------------------------------------------
-
-
 def training(name: str, run: str, history: pd.DataFrame) -> str:
     """What history.csv has, against the epoch: losses, scores on val, learning rate; a line per network and column.
 

@@ -77,9 +77,6 @@ def data_uri(pixels: NDArray[np.uint8]) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-# ---- outlines ------------------------------------------------------------------------------------
-
-
 def outline(rle: Rle, tolerance: float) -> str:
     """SVG path of a mask's edges, holes included, in px of the image; at most `tolerance` px off."""
     crop, x, y = crop_from_rle(rle)

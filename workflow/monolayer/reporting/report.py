@@ -41,9 +41,6 @@ def report(results: Path, runs: list[str], params: ReportParams, output: Path) -
         write_bytes(path, text.encode())
 
 
-# ---- sections ------------------------------------------------------------------------------------
-
-
 def overview(study: Study, album: Album) -> dict[str, Any]:
     """What was run, the best run, and one picture: its median test image of the cell line with the most cells."""
     ranks = study.ranking
@@ -206,9 +203,6 @@ def parameters(study: Study, album: Album) -> dict[str, Any]:
 def reproduce(study: Study, album: Album) -> dict[str, Any]:
     """The commands that make the same page again."""
     return {}
-
-
-# ---- page ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,6 @@ def parity_rows(path: Path) -> list[dict[str, Any]]:
     return [{"run": record["run"], **row} for row in record["rows"]]
 
 
-# ---- charts --------------------------------------------------------------------------------------
-
-
 def latency(name: str, device: str, rows: pd.DataFrame) -> str:
     """Bars of a single image's stages, a panel for each run and a bar for each backend and dtype."""
     runs, ways = list(dict.fromkeys(rows["run"])), list(dict.fromkeys(rows["way"]))

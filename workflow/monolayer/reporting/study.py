@@ -153,9 +153,6 @@ def read_census(path: Path) -> Census:
     return Census(images.assign(cells=[len(one.annotations) for one in every]), dict(diameters))
 
 
-# ---- files ---------------------------------------------------------------------------------------
-
-
 def read_result(path: Path) -> dict[str, Any]:
     return cast(dict[str, Any], read_json(path, "JSON", "the report needs it: run snakemake again"))
 

@@ -145,9 +145,6 @@ def error_rows(errors: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     ]
 
 
-# ---- the documents' rows -------------------------------------------------------------------------
-
-
 def references(lines: Sequence[str]) -> pd.DataFrame:
     """The rows of the poster, the article and LIVECell for these cell lines, however they are spelled."""
     table = read_table(PAGE / "reference.csv", ["source", "run", "cell_line", "note"])
@@ -217,9 +214,6 @@ def flattened(record: Mapping[str, Any], joint: str, path: str = "") -> Iterator
             yield from flattened(value, joint, f"{path}{key}{joint}")
         else:
             yield f"{path}{key}", value
-
-
-# ---- how a number is written ---------------------------------------------------------------------
 
 
 def score(value: float) -> str:

@@ -75,8 +75,6 @@ def frame(
     return SegmentedFrame(record, pixels[1], found, labels, columns, row)
 
 
-# ---- JSON ----------------------------------------------------------------------------------------
-
 JSON_TYPES: dict[str, Any] = {"text": str, "whole": int, "number": float | None, "flag": bool}
 
 
@@ -162,9 +160,6 @@ def _number(value: Any) -> Any:
     if isinstance(value, float):
         return None if math.isnan(value) else round(value, DIGITS)
     return value
-
-
-# ---- other forms ---------------------------------------------------------------------------------
 
 
 def cell_table(frames: Sequence[SegmentedFrame]) -> dict[str, NDArray[Any]]:

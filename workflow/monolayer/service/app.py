@@ -78,9 +78,6 @@ def warm_up(state: State) -> None:
     state.ready = True
 
 
-# ---- problems ------------------------------------------------------------------------------------
-
-
 def _problem(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
     body = Problem(detail=detail, request_id=request.scope["request_id"])
     return JSONResponse(body.model_dump(), status, headers)
@@ -100,9 +97,6 @@ async def _refuse_query(request: Request, error: Exception) -> Response:
 async def _refuse_image(request: Request, error: Exception) -> Response:
     status = 413 if isinstance(error, TooLargeError) else 415 if isinstance(error, NotAnImageError) else 422
     return _problem(request, status, str(error))
-
-
-# ---- routes --------------------------------------------------------------------------------------
 
 
 def _state(request: Request) -> State:

@@ -85,9 +85,6 @@ def _alone(output: Path) -> Iterator[None]:
         yield
 
 
-# ---- which files -----------------------------------------------------------------------------------
-
-
 def settled(
     what: Watching, tables: Tables, seen: dict[str, tuple[int, int]], faulty: dict[str, tuple[int, int]]
 ) -> list[Path]:
@@ -122,9 +119,6 @@ def _take(what: Watching, tables: Tables, path: Path, faulty: dict[str, tuple[in
         return
     tables.append(file, columns, rows)
     logger.info("%s: %s cells", name, ", ".join(str(row["cells"]) for row in rows))
-
-
-# ---- one file --------------------------------------------------------------------------------------
 
 
 class File(NamedTuple):
@@ -167,9 +161,6 @@ def segmented(what: Watching, file: File, tables: Tables) -> tuple[list[dict[str
         columns.append({key: np.full(count, value) for key, value in about.items()} | cells)
         rows.append(about | image_row(cells, labels, what.pixel_size_um))
     return columns, rows
-
-
-# ---- tables ----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -235,9 +226,6 @@ def _typed(row: dict[str, str]) -> dict[str, Any]:
         "text": str,
     }
     return {name: types[column.type](row[name]) for name, column in dictionary.TABLES["images"].items()}
-
-
-# ---- growth ----------------------------------------------------------------------------------------
 
 
 def draw_growth(tables: Tables, output: Path) -> None:

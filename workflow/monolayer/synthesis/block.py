@@ -105,9 +105,6 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return bytes(imagecodecs.png_encode(pixels, strategy=strategy, filter=averages))
 
 
-# ---- taking apart --------------------------------------------------------------------------------
-
-
 def dissect(block: Block, params: ExtendParams) -> Parts:
     """Take the donors apart."""
     how, opened = params.synthesis, [open_sample(sample) for sample in block.donors]
@@ -162,9 +159,6 @@ def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:
         light = scene.illumination if scene.free.any() else parts.scenes[calmest].illumination
         found.append(Base(sample, place, empty, light, texture_id, parts.layouts[index], own))
     return found
-
-
-# ---- truth ---------------------------------------------------------------------------------------
 
 
 def describe_image(image_id: int, base: Base, composite: Composite, plan: Plan) -> SyntheticImage:

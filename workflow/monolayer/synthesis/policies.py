@@ -116,9 +116,6 @@ def growth(layout_policy: GrowthLayout, line: Line, size: tuple[int, int], age: 
     return Wanted(centres[:count], areas[:count], angles[:count], 0.0, None)
 
 
-# ---- from what is wanted to what is tried --------------------------------------------------------
-
-
 class Pool(NamedTuple):
     """Where cells come from."""
 

@@ -102,9 +102,6 @@ def _note(target: Path, found: Pin) -> None:
     write_json(target.parent / RECORD, {name: pin.model_dump() for name, pin in sorted(noted.items())}, indent=2)
 
 
-# ---- transfer ------------------------------------------------------------------------------------
-
-
 def _state(partial: Path) -> Path:
     """Where it is noted which version of the remote file the partial one belongs to."""
     return partial.with_name(partial.name + ".json")
@@ -198,9 +195,6 @@ def _save(response: requests.Response, partial: Path, rest: int | None, shown: s
     with partial.open("ab") as file:
         for chunk in chunks:
             file.write(chunk)
-
-
-# ---- zips ----------------------------------------------------------------------------------------
 
 
 def open_zip(path: Path, shown: str) -> zipfile.ZipFile:

@@ -87,9 +87,6 @@ def check(open_file: Callable[[], TextIO], name: str) -> Records:
     return Records(name, open_file, frames, _lines(first, frames, categories))
 
 
-# ---- structure -----------------------------------------------------------------------------------
-
-
 def _entries(file: JsonFile, name: str) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
     """Key, index and record of every entry of the three lists; index None where a list begins."""
     if file.next() not in ("{", ""):
