@@ -11,16 +11,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 
 from monolayer.coco.rle import Placed
+from monolayer.compiled import Floats, Ints
 from monolayer.params.extensions import Extension, GrowthLayout, MatchedLayout, PosterLayout, SynthesisParams
 from monolayer.synthesis.composite import Plan, turned
 from monolayer.synthesis.cutouts import Cutouts, pose_of
-
-Generator = np.random.Generator
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class Layout(NamedTuple):
