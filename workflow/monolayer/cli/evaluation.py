@@ -104,11 +104,5 @@ def measure(args: Namespace) -> None:
     if args.scores and not args.results:
         args.verb.error("--scores says from which score up --results count; give both")
     score_min = measure.score_threshold(args.scores) if args.scores else args.score_min
-<<<<<<< HEAD
-    params = typed(MeasureParams.model_validate_json, args)
     cells = measure.CellSource(args.results, score_min)
-    measure.measure(args.images, args.truth, cells, params, args.output, workers=args.workers)
-=======
-    cells = measure.Cells(args.results, score_min)
     measure.measure(args.images, args.truth, cells, args.params, args.output, workers=args.workers)
->>>>>>> cut1

@@ -33,19 +33,14 @@ def audit(images: Path, annotations: Path, params: AuditParams, output: Path) ->
     frames = track(truth["images"], len(truth["images"]), "check cells")
     rows = [measure(image, cells[image["id"]], params, findings) for image in frames]
     every = findings.records() + truth.get("findings", [])
-    stops = [finding for finding in every if finding["severity"] == "stop"]
-    if stops:
-        raise InputError("these data can't give meaningful scores:\n" + "\n".join(map(_paragraph, stops)))
+    faults: list[str] = []
+    for finding in (finding for finding in every if finding["severity"] == "stop"):
+        faults += [f"\n  {finding['count']} × {finding['meaning']}", *(f"\n    {text}" for text in finding["examples"])]
+    if faults:
+        raise InputError("these data can't give meaningful scores:" + "".join(faults))
     for finding in every:
         logging.warning("%d × %s", finding["count"], finding["meaning"])
     write_json(output, {"summary": summarise(rows, every), "findings": every, "lines": by_line(rows), "images": rows})
-
-
-def _paragraph(finding: Finding) -> str:
-    return f"  {finding['count']} × {finding['meaning']}\n" + "\n".join(f"    {text}" for text in finding["examples"])
-
-
-# ---- lists ---------------------------------------------------------------------------------------
 
 
 def check_lists(truth: Truth, findings: Findings) -> None:
@@ -96,9 +91,6 @@ def check_splits(images: list[Image], content: dict[str, str], findings: Finding
             findings.add("line_not_in_split", f"{line} is not in {lacking}")
 
 
-# ---- images --------------------------------------------------------------------------------------
-
-
 def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     """File name and fingerprint of each readable file, one file in memory at a time."""
     files = {image["file_name"]: image for image in images}
@@ -120,24 +112,19 @@ def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[
         yield image["file_name"], fingerprint(pixels)
 
 
-# ---- cells ---------------------------------------------------------------------------------------
-
-
 def measure(image: Image, cells: list[Annotation], params: AuditParams, findings: Findings) -> dict[str, Any]:
     """The counts of one image; notes what is wrong with its annotations. Crowds are checked but not counted."""
     name, size = image["file_name"], [image["height"], image["width"]]
     fitting = [cell for cell in cells if cell["segmentation"]["size"] == size]
     for cell in cells:
+        shown = f"annotation {cell['id']} of {name}"
         if cell["segmentation"]["size"] != size:
-            findings.add(
-                "size_mismatch", f"annotation {cell['id']} of {name}: mask {cell['segmentation']['size']}, {size}"
-            )
+            findings.add("size_mismatch", f"{shown}: mask {cell['segmentation']['size']}, {size}")
+        elif rle.rle_area(cell["segmentation"]) == 0:
+            findings.add("empty_mask", shown)
         x, y, w, h = cell["bbox"]
         if min(x, y) < -1 or x + w > image["width"] + 1 or y + h > image["height"] + 1:
-            findings.add("box_outside", f"annotation {cell['id']} of {name}: {cell['bbox']}")
-    for cell in fitting:
-        if rle.rle_area(cell["segmentation"]) == 0:
-            findings.add("empty_mask", f"annotation {cell['id']} of {name}")
+            findings.add("box_outside", f"{shown}: {cell['bbox']}")
     alone = [cell for cell in fitting if not cell["iscrowd"]]
     for i, j, iou in overlapping_pairs([cell["segmentation"] for cell in alone], params.duplicate_iou):
         findings.add("overlapping", f"{name}: annotations {alone[i]['id']} and {alone[j]['id']}, IoU {iou:.2f}")

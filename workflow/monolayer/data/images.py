@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -73,21 +75,26 @@ def _decode(data: bytes, name: str) -> NDArray[Any]:
     """(H, W) or (H, W, 3) of any dtype."""
     if not data:
         raise InputError(f"{name} is empty (0 bytes); copy it again")
+    with decoding(name):
+        return _decode_tiff(data, name) if data.startswith(TIFF_STARTS) else decode_png_or_jpeg(data, name)
+
+
+@contextmanager
+def decoding(name: str) -> Generator[None]:
+    """An InputError of whatever a decoder raises on a broken file."""
     try:
-        pixels = _decode_tiff(data, name) if data.startswith(TIFF_STARTS) else decode_png_or_jpeg(data, name)
+        yield
     except (InputError, MemoryError):
         raise
-    except Exception as error:  # decoders raise whatever they like on broken files
+    except Exception as error:
         raise InputError(f"{name} is not readable as an image ({error}); is it cut short? copy it again") from error
-    return pixels
 
 
 def _decode_tiff(data: bytes, name: str) -> NDArray[Any]:
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(
-        logging.CRITICAL
-    )  # what it says of a broken file, the error says with a name
+    # what it says of a broken file, the error says with a name
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     with tifffile.TiffFile(BytesIO(data)) as tif:
         if not tif.series:
             raise ValueError("it has no page")
@@ -113,7 +120,7 @@ def tiff_page(page: Any, size: int, name: str) -> NDArray[Any]:
     if colours == "MINISWHITE":
         pixels = ~pixels if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max - pixels
     pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
-    return pixels if pixels.ndim == 2 else _without_alpha(pixels)
+    return _without_alpha(pixels)
 
 
 def decode_png_or_jpeg(data: bytes, name: str) -> NDArray[Any]:
@@ -129,16 +136,16 @@ def decode_png_or_jpeg(data: bytes, name: str) -> NDArray[Any]:
         if image.format == "PNG" and data[24] == 16:  # Pillow cuts 16-bit colours to 8 bits
             import imagecodecs
 
-            pixels = np.asarray(imagecodecs.png_decode(data))
-            return pixels if pixels.ndim == 2 else _without_alpha(pixels)
+            return _without_alpha(np.asarray(imagecodecs.png_decode(data)))
         if image.mode in ("P", "PA"):
             return np.asarray(image.convert("RGB"))
         if image.mode not in ("1", "L", "LA", "RGB", "RGBA"):
             raise InputError(f"{name} has the colour mode {image.mode}; save it as grey or RGB")
-        pixels = np.asarray(image)
-        return pixels if pixels.ndim == 2 else _without_alpha(pixels)
+        return _without_alpha(np.asarray(image))
 
 
 def _without_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
-    """(H, W) of grey with alpha, (H, W, 3) of RGB with or without."""
+    """(H, W) of grey with or without alpha, (H, W, 3) of RGB."""
+    if pixels.ndim == 2:
+        return pixels
     return pixels[..., 0] if pixels.shape[-1] < 3 else pixels[..., :3]

@@ -37,13 +37,8 @@ def split(annotations: Path, params: SplitParams, output: Path) -> None:
         part = select(truth, splits, name)
         write_json(output / f"{name}.json", part)
         lines = Counter(image["cell_line"] for image in part["images"])
-        logging.info(
-            "%s: %d images, %d cells (%s)",
-            name,
-            len(part["images"]),
-            len(part["annotations"]),
-            ", ".join(f"{line} {count}" for line, count in sorted(lines.items())),
-        )
+        of_lines = ", ".join(f"{line} {count}" for line, count in sorted(lines.items()))
+        logging.info("%s: %d images, %d cells (%s)", name, len(part["images"]), len(part["annotations"]), of_lines)
 
 
 def select(truth: Truth, splits: Mapping[int, Split], name: Split) -> Truth:
@@ -71,8 +66,12 @@ def assign(truth: Truth, params: SplitParams) -> dict[int, Split]:
     open_to_all = None if None in fixed else "train"
     free = [image for image in truth["images"] if image["split"] == open_to_all]
     splits = {image["id"]: cast(Split, image["split"]) for image in truth["images"] if image["split"] is not None}
-    if wanted:
-        splits |= _assign_free(group(free, truth), {"train": 1 - sum(wanted.values()), **wanted}, params.seed)
+    lines: dict[str, list[Group]] = defaultdict(list)
+    for one in group(free, truth) if wanted else ():
+        lines[one.line].append(one)
+    for line, members in lines.items():
+        for name, one in deal(members, {"train": 1 - sum(wanted.values()), **wanted}, f"{params.seed}/{line}"):
+            splits |= dict.fromkeys(one.images, name)
     for name in SPLITS:
         if name not in splits.values():
             raise InputError(
@@ -106,18 +105,6 @@ def group(images: Iterable[Image], truth: Truth) -> list[Group]:
         line = max(sorted(sizes), key=lambda line: sizes[line])
         groups.append(Group(line, tuple(image["id"] for image in together), sizes.total()))
     return groups
-
-
-def _assign_free(groups: Iterable[Group], fractions: dict[Split, float], seed: int) -> dict[int, Split]:
-    lines: dict[str, list[Group]] = defaultdict(list)
-    for one in groups:
-        lines[one.line].append(one)
-    return {
-        image: name
-        for line, members in lines.items()
-        for name, one in deal(members, fractions, f"{seed}/{line}")
-        for image in one.images
-    }
 
 
 def deal(groups: list[Group], fractions: Mapping[Split, float], seed: str) -> list[tuple[Split, Group]]:

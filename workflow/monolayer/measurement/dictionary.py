@@ -105,18 +105,14 @@ def with_um(columns: dict[str, Column]) -> dict[str, Column]:
     }
 
 
-def _medians() -> dict[str, Column]:
-    known = with_um(CELL)
-    names = [name for name in known if name in MEDIANS or name in {in_um(median) for median in MEDIANS}]
-    return {
-        f"median_{name}": Column(known[name].unit, "number", f"Median of {name} over cells that the edge does not cut.")
-        for name in names
-    }
-
-
+_CELLS = with_um(CELL)
+_MEDIANS = {
+    f"median_{name}": Column(column.unit, "number", f"Median of {name} over cells that the edge does not cut.")
+    for name, column in with_um({name: CELL[name] for name in CELL if name in MEDIANS}).items()
+}
 TABLES: dict[str, dict[str, Column]] = {
-    "cells": IMAGE | with_um(CELL),
-    "images": IMAGE | with_um(OF_IMAGE) | _medians(),
+    "cells": IMAGE | _CELLS,
+    "images": IMAGE | with_um(OF_IMAGE) | _MEDIANS,
     "growth": {"cell_line": IMAGE["cell_line"]} | GROWTH,
 }
 

@@ -26,9 +26,6 @@ MERGE = 256  # tables of an image each that wait for their group; a table takes 
 PLAIN: dict[str, Any] = {"quoting_style": "needed", "quoting_header": "none"}  # of CSV
 
 
-# ---- masks ---------------------------------------------------------------------------------------
-
-
 def roi_zip(frames: Sequence[Instances]) -> bytes:
     """An ImageJ ROI set (RoiManager opens it): a ROI for each cell, its edges along pixels' edges, on its frame."""
     from roifile import ROI_TYPE, ImagejRoi
@@ -69,9 +66,6 @@ def coco_annotations(found: Instances, image_id: int, first_id: int) -> list[dic
         {**rle.annotation(first_id + number, image_id, mask), "score": round(float(score), 5)}
         for number, (mask, score) in enumerate(zip(found.rles(), found.scores, strict=True))
     ]
-
-
-# ---- tables --------------------------------------------------------------------------------------
 
 
 def arrow(name: str, columns: Columns | Mapping[str, Sequence[Any]]) -> Any:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from monolayer.compiled import Floats, Ints
+
 TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")  # 02d16h00m, as LIVECell's file names say it
 FRAME = re.compile(r"[A-Za-z_]*(\d+)")
 CONFIDENCE = 0.95
@@ -45,7 +45,7 @@ class Fit:
         return (times[0], times[1], times[2]) if self.rate > 0 else (math.nan,) * 3
 
 
-def fit(time: Floats, values: Floats, groups: NDArray[np.int64]) -> Fit | None:
+def fit(time: Floats, values: Floats, groups: Ints) -> Fit | None:
     """One exponential rate for all groups 0, 1, ..., each with its own start; None where nothing can be fitted.
 
     Quasi-Poisson regression with a log link (McCullagh & Nelder 1989, chapter 6): counts of 0 need no exception, and

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +37,6 @@ logger = logging.getLogger(__name__)
 Found = dict[int, list[tuple[float, Rle]]]  # by image: score and mask of each cell
 
 
-# ---- files ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image and its cells, best first, and what becomes of them."""
-
-    image: Image
-    path: Path
-    cells: list[tuple[float, Rle]]
-    params: MeasureParams
-    output: Path
-
-
 @dataclass(frozen=True)
 class CellSource:
     """Where the cells come from: COCO results from a least score up, or the truth itself where there are none."""
@@ -67,14 +54,12 @@ def measure(
     """
     listed = read_truth(truth, IMAGE)
     found = _true(truth, listed) if cells.results is None else _predicted(cells.results, cells.score_min, listed)
-    jobs = (
-        Job(image, images / image["file_name"], found.pop(image["id"]), params, output / "masks")
-        for image in listed["images"]
-    )
+    jobs = ((image, found.pop(image["id"])) for image in listed["images"])
+    one = partial(_measure_one, images=images, params=params, output=output / "masks")
     (output / "masks").mkdir(parents=True, exist_ok=True)
     rows, records = [], list[dict[str, Any]]()
     with growing("cells", output / "cells") as append_cells, growing("images", output / "images") as append_images:
-        for columns, row, of_image in track(each(_measure_one, jobs, workers), len(listed["images"]), "measure"):
+        for columns, row, of_image in track(each(one, jobs, workers), len(listed["images"]), "measure"):
             append_cells(columns)
             append_images({name: [value] for name, value in row.items()})
             rows.append(row)
@@ -84,10 +69,8 @@ def measure(
         append({name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]})
     if "coco" in params.files:
         records = [record | {"id": number} for number, record in enumerate(records, start=1)]
-        write_json(
-            output / "masks" / "coco.json",
-            {"images": listed["images"], "annotations": records, "categories": [CELL]},
-        )
+        coco = {"images": listed["images"], "annotations": records, "categories": [CELL]}
+        write_json(output / "masks" / "coco.json", coco)
     write_csv(output / "dictionary.csv", dictionary.rows())
     logger.info("%d cells in %d images", sum(row["cells"] for row in rows), len(rows))
 
@@ -110,9 +93,8 @@ def _true(path: Path, listed: Truth) -> Found:
             image_id, mask = annotation["image_id"], annotation["segmentation"]
             rle = rle_from_polygons(mask, *sizes[image_id]) if isinstance(mask, list) else mask
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}, annotation {number} has no mask of a listed image ({error!r}); mend it"
-            ) from error
+            fault = f"{path}, annotation {number} has no mask of a listed image ({error!r}); mend it"
+            raise InputError(fault) from error
         if not annotation.get("iscrowd"):
             found[image_id].append((1.0, rle))
     return found
@@ -133,27 +115,25 @@ def _predicted(results: Path, score_min: float, listed: Truth) -> Found:
     return {image_id: sorted(cells, key=lambda cell: -cell[0]) for image_id, cells in found.items()}
 
 
-def _measure_one(job: Job) -> tuple[Columns, dict[str, Any], list[dict[str, Any]]]:
-    """The rows of one image's cells, its own row, its COCO annotations; label TIFF and ROI zip are written."""
-    size = job.image["height"], job.image["width"]
-    found = instances(job.cells, *size)
-    pixel_size, frame_hours = job.params.scales(job.image.get("cell_line") or "")
-    about = described(job.image, pixel_size, frame_hours)
+def _measure_one(
+    job: tuple[Image, list[tuple[float, Rle]]], images: Path, params: MeasureParams, output: Path
+) -> tuple[Columns, dict[str, Any], list[dict[str, Any]]]:
+    """The rows of the cells of one image (best first), its own row, its COCO annotations; writes TIFF and ROI zip."""
+    image, cells = job
+    found = instances(cells, image["height"], image["width"])
+    pixel_size, frame_hours = params.scales(image.get("cell_line") or "")
+    about = described(image, pixel_size, frame_hours)
     labels = found.label_image()
-    columns = cell_columns(found, labels, read_image(job.path), job.params.neighbours)
+    columns = cell_columns(found, labels, read_image(images / image["file_name"]), params.neighbours)
     columns = with_um(columns, pixel_size)
     row = about | image_row(columns, labels, pixel_size)
-    stem = Path(job.image["file_name"]).stem
-    if "labels" in job.params.files:
-        write_bytes(job.output / f"{stem}.tif", label_tiff([labels], pixel_size))
-    if "rois" in job.params.files:
-        write_bytes(job.output / f"{stem}.zip", roi_zip([found]))
-    count = len(found.masks)
-    common = {name: np.full(count, value) for name, value in about.items()}
-    return common | columns, row, coco_annotations(found, job.image["id"], 1) if "coco" in job.params.files else []
-
-
-# ---- cells in, numbers out -----------------------------------------------------------------------
+    stem = Path(image["file_name"]).stem
+    if "labels" in params.files:
+        write_bytes(output / f"{stem}.tif", label_tiff([labels], pixel_size))
+    if "rois" in params.files:
+        write_bytes(output / f"{stem}.zip", roi_zip([found]))
+    common = {name: np.full(len(found.masks), value) for name, value in about.items()}
+    return common | columns, row, coco_annotations(found, image["id"], 1) if "coco" in params.files else []
 
 
 def instances(cells: Sequence[tuple[float, Rle]], height: int, width: int) -> Instances:
@@ -182,8 +162,7 @@ def trimmed(found: Instances) -> Instances:
             crops.append((own, x + int(columns[0]), y + int(rows[0])))
             kept.append(index)
     offsets = np.array([crop[1:] for crop in crops], np.int32).reshape(-1, 2)
-    kept_cells = found.take(np.array(kept, np.int64))
-    return replace(kept_cells, masks=[mask for mask, _, _ in crops], offsets_xy=offsets)
+    return replace(found.take(np.array(kept, np.int64)), masks=[mask for mask, _, _ in crops], offsets_xy=offsets)
 
 
 def cell_columns(found: Instances, labels: NDArray[np.int32], pixels: NDArray[Any], params: NeighbourParams) -> Columns:
@@ -191,15 +170,13 @@ def cell_columns(found: Instances, labels: NDArray[np.int32], pixels: NDArray[An
     packed = pack(found.crops)
     x, y = found.offsets_xy.astype(np.int64).T
     width, height = np.array([mask.shape[::-1] for mask in found.masks], np.int64).reshape(-1, 2).T
-    at_edge = (x == 0) | (y == 0) | (x + width == found.width) | (y + height == found.height)
-    boxes = {"box_x_px": x, "box_y_px": y, "box_width_px": width, "box_height_px": height}
     shapes = morphology.shapes(packed)
     centroids = np.c_[shapes["centroid_x_px"], shapes["centroid_y_px"]]
     return {
         "cell": np.arange(1, len(found.masks) + 1),
         "score": np.round(found.ranking.astype(np.float64), 5),
-        "touches_border": at_edge,
-        **boxes,
+        "touches_border": (x == 0) | (y == 0) | (x + width == found.width) | (y + height == found.height),
+        **{"box_x_px": x, "box_y_px": y, "box_width_px": width, "box_height_px": height},
         **shapes,
         **morphology.intensities(packed, pixels),
         **neighbours(centroids, labels, params),

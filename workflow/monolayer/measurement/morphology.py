@@ -66,9 +66,7 @@ def intensities(cells: Packed, pixels: NDArray[Any]) -> Columns:
 
 def _means(values: NDArray[Any], cells: Packed) -> Floats:
     """The mean of a value of each pixel over each cell."""
-    count = len(cells.first) - 1
-    sums = np.bincount(cells.cell, values, count)
-    return np.asarray(sums / np.diff(cells.first), np.float64)
+    return np.asarray(np.bincount(cells.cell, values, len(cells.first) - 1) / np.diff(cells.first), np.float64)
 
 
 @compiled

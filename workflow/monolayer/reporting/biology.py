@@ -24,6 +24,7 @@ from monolayer.reporting.study import Study, of_line
 
 TRUTH = "truth"
 WELLS = 6  # of a cell line in its growth chart at most
+UNITS = {"h": "h", "frame": "frames"}  # of growth.parquet's times, in words
 CROWDED = 3  # touching neighbours from which on cells share a colour
 DISTRIBUTIONS = {  # columns of cells.parquet, and what stands below their panels
     "area": "area",
@@ -52,26 +53,20 @@ def biology(study: Study, album: Album) -> dict[str, Any]:
     images = {source: study.measured(source, "images") for source in (TRUTH, *study.runs)}
     fits = {source: study.measured(source, "growth") for source in images}
     lines = sorted(set(images[TRUTH]["cell_line"]))
-    curves = {line: of_line(fits[TRUTH], line) for line in lines}
     return {
         "best": best,
         "agreement": [row for line in lines for row in agreement(line, images, fits)],
         "distributions": {
-            line: Markup(distributions(f"cells-{n}", line, {s: of_line(c, line) for s, c in cells.items()}))
+            line: distributions(f"cells-{n}", line, {s: of_line(c, line) for s, c in cells.items()})
             for n, line in enumerate(lines)
         },
         "growth": {
-            line: Markup(
-                growth(f"growth-{n}", line, {s: (of_line(images[s], line), of_line(fits[s], line)) for s in sources})
-            )
+            line: growth(f"growth-{n}", line, {s: (of_line(images[s], line), of_line(fits[s], line)) for s in sources})
             for n, line in enumerate(lines)
-            if len(curves[line])
+            if len(of_line(fits[TRUTH], line))
         },
         "maps": {line: neighbour_maps(study, album, of_line(images[TRUTH], line), best) for line in lines},
     }
-
-
-# ---- numbers -------------------------------------------------------------------------------------
 
 
 def agreement(line: str, images: Mapping[str, pd.DataFrame], fits: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
@@ -114,18 +109,11 @@ def _doubling(fits: pd.DataFrame) -> dict[str, Any] | None:
     if not len(rows) or math.isnan(rows["doubling_time"].iloc[0]):
         return None
     row = rows.iloc[0]
-    ends = (row["doubling_time_low"], row["doubling_time_high"])
-    return {"time": row["doubling_time"], "low": ends[0], "high": ends[1], "unit": _unit(row["time_unit"])}
+    ends = {end: row[f"doubling_time_{end}"] for end in ("low", "high")}
+    return {"time": row["doubling_time"], **ends, "unit": UNITS[row["time_unit"]]}
 
 
-def _unit(unit: str) -> str:
-    return "h" if unit == "h" else "frames"
-
-
-# ---- charts --------------------------------------------------------------------------------------
-
-
-def distributions(name: str, line: str, cells: Mapping[str, pd.DataFrame]) -> str:
+def distributions(name: str, line: str, cells: Mapping[str, pd.DataFrame]) -> Markup:
     """Histograms of whole cells as shares: truth as a line, the run filled; a panel for each quantity."""
 
     def draw(axes: list[Axes]) -> None:
@@ -153,19 +141,19 @@ def distributions(name: str, line: str, cells: Mapping[str, pd.DataFrame]) -> st
     return charts.chart(name, alt, draw, len(DISTRIBUTIONS), (2.3, 1.8))
 
 
-def growth(name: str, line: str, sources: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> str:
+def growth(name: str, line: str, sources: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> Markup:
     """Cells per image and confluence over time, with the fitted curves; wells have markers, truth is ink."""
 
+    titles = {"cells": "cells per image", "confluence": "confluence"}
+
     def draw(axes: list[Axes]) -> None:
-        for ax, (quantity, title) in zip(
-            axes, {"cells": "cells per image", "confluence": "confluence"}.items(), strict=True
-        ):
+        for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
             for source, (images, fits) in sources.items():
                 own = fits[fits["quantity"] == quantity]
                 for n, well in enumerate(sorted(set(images["well"]))[:WELLS]):
-                    _well(ax, images[images["well"] == well], own[own["well"] == well], (source, n))
+                    _well(ax, images[images["well"] == well], own[own["well"] == well], source, n)
             ax.set_title(title)
-            ax.set_xlabel(_unit(next(iter(sources.values()))[1]["time_unit"].iloc[0]))
+            ax.set_xlabel(UNITS[next(iter(sources.values()))[1]["time_unit"].iloc[0]])
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             ax.set_ylim(0)
         axes[-1].legend(**charts.BESIDE)
@@ -173,33 +161,21 @@ def growth(name: str, line: str, sources: Mapping[str, tuple[pd.DataFrame, pd.Da
     return charts.chart(name, f"Cells per image and confluence of {line} over time, with fits", draw, 2, (3.0, 2.2))
 
 
-def _well(ax: Axes, images: pd.DataFrame, fits: pd.DataFrame, style: tuple[str, int]) -> None:
+def _well(ax: Axes, images: pd.DataFrame, fits: pd.DataFrame, source: str, number: int) -> None:
     """The points and the curve of one well."""
-    source, number = style
     if not len(fits):
         return
     fit = fits.iloc[0]
     column = "time_h" if fit["time_unit"] == "h" else "frame"
     points = images.groupby(column)[fit["quantity"]].mean()
     hue = INK if source == TRUTH else SERIES[0]
-    label = source if number == 0 else None
-    ax.plot(
-        points.index,
-        points,
-        MARKERS[number],
-        markersize=3.5,
-        color=hue,
-        fillstyle="none" if source == TRUTH else "full",
-        label=label,
-    )
+    style: dict[str, Any] = {"color": hue, "label": source if number == 0 else None}
+    filled = "none" if source == TRUTH else "full"
+    ax.plot(points.index, points, MARKERS[number], markersize=3.5, fillstyle=filled, **style)
     if not math.isnan(fit["start"]):
         time = np.linspace(fit["start_time"], fit["end_time"], 60)
-        ax.plot(
-            time, fit["start"] * np.exp(fit["rate_per_time"] * (time - fit["start_time"])), color=hue, linewidth=1.1
-        )
-
-
-# ---- neighbours ----------------------------------------------------------------------------------
+        fitted = fit["start"] * np.exp(fit["rate_per_time"] * (time - fit["start_time"]))
+        ax.plot(time, fitted, color=hue, linewidth=1.1)
 
 
 def neighbour_maps(study: Study, album: Album, images: pd.DataFrame, run: str) -> list[Picture]:
@@ -208,9 +184,8 @@ def neighbour_maps(study: Study, album: Album, images: pd.DataFrame, run: str) -
     chosen = int(ranked["image_id"].iloc[len(ranked) // 2])
     image, true = study.true_cells("test", {chosen})[chosen]
     gap = MeasureParams.model_validate(study.params.used["measure"]).neighbours.gap
-    found = {TRUTH: true, run: study.predicted_cells(run, {chosen})[chosen]}
     pictures = []
-    for source, rles in found.items():
+    for source, rles in {TRUTH: true, run: study.predicted_cells(run, {chosen})[chosen]}.items():
         layers = neighbour_layers(image, rles, gap)
         pictures.append(album.picture(image, source, layers, {layer.name: layer.count for layer in layers}))
     return pictures

@@ -60,12 +60,8 @@ def images_by_line(splits: Path, lines: str | list[str]) -> str:
     for line, texts in found.items():
         if "train" in texts and isinstance(lines, list) and line not in lines:
             texts["train"] = "not used"
-    return table(
-        [
-            {"cell line": line} | {split: texts.get(split, "–") for split in SPLITS}
-            for line, texts in sorted(found.items())
-        ]
-    )
+    empty = dict.fromkeys(SPLITS, "–")
+    return table([{"cell line": line} | empty | texts for line, texts in sorted(found.items())])
 
 
 def networks(record: dict[str, Any], history: pd.DataFrame) -> list[dict[str, str]]:

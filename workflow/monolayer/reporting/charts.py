@@ -12,6 +12,7 @@ from typing import Any, cast
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -72,7 +73,7 @@ STYLE: dict[str, Any] = {
 }
 
 
-def chart(name: str, alt: str, draw: Callable[[list[Axes]], None], panels: int = 1, size: Size = (2.6, 2.1)) -> str:
+def chart(name: str, alt: str, draw: Callable[[list[Axes]], None], panels: int = 1, size: Size = (2.6, 2.1)) -> Markup:
     """An inline SVG of panels in rows of at most COLUMNS, each of `size` inches, that `draw` fills.
 
     name keeps the ids of charts on one page apart; alt is what a screen reader says.
@@ -93,7 +94,7 @@ def chart(name: str, alt: str, draw: Callable[[list[Axes]], None], panels: int =
     widths = f"min-width: {0.9 * width:g}in; max-width: {ZOOM * width:g}in"
     opening = f'<svg class="chart" style="{widths}" role="img" aria-label="{alt}"'
     svg = re.sub(r"\s*\n\s*", "\n", svg).replace("<svg", opening, 1)
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{alt}">{svg}</div>'
+    return Markup(f'<div class="scroll" role="region" tabindex="0" aria-label="{alt}">{svg}</div>')
 
 
 def _slim(tag: str, name: str, used: set[str]) -> str:
@@ -114,10 +115,7 @@ def colour(index: int) -> str:
     return SERIES[index % len(SERIES)]
 
 
-# ---- charts --------------------------------------------------------------------------------------
-
-
-def training(name: str, run: str, history: pd.DataFrame) -> str:
+def training(name: str, run: str, history: pd.DataFrame) -> Markup:
     """What history.csv has, against the epoch: losses, scores on val, learning rate; a line per network and column.
 
     The epoch whose weights were kept has a dot.
@@ -175,21 +173,16 @@ def _history_lines(ax: Axes, rows: pd.DataFrame, columns: Sequence[str], network
 
 def distributions(
     name: str, label: str, values: Mapping[str, Mapping[str, Sequence[float]]], parts: Sequence[str]
-) -> str:
+) -> Markup:
     """Histograms, a panel for each cell line: values[line][part], the parts stacked."""
 
     def draw(axes: list[Axes]) -> None:
         for ax, (line, of_part) in zip(axes, values.items(), strict=True):
-            shown = [(n, part) for n, part in enumerate(parts) if len(of_part.get(part, ()))]
-            every = np.concatenate([np.asarray(of_part[part], float) for _, part in shown])
-            edges = np.linspace(every.min(), every.max() if np.ptp(every) else every.min() + 1, 25)
-            ax.hist(
-                [np.asarray(of_part[part], float) for _, part in shown],
-                bins=[float(edge) for edge in edges],
-                stacked=True,
-                color=[SERIES[n] for n, _ in shown],
-                label=[part for _, part in shown],
-            )
+            shown = {part: np.asarray(of_part[part], float) for part in parts if len(of_part.get(part, ()))}
+            every = np.concatenate(list(shown.values()))
+            edges = np.linspace(every.min(), every.max() if np.ptp(every) else every.min() + 1, 25).tolist()
+            hues = [SERIES[parts.index(part)] for part in shown]
+            ax.hist(list(shown.values()), bins=edges, stacked=True, color=hues, label=list(shown))
             ax.set_title(line)
             ax.set_xlabel(label)
             ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -199,7 +192,7 @@ def distributions(
     return chart(name, f"Histograms of {label}, by cell line and split", draw, len(values), (2.1, 1.9))
 
 
-def by_line(name: str, table: pd.DataFrame, columns: Sequence[TableColumn]) -> str:
+def by_line(name: str, table: pd.DataFrame, columns: Sequence[TableColumn]) -> Markup:
     """Scores of each run, a row for each cell line and a panel for each column, with 95 % intervals."""
     runs, lines = list(dict.fromkeys(table["run"])), list(dict.fromkeys(table["cell_line"]))
     step = 0.7 / len(runs)
@@ -210,9 +203,8 @@ def by_line(name: str, table: pd.DataFrame, columns: Sequence[TableColumn]) -> s
                 rows = table[table["run"] == run]
                 heights = [lines.index(line) + step * (n - (len(runs) - 1) / 2) for line in rows["cell_line"]]
                 ax.hlines(heights, rows[f"{column.name}_low"], rows[f"{column.name}_high"], colour(n), linewidth=1.3)
-                ax.plot(
-                    rows[column.name], heights, MARKERS[n % len(MARKERS)], markersize=4.5, label=run, color=colour(n)
-                )
+                mark = MARKERS[n % len(MARKERS)]
+                ax.plot(rows[column.name], heights, mark, markersize=4.5, label=run, color=colour(n))
             ax.set_title(column.heading)
             ax.set_xlim(0, 1)
             ax.set_ylim(len(lines) - 0.5, -0.5)
@@ -226,7 +218,7 @@ def by_line(name: str, table: pd.DataFrame, columns: Sequence[TableColumn]) -> s
     return chart(name, alt, draw, len(columns), (2.7, height))
 
 
-def curves(name: str, by_run: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> str:
+def curves(name: str, by_run: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> Markup:
     """Precision against recall, F1 against IoU and score thresholds: a line for each run, a dot at its threshold."""
 
     def draw(axes: list[Axes]) -> None:
@@ -245,7 +237,7 @@ def curves(name: str, by_run: Mapping[str, pd.DataFrame], thresholds: Mapping[st
     return chart(name, "Precision by recall, F1 by IoU and by score threshold, of each run", draw, 4, (2.3, 2.1))
 
 
-def strata(name: str, by_run: Mapping[str, pd.DataFrame]) -> str:
+def strata(name: str, by_run: Mapping[str, pd.DataFrame]) -> Markup:
     """Scores by quartile of image density and of cell size: a line for each run."""
     panels = [(stratum, column) for stratum in ("density", "size") for column in STRATIFIED]
     units = {"density": "cells per megapixel", "size": "area of a cell, px²"}
@@ -254,9 +246,8 @@ def strata(name: str, by_run: Mapping[str, pd.DataFrame]) -> str:
         for ax, (stratum, column) in zip(axes, panels, strict=True):
             for n, (run, rows) in enumerate(by_run.items()):
                 bins = rows[rows["stratum"] == stratum]
-                ax.plot(
-                    bins["bin"], bins[column], f"{MARKERS[n % len(MARKERS)]}-", markersize=4, label=run, color=colour(n)
-                )
+                mark = f"{MARKERS[n % len(MARKERS)]}-"
+                ax.plot(bins["bin"], bins[column], mark, markersize=4, label=run, color=colour(n))
             ends = zip(bins["low"].astype(float), bins["high"].astype(float), strict=True)
             labels = [f">{short(low)}" if math.isnan(high) else f"≤{short(high)}" for low, high in ends]
             ax.set_xticks(bins["bin"].astype(int).tolist(), labels, fontsize=8)
@@ -266,12 +257,11 @@ def strata(name: str, by_run: Mapping[str, pd.DataFrame]) -> str:
             ax.set_ylim(0, 1)
         axes[-1].legend(**BESIDE)
 
-    return chart(
-        name, "Mask AP and F1 of each run by density of the image and by size of the cell", draw, 4, (2.3, 2.1)
-    )
+    alt = "Mask AP and F1 of each run by density of the image and by size of the cell"
+    return chart(name, alt, draw, 4, (2.3, 2.1))
 
 
-def errors(name: str, by_run: Mapping[str, pd.DataFrame]) -> str:
+def errors(name: str, by_run: Mapping[str, pd.DataFrame]) -> Markup:
     """Shares of true cells lost and of predictions wrong, by kind of error: a bar for each run."""
     panels = {"lost_share": "True cells lost", "wrong_share": "Predictions wrong"}
     runs = list(by_run)

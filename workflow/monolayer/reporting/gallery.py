@@ -17,11 +17,6 @@ def spread(length: int, count: int) -> list[int]:
     return sorted({step * (length - 1) // (count - 1) for step in range(count)})
 
 
-def ranked_by_line(by_image: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The images that `ranked` chooses of each cell line."""
-    return pd.concat([ranked(rows, count) for _, rows in by_image.groupby("cell_line")])
-
-
 def ranked(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """`count` of these test images from the best to the worst F1, with their rank in words.
 
@@ -31,9 +26,8 @@ def ranked(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     rows = rows.sort_values(["f1_50", "image_id"], ascending=[False, True])
     chosen, last = spread(len(rows), count), len(rows) - 1
     words = {last // 2: "median", last: "worst", 0: "best"} if last else {0: "the only image"}
-    return rows.iloc[chosen].assign(
-        rank=[words.get(i, f"number {i + 1}") + (f" of {last + 1}" if last else "") for i in chosen]
-    )
+    of = f" of {last + 1}" if last else ""
+    return rows.iloc[chosen].assign(rank=[words.get(i, f"number {i + 1}") + of for i in chosen])
 
 
 def compared(study: Study, album: Album, picks: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, list[Picture]]]:

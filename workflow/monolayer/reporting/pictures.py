@@ -77,9 +77,6 @@ def data_uri(pixels: NDArray[np.uint8]) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-# ---- outlines ------------------------------------------------------------------------------------
-
-
 def outline(rle: Rle, tolerance: float) -> str:
     """SVG path of a mask's edges, holes included, in px of the image; at most `tolerance` px off."""
     crop, x, y = crop_from_rle(rle)
@@ -97,9 +94,8 @@ def outline(rle: Rle, tolerance: float) -> str:
 def _path(points: NDArray[np.float64]) -> str:
     """Closed SVG path of (N, 2) xy points in tenths of px, written as steps, which are short."""
     tenths = np.round(points * 10).astype(int)
-    steps = np.diff(tenths, axis=0)
-    start = ",".join(_tenth(v) for v in tenths[0])
-    return f"M{start}l" + " ".join(",".join(_tenth(v) for v in step) for step in steps) + "z"
+    start, *steps = (f"{_tenth(x)},{_tenth(y)}" for x, y in (tenths[0], *np.diff(tenths, axis=0)))
+    return f"M{start}l{' '.join(steps)}z"
 
 
 def _tenth(value: int) -> str:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import pandas as pd
@@ -22,7 +21,7 @@ from monolayer.files import write_bytes
 from monolayer.params.steps import ReportParams
 from monolayer.reporting import charts, tables
 from monolayer.reporting.biology import biology
-from monolayer.reporting.gallery import compared, ranked, ranked_by_line, samples
+from monolayer.reporting.gallery import compared, ranked, samples
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.speed import speed
 from monolayer.reporting.study import SPLITS, Study, of_line, steps
@@ -37,11 +36,9 @@ def report(results: Path, runs: list[str], params: ReportParams, output: Path) -
     made = {section.name: section.content(study, album) for section in SECTIONS}
     contents = {name: content for name, content in made.items() if content is not None}
     picture = render("overview.svg", album=album, picture=contents["overview"]["median"])
-    for path, text in ((output.with_name("overview.svg"), picture), (output, page(study, album, contents))):
-        write_bytes(path, text.encode())
-
-
-# ---- sections ------------------------------------------------------------------------------------
+    text = page(study, album, contents)
+    write_bytes(output.with_name("overview.svg"), picture.encode())
+    write_bytes(output, text.encode())
 
 
 def overview(study: Study, album: Album) -> dict[str, Any]:
@@ -65,7 +62,7 @@ def overview(study: Study, album: Album) -> dict[str, Any]:
 
 def results(study: Study, album: Album) -> dict[str, Any]:
     """The tables, over all cell lines and for each, with the documents' rows beside them, and real differences."""
-    columns = tables.columns(SHOWN)
+    columns, charted = tables.columns(SHOWN), tables.columns(CHARTED)
     more = tables.columns(name for name in study.table.columns if name not in SHOWN)
     references = tables.references(["all", *study.cell_lines])
     groups = {}
@@ -83,10 +80,8 @@ def results(study: Study, album: Album) -> dict[str, Any]:
         "columns": columns,
         "more": more,
         "notes": tables.notes(references),
-        "chart": Markup(charts.by_line("by-line", study.table, tables.columns(CHARTED))),
-        "differences": {
-            c.heading: tables.differences(study.pairs, study.runs, c.name) for c in tables.columns(CHARTED)
-        },
+        "chart": charts.by_line("by-line", study.table, charted),
+        "differences": {c.heading: tables.differences(study.pairs, study.runs, c.name) for c in charted},
         "definitions": tables.definitions([*SHOWN, "low_high", "difference", "score_threshold"]),
         "more_definitions": tables.definitions(c.about for c in more),
     }
@@ -97,22 +92,21 @@ def failures(study: Study, album: Album) -> dict[str, Any]:
     curves = study.breakdown("curves", ["curve", "x", "y"])
     strata = study.breakdown("strata", ["stratum", "bin", "low", "high", *charts.STRATIFIED])
     errors = study.breakdown("errors", ["kind", "lost_cells", "wrong_predictions", "lost_share", "wrong_share"])
-
     thresholds = {run: study.score_threshold(run) for run in study.runs}
 
-    def drawn(line: str, name: str) -> list[Markup]:
-        def of(breakdown: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-            return {run: of_line(rows, line) for run, rows in breakdown.items()}
-
-        return [
-            Markup(charts.curves(f"{name}-curves", of(curves), thresholds)),
-            Markup(charts.strata(f"{name}-strata", of(strata))),
-            Markup(charts.errors(f"{name}-errors", of(errors))),
+    drawn: dict[str, list[Markup]] = {}
+    for index, line in enumerate(dict.fromkeys(study.table["cell_line"])):
+        # of this line alone
+        curve, stratum, error = (
+            {run: of_line(rows, line) for run, rows in table.items()} for table in (curves, strata, errors)
+        )
+        drawn[line] = [
+            charts.curves(f"line-{index}-curves", curve, thresholds),
+            charts.strata(f"line-{index}-strata", stratum),
+            charts.errors(f"line-{index}-errors", error),
         ]
-
-    lines = list(dict.fromkeys(study.table["cell_line"]))
     return {
-        "charts": {line: drawn(line, f"line-{index}") for index, line in enumerate(lines)},
+        "charts": drawn,
         "errors": tables.error_rows(errors),
         "kinds": KINDS,
         "definitions": tables.definitions(["density", "size", *KINDS]),
@@ -128,8 +122,8 @@ def data(study: Study, album: Album) -> dict[str, Any]:
     return {
         "confluence": {row["cell_line"]: row["confluence_median"] for row in study.audit["lines"]},
         "counts": [tables.counts(line, cells[line], diameters[line]) for line in lines],
-        "cells_chart": Markup(charts.distributions("cells", "cells per image", cells, SPLITS)),
-        "diameter_chart": Markup(charts.distributions("diameter", "cell diameter, px", diameters, SPLITS)),
+        "cells_chart": charts.distributions("cells", "cells per image", cells, SPLITS),
+        "diameter_chart": charts.distributions("diameter", "cell diameter, px", diameters, SPLITS),
         "samples": samples(study, album, {line: images[line]["train"] for line in lines}),
     }
 
@@ -159,23 +153,22 @@ def embedded(path: Path, kind: str) -> str:
 
 def training(study: Study, album: Album) -> dict[str, Any]:
     """Curves and facts of each run's training."""
-    return {
-        "charts": {
-            run: Markup(charts.training(f"train-{index}", run, study.history(run)))
-            for index, run in enumerate(study.runs)
-        },
-        "networks": tables.grid(
-            {"run": run, "network": name, "steps": taken[name], "device": record["device"], **facts}
-            for run, record in study.records.items()
-            for taken in [steps(study.history(run))]
-            for name, facts in record["networks"].items()
-        ),
-    }
+    histories = {run: study.history(run) for run in study.runs}
+    drawn = {run: charts.training(f"train-{n}", run, history) for n, (run, history) in enumerate(histories.items())}
+    taken = {run: steps(history) for run, history in histories.items()}
+    networks = tables.grid(
+        {"run": run, "network": name, "steps": taken[run][name], "device": record["device"], **facts}
+        for run, record in study.records.items()
+        for name, facts in record["networks"].items()
+    )
+    return {"charts": drawn, "networks": networks}
 
 
 def overlays(study: Study, album: Album) -> dict[str, Any]:
     """Truth and prediction on the best, median and worst test images of each run and cell line."""
-    picks = {run: ranked_by_line(study.by_image(run), study.params.settings.overlays_per_line) for run in study.runs}
+    count = study.params.settings.overlays_per_line
+    lines = {run: study.by_image(run).groupby("cell_line") for run in study.runs}
+    picks = {run: pd.concat([ranked(rows, count) for _, rows in groups]) for run, groups in lines.items()}
     return {"pictures": compared(study, album, picks)}
 
 
@@ -191,16 +184,9 @@ def parameters(study: Study, album: Album) -> dict[str, Any]:
     for run, record in study.records.items():
         text = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
         versions.setdefault(text, []).append(run)
-    return {
-        "used": yaml.safe_dump(
-            study.params.used, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
-        ),
-        "records": tables.grid(
-            {"run": run, **{key: value for key, value in record.items() if key not in apart}}
-            for run, record in study.records.items()
-        ),
-        "versions": versions,
-    }
+    form: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
+    rows = [{"run": run} | {k: v for k, v in record.items() if k not in apart} for run, record in study.records.items()]
+    return {"used": yaml.safe_dump(study.params.used, **form), "records": tables.grid(rows), "versions": versions}
 
 
 def reproduce(study: Study, album: Album) -> dict[str, Any]:
@@ -208,11 +194,7 @@ def reproduce(study: Study, album: Album) -> dict[str, Any]:
     return {}
 
 
-# ---- page ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PageSection:
+class PageSection(NamedTuple):
     """A part of the page, if `content` is not None; `name` is its anchor and its template's name."""
 
     name: str
@@ -238,23 +220,17 @@ SECTIONS = (
 
 def page(study: Study, album: Album, contents: Mapping[str, Mapping[str, Any]]) -> str:
     """The page as text."""
-    parts = [
-        (section, Markup(render(f"{section.name}.html", study=study, **contents[section.name])))
-        for section in SECTIONS
-        if section.name in contents
-    ]
+    shown = [section for section in SECTIONS if section.name in contents]
+    parts = [(one, Markup(render(f"{one.name}.html", study=study, **contents[one.name]))) for one in shown]
     style, script = (Markup((PAGE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     return render("page.html", study=study, parts=parts, album=album, style=style, script=script)
 
 
 def render(template: str, **values: Any) -> str:
     """A template of the folder page with these values; a name that it lacks is an error."""
+    loader, strict = jinja2.FileSystemLoader(PAGE), jinja2.StrictUndefined
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, undefined=strict, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= tables.FILTERS
     return environment.get_template(template).render(**values)

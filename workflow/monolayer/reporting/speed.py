@@ -44,8 +44,8 @@ def speed(study: Study, album: Album) -> dict[str, Any] | None:
         "device": device,
         "devices": devices(rows, study.runs),
         "not_run": reasons(rows),
-        "latency": Markup(latency("latency", device, single)),
-        "pareto": Markup(pareto("pareto", device, frontier(best_batch(local), accuracy, parity))),
+        "latency": latency("latency", device, single),
+        "pareto": pareto("pareto", device, frontier(best_batch(local), accuracy, parity)),
         "parity": parity,
     }
 
@@ -70,12 +70,8 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     flat["stages"] = row.get("stages_ms")
     for name, key in (("latency", "latency_ms"), ("network", "network_ms"), ("throughput", "throughput")):
         measured = row.get(key, {})
-        flat |= {
-            name: measured.get("median", math.nan),
-            f"{name}_low": measured.get("low", math.nan),
-            f"{name}_high": measured.get("high", math.nan),
-            f"{name}_p95": measured.get("p95", math.nan),
-        }
+        flat[name] = measured.get("median", math.nan)
+        flat |= {f"{name}_{key}": measured.get(key, math.nan) for key in ("low", "high", "p95")}
     return flat
 
 
@@ -106,10 +102,7 @@ def parity_rows(path: Path) -> list[dict[str, Any]]:
     return [{"run": record["run"], **row} for row in record["rows"]]
 
 
-# ---- charts --------------------------------------------------------------------------------------
-
-
-def latency(name: str, device: str, rows: pd.DataFrame) -> str:
+def latency(name: str, device: str, rows: pd.DataFrame) -> Markup:
     """Bars of a single image's stages, a panel for each run and a bar for each backend and dtype."""
     runs, ways = list(dict.fromkeys(rows["run"])), list(dict.fromkeys(rows["way"]))
 
@@ -151,7 +144,7 @@ def frontier(rows: pd.DataFrame, accuracy: Mapping[str, float], parity: Sequence
     return rows.assign(best=(rows["mask_ap"] >= highest) & ~rows["mask_ap"].duplicated())
 
 
-def pareto(name: str, device: str, rows: pd.DataFrame) -> str:
+def pareto(name: str, device: str, rows: pd.DataFrame) -> Markup:
     """Mask AP against images a second: a colour for each run, a mark for each backend and dtype, a line of the best."""
     runs, ways = sorted(set(rows["run"])), sorted(set(rows["way"]))
 
@@ -172,11 +165,9 @@ def pareto(name: str, device: str, rows: pd.DataFrame) -> str:
         ax.set_xlabel("images a second, from file to run lengths")
         ax.set_title("Mask AP")
         ax.grid(axis="x", visible=True)
-        keys = [Line2D([], [], color=colour(n), marker="o", linestyle="", label=run) for n, run in enumerate(runs)]
-        keys += [
-            Line2D([], [], color=INK, marker=MARKERS[m % len(MARKERS)], linestyle="", label=way)
-            for m, way in enumerate(ways)
-        ]
+        marks = [(colour(n), "o", run) for n, run in enumerate(runs)]
+        marks += [(INK, MARKERS[m % len(MARKERS)], way) for m, way in enumerate(ways)]
+        keys = [Line2D([], [], color=hue, marker=mark, linestyle="", label=label) for hue, mark, label in marks]
         ax.legend(handles=keys, **BESIDE)
 
     return charts.chart(name, f"Mask AP against images a second on {device}", draw, 1, (6.4, 3.2))

@@ -118,7 +118,7 @@ class Study:
     def measured(self, source: str, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """cells, images or growth of a run or of the truth; the columns asked for alone."""
         path = self.folder / "cells" / source / f"{table}.parquet"
-        return _readable(path, lambda: pd.read_parquet(path, columns=list(columns) if columns else None))
+        return _readable(path, pd.read_parquet, columns=list(columns) if columns else None)
 
     def score_threshold(self, run: str) -> float:
         """The score from which a prediction counts, chosen on val."""
@@ -153,9 +153,6 @@ def read_census(path: Path) -> Census:
     return Census(images.assign(cells=[len(one.annotations) for one in every]), dict(diameters))
 
 
-# ---- files ---------------------------------------------------------------------------------------
-
-
 def read_result(path: Path) -> dict[str, Any]:
     return cast(dict[str, Any], read_json(path, "JSON", "the report needs it: run snakemake again"))
 
@@ -177,9 +174,9 @@ def steps(history: pd.DataFrame) -> dict[str, int]:
     return {str(network): int(step) for network, step in history.groupby("network")["step"].max().items()}
 
 
-def _readable(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def _readable(path: Path, read: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
     try:
-        return read()
+        return read(path, **options)
     except (OSError, ValueError) as error:
         raise InputError(f"the report needs {path}, which is not readable ({error}); run snakemake again") from error
 
@@ -191,7 +188,7 @@ def of_line(rows: pd.DataFrame, line: str) -> pd.DataFrame:
 def read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:
     """A CSV file that has at least these columns."""
     # converters: a cell line called NA or 1e3 stays a name
-    table = _readable(path, lambda: pd.read_csv(path, converters=dict.fromkeys(NAMES, str)))
+    table = _readable(path, pd.read_csv, converters=dict.fromkeys(NAMES, str))
     if missing := [column for column in columns if column not in table]:
         raise InputError(f"{path} has no column {missing[0]}; it has {', '.join(table.columns)}; make it again")
     return table

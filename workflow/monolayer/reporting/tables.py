@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -73,7 +74,8 @@ def _cells(table: pd.DataFrame, column: TableColumn, pairs: pd.DataFrame) -> lis
 
     shown = [round(value, DIGITS) for value in values(column.name)]
     known = [value for value in shown if not math.isnan(value)]
-    best = _best(known, column.better)
+    key = {"higher": operator.neg, "lower": float, "zero": abs}[column.better]
+    best = min(known, key=key, default=math.nan)
     marks = [value == best and len(known) > 1 for value in shown]
     leaders = {run for run, mark in zip(table["run"], marks, strict=True) if mark}
     same = pairs[pairs["real"] == "false"]
@@ -84,12 +86,6 @@ def _cells(table: pd.DataFrame, column: TableColumn, pairs: pd.DataFrame) -> lis
     ]
     ends = (values(f"{column.name}_{end}") for end in ("low", "high"))
     return [Cell(*cell) for cell in zip(values(column.name), *ends, marks, tied, strict=True)]
-
-
-def _best(values: Sequence[float], better: str) -> float:
-    if better == "zero":
-        return min(values, key=abs, default=math.nan)
-    return (min if better == "lower" else max)(values, default=math.nan)
 
 
 @dataclass(frozen=True)
@@ -145,9 +141,6 @@ def error_rows(errors: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     ]
 
 
-# ---- the documents' rows -------------------------------------------------------------------------
-
-
 def references(lines: Sequence[str]) -> pd.DataFrame:
     """The rows of the poster, the article and LIVECell for these cell lines, however they are spelled."""
     table = read_table(PAGE / "reference.csv", ["source", "run", "cell_line", "note"])
@@ -198,13 +191,11 @@ class Grid:
 
 def grid(records: Iterable[Mapping[str, Any]]) -> Grid:
     """Rows of records; the keys of nested records are joined by blanks, lists written out."""
-    flat = [
-        {
-            name.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, list) else value
-            for name, value in flattened(record, " ")
-        }
-        for record in records
-    ]
+
+    def text(value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    flat = [{name.replace("_", " "): text(value) for name, value in flattened(record, " ")} for record in records]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     numeric = {c for c in columns if all(type(row.get(c, 0)) in (int, float) for row in flat)}
     return Grid(columns, [[row.get(column) for column in columns] for row in flat], numeric)
@@ -219,9 +210,6 @@ def flattened(record: Mapping[str, Any], joint: str, path: str = "") -> Iterator
             yield f"{path}{key}", value
 
 
-# ---- how a number is written ---------------------------------------------------------------------
-
-
 def score(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.{DIGITS}f}"
 
@@ -232,11 +220,9 @@ def signed(value: float) -> str:
 
 def interval(low: float, high: float) -> str:
     """`.412–.447`, empty where there is none."""
-    return "" if math.isnan(low) or math.isnan(high) else f"{_bare(low)}–{_bare(high)}"
-
-
-def _bare(value: float) -> str:
-    return score(value).replace("0.", ".", 1) if abs(value) < 1 else score(value)
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    return "–".join(score(end).replace("0.", ".", 1) if abs(end) < 1 else score(end) for end in (low, high))
 
 
 def count(value: float) -> str:
@@ -273,14 +259,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-FILTERS = {
-    "score": score,
-    "signed": signed,
-    "interval": interval,
-    "count": count,
-    "short": short,
-    "measured": measured,
-    "share": share,
-    "number": number,
-    "duration": duration,
+FILTERS: dict[str, Callable[..., str]] = {
+    write.__name__: write for write in (score, signed, interval, count, short, measured, share, number, duration)
 }

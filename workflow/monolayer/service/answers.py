@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,27 +67,25 @@ def frame(
     found: Instances,
     scale: float | None,
     near: NeighbourParams,
+    *,
+    hours: float | None = None,
 ) -> SegmentedFrame:
-    """Measure the cells (masks cut to their boxes) of a frame: its own grey values and the 8-bit ones."""
+    """Measure the cells (masks cut to their boxes) of a frame: its own grey values and the 8-bit ones.
+
+    scale is µm along a pixel's side, hours those between two frames of a series; None where they are not known.
+    """
     labels = found.label_image()
     columns = with_um(cell_columns(found, labels, pixels[0], near), scale)
-    row = described(record, scale, None) | image_row(columns, labels, scale)
+    row = described(record, scale, hours) | image_row(columns, labels, scale)
     return SegmentedFrame(record, pixels[1], found, labels, columns, row)
 
-
-# ---- JSON ----------------------------------------------------------------------------------------
 
 JSON_TYPES: dict[str, Any] = {"text": str, "whole": int, "number": float | None, "flag": bool}
 
 
 def _fields(columns: Mapping[str, dictionary.Column]) -> dict[str, Any]:
-    return {
-        name: (
-            JSON_TYPES[column.type],
-            Field(description=f"{column.meaning}{f' [{column.unit}]' if column.unit else ''}"),
-        )
-        for name, column in columns.items()
-    }
+    units = {name: f" [{column.unit}]" if column.unit else "" for name, column in columns.items()}
+    return {n: (JSON_TYPES[c.type], Field(description=f"{c.meaning}{units[n]}")) for n, c in columns.items()}
 
 
 class RleAnswer(BaseModel):
@@ -164,24 +162,13 @@ def _number(value: Any) -> Any:
     return value
 
 
-# ---- other forms ---------------------------------------------------------------------------------
-
-
 def cell_table(frames: Sequence[SegmentedFrame]) -> dict[str, NDArray[Any]]:
     """The columns of the table `cells`, of all frames."""
-    return {
-        name: np.concatenate(
-            [
-                frame.columns.get(name, np.full(len(frame.found.masks), frame.row.get(name), dtype=object))
-                for frame in frames
-            ]
-        )
-        for name in dictionary.TABLES["cells"]
-    }
 
+    def column(name: str, one: SegmentedFrame) -> NDArray[Any]:
+        return one.columns.get(name, np.full(len(one.found.masks), one.row.get(name), dtype=object))
 
-def as_csv(frames: Sequence[SegmentedFrame]) -> bytes:
-    return files.csv_bytes("cells", cell_table(frames))
+    return {name: np.concatenate([column(name, one) for one in frames]) for name in dictionary.TABLES["cells"]}
 
 
 def as_tiff(frames: Sequence[SegmentedFrame]) -> bytes:
@@ -190,10 +177,6 @@ def as_tiff(frames: Sequence[SegmentedFrame]) -> bytes:
         raise InputError("the pages have different sizes, which a label TIFF can't hold; send them apart")
     size = frames[0].row["pixel_size_um"]
     return label_tiff([frame.labels for frame in frames], None if math.isnan(size) else size)
-
-
-def as_rois(frames: Sequence[SegmentedFrame]) -> bytes:
-    return files.roi_zip([frame.found for frame in frames])
 
 
 def as_coco(frames: Sequence[SegmentedFrame]) -> bytes:
@@ -223,12 +206,14 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-FORMS = {  # by media type: how it is made, and what the file is called
+FORMS: dict[
+    str, tuple[Callable[[Sequence[SegmentedFrame]], bytes] | None, str]
+] = {  # by media type: how it is made, and what the file is called
     "application/json": (None, ".json"),
     "image/png": (as_picture, ".overlay.png"),
-    "text/csv": (as_csv, ".csv"),
+    "text/csv": (lambda frames: files.csv_bytes("cells", cell_table(frames)), ".csv"),
     "image/tiff": (as_tiff, ".labels.tif"),
-    "application/zip": (as_rois, ".rois.zip"),
+    "application/zip": (lambda frames: files.roi_zip([frame.found for frame in frames]), ".rois.zip"),
     "application/vnd.coco+json": (as_coco, ".coco.json"),
 }
 

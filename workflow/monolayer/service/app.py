@@ -55,9 +55,8 @@ def create(models: list[ServedModel], settings: Settings) -> FastAPI:
     )
     app.state.service = state
     app.add_middleware(Edge, limit=settings.limits.bytes, gauges=state.gauges)
-    app.add_exception_handler(AnyHTTPException, _refuse)
-    app.add_exception_handler(RequestValidationError, _refuse_query)
-    app.add_exception_handler(InputError, _refuse_image)
+    for kind in (AnyHTTPException, RequestValidationError, InputError):
+        app.add_exception_handler(kind, _refuse)
     app.include_router(routes)
     app.mount("/web", StaticFiles(directory=WEB))
     return app
@@ -78,31 +77,16 @@ def warm_up(state: State) -> None:
     state.ready = True
 
 
-# ---- problems ------------------------------------------------------------------------------------
-
-
-def _problem(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+async def _refuse(request: Request, error: Exception) -> Response:
+    status, detail, headers = 422, str(error), None
+    if isinstance(error, AnyHTTPException):
+        status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
+    elif isinstance(error, RequestValidationError):
+        detail = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
+    elif isinstance(error, TooLargeError | NotAnImageError):
+        status = 413 if isinstance(error, TooLargeError) else 415
     body = Problem(detail=detail, request_id=request.scope["request_id"])
     return JSONResponse(body.model_dump(), status, headers)
-
-
-async def _refuse(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AnyHTTPException)
-    return _problem(request, error.status_code, str(error.detail), dict(error.headers or {}))
-
-
-async def _refuse_query(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    faults = [f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()]
-    return _problem(request, 422, "; ".join(faults))
-
-
-async def _refuse_image(request: Request, error: Exception) -> Response:
-    status = 413 if isinstance(error, TooLargeError) else 415 if isinstance(error, NotAnImageError) else 422
-    return _problem(request, status, str(error))
-
-
-# ---- routes --------------------------------------------------------------------------------------
 
 
 def _state(request: Request) -> State:
@@ -165,9 +149,8 @@ async def sample_file(request: Request) -> Response:
     path = _state(request).settings.sample
     if path is not None:
         return FileResponse(path, filename=path.name)
-    return Response(
-        answers.png(sample()), media_type="image/png", headers={"Content-Disposition": 'filename="sample.png"'}
-    )
+    headers = {"Content-Disposition": 'filename="sample.png"'}
+    return Response(answers.png(sample()), media_type="image/png", headers=headers)
 
 
 @routes.post(
@@ -190,9 +173,8 @@ async def segment(request: Request, asked: Annotated[Asked, Query()]) -> Respons
         async with asyncio.timeout(state.settings.limits.seconds):
             return await segmented(request, asked, model, media)
     except TimeoutError:
-        raise HTTPException(
-            504, f"it took longer than {state.settings.limits.seconds:g} s; send less at once"
-        ) from None
+        took = f"it took longer than {state.settings.limits.seconds:g} s; send less at once"
+        raise HTTPException(504, took) from None
     finally:
         state.waiting -= 1
 

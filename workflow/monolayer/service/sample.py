@@ -22,9 +22,7 @@ def sample() -> NDArray[np.uint8]:
             continue
         placed.append((cx, cy))
         a, b, turn, light = rng.uniform(13, 17), rng.uniform(9, 13), rng.uniform(0, math.pi), rng.uniform(50, 170)
-        u, v = (
-            (x - cx) * math.cos(turn) + (y - cy) * math.sin(turn),
-            (y - cy) * math.cos(turn) - (x - cx) * math.sin(turn),
-        )
+        u = (x - cx) * math.cos(turn) + (y - cy) * math.sin(turn)
+        v = (y - cy) * math.cos(turn) - (x - cx) * math.sin(turn)
         field += light / (1 + np.exp(np.minimum(9 * (np.hypot(u / a, v / b) - 1), 50)))
     return np.asarray(np.rint(field).clip(0, 255), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -60,7 +61,8 @@ async def segmented(request: Request, asked: Asked, model: ServedModel, media: s
     request.scope["noted"] = {"images": len(read), "cells": cells, "model": model.name, "bytes": len(data)}
     headers = {"Server-Timing": f"total;dur={1000 * (time.perf_counter() - started):.1f}"}
     if media != "application/json":
-        headers["Content-Disposition"] = f'attachment; filename="{_stem(name)}{answers.FORMS[media][1]}"'
+        stem = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(name).stem) or "image"  # any header and file system takes it
+        headers["Content-Disposition"] = f'attachment; filename="{stem}{answers.FORMS[media][1]}"'
     return Response(body, media_type=media, headers=headers)
 
 
@@ -105,11 +107,3 @@ def _answer(
 def _keep(path: Path, data: bytes, body: bytes) -> None:
     for suffix, content in ((".image", data), (".answer", body)):
         write_bytes(path.with_suffix(suffix), content)
-
-
-def _stem(name: str) -> str:
-    """A file name that any header and file system takes."""
-    kept = "".join(
-        char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in PurePath(name).stem
-    )
-    return kept or "image"

@@ -6,10 +6,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from monolayer.coco.instances import Instances
 from monolayer.params.steps import Dtype
 from monolayer.service.app import create
 from monolayer.service.state import ServedModel, Settings
@@ -27,9 +23,6 @@ def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: i
     run = predictor.load(folder, "onnxruntime", dtype, threads, tta=tta)
     lines = [] if "all" in run.networks else sorted(run.networks)
 
-    def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
-        return run.segment(images, cell_line)
-
     return ServedModel(
         name=manifest.run,
         family=manifest.family,
@@ -38,7 +31,7 @@ def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: i
         score_min=manifest.score_threshold if score_min is None else score_min,
         percentiles=manifest.percentiles,
         neighbours=manifest.neighbours,
-        segment=segment,
+        segment=run.segment,
         batch=run.batch,
     )
 

@@ -63,59 +63,46 @@ def _check(name: str, count: int, limits: Limits) -> None:
 
 
 def _png_or_jpeg(data: bytes, name: str, limits: Limits) -> NDArray[Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # our limit is checked below
-            with PillowImage.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as image:
-                width, height = image.size
-    except PillowImage.DecompressionBombError as error:
-        raise TooLargeError(f"{name} has too many pixels ({error}); cut it into tiles") from None
-    except Exception as error:  # decoders raise whatever they like on broken files
-        raise InputError(f"{name} is not readable as an image ({error}); is it cut short? copy it again") from error
-    _check(name, width * height, limits)
-    try:
+    with images.decoding(name):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # our limit is checked below
+                with PillowImage.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as image:
+                    _check(name, image.width * image.height, limits)
+        except PillowImage.DecompressionBombError as error:
+            raise TooLargeError(f"{name} has too many pixels ({error}); cut it into tiles") from None
         return images.one_plane(images.decode_png_or_jpeg(data, name))
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        raise InputError(f"{name} is not readable as an image ({error}); is it cut short? copy it again") from error
 
 
 def _tiff(data: bytes, name: str, limits: Limits) -> Iterator[NDArray[Any]]:
     import tifffile
 
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tif:
-            if tif.is_imagej and (tif.imagej_metadata or {}).get("channels", 1) > 1:
-                raise InputError(f"{name} has several channels; save the one to segment")
-            pages = []
-            for index in range(limits.frames + 1):
-                try:
-                    pages.append(tif.pages[index])
-                except IndexError:
-                    break
-            if len(pages) > limits.frames:
-                raise TooLargeError(f"{name} has more than {limits.frames} pages; send the series in parts")
-            if not pages or _goes_on(tif, data, pages[-1]):
-                raise InputError(f"{name} is cut short: it announces more pages than it has; copy it again")
-            _check(name, sum(_cost(page, name) for page in pages), limits)
-            for number, page in enumerate(pages, start=1):
-                label = f"{name}, page {number}" if len(pages) > 1 else name
-                yield images.one_plane(images.tiff_page(page, len(data), label))
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        raise InputError(f"{name} is not readable as an image ({error}); is it cut short? copy it again") from error
+    with images.decoding(name), tifffile.TiffFile(io.BytesIO(data)) as tif:
+        if tif.is_imagej and (tif.imagej_metadata or {}).get("channels", 1) > 1:
+            raise InputError(f"{name} has several channels; save the one to segment")
+        pages = []
+        for index in range(limits.frames + 1):
+            try:
+                pages.append(tif.pages[index])
+            except IndexError:
+                break
+        if len(pages) > limits.frames:
+            raise TooLargeError(f"{name} has more than {limits.frames} pages; send the series in parts")
+        if not pages or _goes_on(tif, data, pages[-1]):
+            raise InputError(f"{name} is cut short: it announces more pages than it has; copy it again")
+        _check(name, sum(_cost(page, name) for page in pages), limits)
+        for number, page in enumerate(pages, start=1):
+            label = f"{name}, page {number}" if len(pages) > 1 else name
+            yield images.one_plane(images.tiff_page(page, len(data), label))
 
 
 def _goes_on(tif: Any, data: bytes, page: Any) -> bool:
     """Whether a page points to a next one: tifffile leaves pages beyond the end of a file out without a word."""
-    order = tif.byteorder
-    if tif.is_bigtiff:
-        tags = struct.unpack_from(f"{order}Q", data, page.offset)[0]
-        return bool(struct.unpack_from(f"{order}Q", data, page.offset + 8 + 20 * tags)[0])
-    tags = struct.unpack_from(f"{order}H", data, page.offset)[0]
-    return bool(struct.unpack_from(f"{order}I", data, page.offset + 2 + 12 * tags)[0])
+    # a directory: the number of its tags, these, and where the next directory begins
+    number, tag, following = ("Q", 20, "Q") if tif.is_bigtiff else ("H", 12, "I")
+    tags = struct.unpack_from(tif.byteorder + number, data, page.offset)[0]
+    end = page.offset + struct.calcsize(tif.byteorder + number) + tag * tags
+    return bool(struct.unpack_from(tif.byteorder + following, data, end)[0])
 
 
 def _cost(page: Any, name: str) -> int:

@@ -24,13 +24,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monolayer.coco.records import Image
 from monolayer.data.images import eight_bit
 from monolayer.files import InputError, write_bytes, write_csv
 from monolayer.measurement import dictionary, files
 from monolayer.measurement.growth import growth
-from monolayer.measurement.measure import cell_columns, described, image_row, with_um
-from monolayer.service.answers import from_score
+from monolayer.service import answers
 from monolayer.service.state import ServedModel
 from monolayer.service.uploads import Limits, frames
 
@@ -85,9 +83,6 @@ def _alone(output: Path) -> Iterator[None]:
         yield
 
 
-# ---- which files -----------------------------------------------------------------------------------
-
-
 def settled(
     what: Watching, tables: Tables, seen: dict[str, tuple[int, int]], faulty: dict[str, tuple[int, int]]
 ) -> list[Path]:
@@ -115,16 +110,13 @@ def _take(what: Watching, tables: Tables, path: Path, faulty: dict[str, tuple[in
     status = path.stat()
     try:
         file = File(name, path.read_bytes(), status.st_mtime)
-        columns, rows = segmented(what, file, tables)
+        segmented_frames = segmented(what, file, tables)
     except (InputError, OSError) as error:
         faulty[name] = (status.st_size, status.st_mtime_ns)
         logger.warning("%s is left out until it changes: %s", name, error)
         return
-    tables.append(file, columns, rows)
-    logger.info("%s: %s cells", name, ", ".join(str(row["cells"]) for row in rows))
-
-
-# ---- one file --------------------------------------------------------------------------------------
+    tables.append(file, segmented_frames)
+    logger.info("%s: %s cells", name, ", ".join(str(one.row["cells"]) for one in segmented_frames))
 
 
 class File(NamedTuple):
@@ -135,41 +127,28 @@ class File(NamedTuple):
     taken: float
 
 
-def segmented(what: Watching, file: File, tables: Tables) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """For each frame of a file the columns of its cells and its row of the table images."""
+def segmented(what: Watching, file: File, tables: Tables) -> list[answers.SegmentedFrame]:
+    """The frames of a file with their cells."""
     named = what.pattern.search(file.name) if what.pattern else None
     if what.pattern and named is None:
         raise InputError(f"the pattern {what.pattern.pattern} does not match; correct it")
     groups = {key: value or "" for key, value in (named.groupdict() if named else {}).items()}
     line = groups.get("line", "")
-    columns, rows = [], []
+    done: list[answers.SegmentedFrame] = []
     pages = frames(file.content, file.name, LIMITS)
     for index, own in enumerate(pages):
         image = eight_bit(own, file.name, what.model.percentiles)
         (found,) = what.model.segment([image], line or None)
-        found = from_score(found, what.model.score_min)
-        record = Image(
-            id=len(tables.rows) + index + 1,
-            file_name=file.name,
-            width=image.shape[1],
-            height=image.shape[0],
-            cell_line=line,
-            well=groups.get("well", Path(file.name).parent.as_posix()),
-            timestamp=groups.get("time", f"t{index:03d}"),
-            split=None,
-        )
-        about = described(record, what.pixel_size_um, what.frame_hours)
+        found = answers.from_score(found, what.model.score_min)
+        record = answers.record_of(file.name, index, image, line)
+        record["id"] += len(tables.rows)
+        record["well"] = groups.get("well", Path(file.name).parent.as_posix())
+        record["timestamp"] = groups.get("time", record["timestamp"])
+        near, hours = what.model.neighbours, what.frame_hours
+        done.append(answers.frame(record, (own, image), found, what.pixel_size_um, near, hours=hours))
         if "time" not in groups and len(pages) == 1:
-            about["time_h"] = (file.taken - tables.began(file.taken)) / 3600
-        labels = found.label_image()
-        cells = with_um(cell_columns(found, labels, own, what.model.neighbours), what.pixel_size_um)
-        count = len(found.masks)
-        columns.append({key: np.full(count, value) for key, value in about.items()} | cells)
-        rows.append(about | image_row(cells, labels, what.pixel_size_um))
-    return columns, rows
-
-
-# ---- tables ----------------------------------------------------------------------------------------
+            done[-1].row["time_h"] = (file.taken - tables.began(file.taken)) / 3600
+    return done
 
 
 @dataclass
@@ -205,12 +184,12 @@ class Tables:
         """When the first file was written (seconds since 1970)."""
         return min((entry["taken"] for entry in self.done.values()), default=taken)
 
-    def append(self, done: File, columns: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+    def append(self, done: File, segmented: list[answers.SegmentedFrame]) -> None:
         """Add a file's rows, then note that it is done: a crash in between leaves it to do."""
         digest = hashlib.sha256(done.content).hexdigest()
         entry: dict[str, Any] = {"file": done.name, "sha256": digest, "taken": done.taken}
-        whole = {key: np.concatenate([part[key] for part in columns]) for key in columns[0]}
-        for table, values in (("cells", whole), ("images", {key: [row[key] for row in rows] for key in rows[0]})):
+        rows = {key: [one.row[key] for one in segmented] for key in segmented[0].row}
+        for table, values in (("cells", answers.cell_table(segmented)), ("images", rows)):
             text = files.csv_bytes(table, values)
             entry[table] = _add(self.folder / f"{table}.csv", text[text.index(b"\n") + 1 :])
         _add(self.folder / "done.jsonl", json.dumps(entry).encode() + b"\n")
@@ -229,15 +208,8 @@ def _add(path: Path, content: bytes) -> int:
 
 def _typed(row: dict[str, str]) -> dict[str, Any]:
     """A row of images.csv with its numbers."""
-    types: dict[str, Callable[[str], Any]] = {
-        "whole": int,
-        "number": lambda v: float(v) if v else math.nan,
-        "text": str,
-    }
+    types: dict[str, Callable[[str], Any]] = {"whole": int, "text": str, "number": lambda v: float(v or "nan")}
     return {name: types[column.type](row[name]) for name, column in dictionary.TABLES["images"].items()}
-
-
-# ---- growth ----------------------------------------------------------------------------------------
 
 
 def draw_growth(tables: Tables, output: Path) -> None:

@@ -94,18 +94,13 @@ def make(block: Block, params: ExtendParams, folder: Path) -> list[Made]:
             image = describe_image(block.first_id + len(made), base, composite, plan)
             image["recipe"] |= {"extension": params.name, "seed": params.seed, "step": step, "layout": wanted.layout}
             image["recipe"]["cells"] = describe_cells(composite, plan, parts.cutouts)
-            made.append(Made(image, truth_of(composite, image["id"])))
-            write_bytes(folder / image["file_name"], png(composite.pixels))
+            seen = rles_from_labels(composite.labels)  # the truth: exactly what is seen of each cell
+            made.append(Made(image, [annotation(0, image["id"], rle) for rle in seen]))
+            # Huffman codes alone: of noise, smaller than Pillow's level 1, in a third of the time
+            strategy, averages = imagecodecs.PNG.STRATEGY.HUFFMAN_ONLY, imagecodecs.PNG.FILTER.AVG
+            png = bytes(imagecodecs.png_encode(composite.pixels, strategy=strategy, filter=averages))
+            write_bytes(folder / image["file_name"], png)
     return made
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    """The image as PNG with Huffman codes alone: of noise, smaller than Pillow's level 1, in a third of the time."""
-    strategy, averages = imagecodecs.PNG.STRATEGY.HUFFMAN_ONLY, imagecodecs.PNG.FILTER.AVG
-    return bytes(imagecodecs.png_encode(pixels, strategy=strategy, filter=averages))
-
-
-# ---- taking apart --------------------------------------------------------------------------------
 
 
 def dissect(block: Block, params: ExtendParams) -> Parts:
@@ -164,30 +159,25 @@ def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:
     return found
 
 
-# ---- truth ---------------------------------------------------------------------------------------
-
-
 def describe_image(image_id: int, base: Base, composite: Composite, plan: Plan) -> SyntheticImage:
     """The record of a synthetic image, with its background's and the number of its cells in the recipe."""
-    seen = int(np.count_nonzero(composite.labels))
+    real, room = base.sample.image, composite.labels.size
+    asked, seen = float(plan.areas.sum()), int(np.count_nonzero(composite.labels))
     return SyntheticImage(
         id=image_id,
         file_name=f"{image_id}.png",
-        width=base.sample.image["width"],
-        height=base.sample.image["height"],
-        cell_line=base.sample.image["cell_line"],
-        well=base.sample.image["well"],
+        width=real["width"],
+        height=real["height"],
+        cell_line=real["cell_line"],
+        well=real["well"],
         timestamp=None,
         split="train",
         synthetic=True,
         recipe={
-            "background": base.sample.image["id"],
+            "background": real["id"],
             "texture": base.texture_id,
-            "asked": {
-                "cells": len(plan.areas),
-                "confluence": round(float(plan.areas.sum()) / composite.labels.size, 4),
-            },
-            "placed": {"cells": len(composite.placed), "confluence": round(seen / composite.labels.size, 4)},
+            "asked": {"cells": len(plan.areas), "confluence": round(asked / room, 4)},
+            "placed": {"cells": len(composite.placed), "confluence": round(seen / room, 4)},
         },
     )
 
@@ -201,8 +191,3 @@ def describe_cells(composite: Composite, plan: Plan, cutouts: Cutouts) -> list[l
     ids, mirrored = cutouts.ids[plan.cells[which, option]], a * d < b * c
     columns = (ids, y, x, turn.round(2), scale.round(4), mirrored.astype(int), plan.gains[which].round(4))
     return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-
-
-def truth_of(composite: Composite, image_id: int) -> list[Annotation]:
-    """The truth: exactly what is seen of each cell."""
-    return [annotation(0, image_id, rle) for rle in rles_from_labels(composite.labels)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,7 +64,8 @@ def compare(clouds: tuple[Cloud, Cloud], params: DomainShiftParams) -> Compariso
     }
     for name in quantities(clouds[0].samples):
         one, other = (quantities(cloud.samples)[name] for cloud in clouds)
-        row[f"{name}_original"], row[f"{name}_synthetic"] = median(one), median(other)
+        for kind, values in zip(KINDS, (one, other), strict=True):
+            row[f"{name}_{kind}"] = float(np.median(values)) if len(values) else math.nan
         row[f"{name}_ks"] = kolmogorov_smirnov(one, other)
     return Comparison(clouds, (original, synthetic), row)
 
@@ -103,11 +105,8 @@ def energy_test(one: Floats, other: Floats, permutations: int, rng: np.random.Ge
     found = float(energy(distances, named[None])[0])
     exchanged = energy(distances, rng.permuted(np.tile(named, (permutations, 1)), axis=1))
     at_least = int((exchanged >= found * (1 - 1e-9)).sum())
-    return {
-        "energy_distance": found,
-        "null_distance": float(exchanged.mean()),
-        "p_value": (at_least + 1) / (permutations + 1),
-    }
+    p_value = (at_least + 1) / (permutations + 1)
+    return {"energy_distance": found, "null_distance": float(exchanged.mean()), "p_value": p_value}
 
 
 def energy(distances: Floats, first: NDArray[np.bool_]) -> Floats:
@@ -133,10 +132,6 @@ def quantities(part: Sequence[Sample]) -> dict[str, Floats]:
     }
 
 
-def median(values: Floats) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
-
-
 def kolmogorov_smirnov(one: Floats, other: Floats) -> float:
     """The largest difference between two distribution functions, 0 to 1; NaN if one has no values."""
-    return float(ks_2samp(one, other, method="asymp").statistic) if len(one) and len(other) else float("nan")
+    return float(ks_2samp(one, other, method="asymp").statistic) if len(one) and len(other) else math.nan

@@ -77,9 +77,6 @@ def compose(background: Float, illumination: Float, cutouts: Cutouts, plan: Plan
     return Composite(canvas.round().clip(0, 255).astype(np.uint8), table.labels, boxes[:count], placed[:count])
 
 
-# ---- placing -------------------------------------------------------------------------------------
-
-
 @compiled
 def settle(table: Table, cutouts: Cutouts, plan: Plan, overlap: float) -> int:
     """Give each cell of the plan the first place where it fits, and return how many found one.
@@ -192,9 +189,6 @@ def write(table: Table, index: int, pixels: NDArray[np.int64], at: tuple[int, in
             labels[v, u] = index + 1
             box[0], box[1] = min(box[0], u), min(box[1], v)
             box[2], box[3] = max(box[2], u + 1), max(box[3], v + 1)
-
-
-# ---- painting ------------------------------------------------------------------------------------
 
 
 @compiled

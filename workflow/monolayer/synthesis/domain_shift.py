@@ -61,9 +61,6 @@ def written(row: Row) -> dict[str, str | int]:
     return {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
 
 
-# ---- what is counted -----------------------------------------------------------------------------
-
-
 def histograms(line: str, compared: Comparison, bins: int) -> Iterable[Row]:
     """The share of a line's images (of its cells, for the area) in each of `bins` steps, for both kinds."""
     for name, one in quantities(compared.clouds[0].samples).items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -64,17 +66,15 @@ def texture(pixels: NDArray[np.uint8]) -> dict[str, float]:
 
 def against_background(pixels: NDArray[np.uint8], labels: Labels) -> dict[str, float]:
     cells, background = pixels[labels > 0], pixels[labels == 0]
-    nan = float("nan")
     return {
-        "contrast": float(cells.mean() - background.mean()) if cells.size and background.size else nan,
-        "cell_std": float(cells.std()) if cells.size else nan,
-        "background_std": float(background.std()) if background.size else nan,
+        "contrast": float(cells.mean() - background.mean()) if cells.size and background.size else math.nan,
+        "cell_std": float(cells.std()) if cells.size else math.nan,
+        "background_std": float(background.std()) if background.size else math.nan,
     }
 
 
 def crowd(labels: Labels) -> dict[str, float]:
     """Density, clustering, size and shape of the cells."""
-    nan = float("nan")
     y, x = np.nonzero(labels)
     cells = ellipses(np.unique(labels[y, x], return_inverse=True)[1], x, y)
     area = cells.area
@@ -82,10 +82,10 @@ def crowd(labels: Labels) -> dict[str, float]:
     found = {"density": 1e6 * len(area) / labels.size, "confluence": float(area.sum()) / labels.size}
     if not len(area):
         names = ("neighbour", "clark_evans", "contact", "area", "area_spread", "elongation", "roughness")
-        return {**found, **dict.fromkeys(names, nan)}
+        return {**found, **dict.fromkeys(names, math.nan)}
     centres = np.stack([cells.y, cells.x], 1)
     major, minor = (np.maximum(variance, 1 / 12) for variance in (cells.major, cells.minor))  # a pixel's at least
-    nearest = cKDTree(centres).query(centres, 2)[0][:, 1] if len(area) > 1 else np.array([nan])
+    nearest = cKDTree(centres).query(centres, 2)[0][:, 1] if len(area) > 1 else np.array([math.nan])
     return {
         **found,
         "neighbour": float(np.median(nearest)),

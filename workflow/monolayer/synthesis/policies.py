@@ -11,16 +11,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 
 from monolayer.coco.rle import Placed
+from monolayer.compiled import Floats, Ints
 from monolayer.params.extensions import Extension, GrowthLayout, MatchedLayout, PosterLayout, SynthesisParams
 from monolayer.synthesis.composite import Plan, turned
 from monolayer.synthesis.cutouts import Cutouts, pose_of
-
-Generator = np.random.Generator
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class Layout(NamedTuple):
@@ -114,9 +111,6 @@ def growth(layout_policy: GrowthLayout, line: Line, size: tuple[int, int], age: 
         folded = np.mod(centres[mothers[cell]] + side, 2 * np.array(size))
         centres[cell] = np.minimum(folded, 2 * np.array(size) - folded)
     return Wanted(centres[:count], areas[:count], angles[:count], 0.0, None)
-
-
-# ---- from what is wanted to what is tried --------------------------------------------------------
 
 
 class Pool(NamedTuple):

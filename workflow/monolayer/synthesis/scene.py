@@ -61,9 +61,6 @@ def distance(mask: Mask, reach: float) -> Float:
     return out[1:-1, 1:-1]
 
 
-# ---- background ----------------------------------------------------------------------------------
-
-
 def halo_end(images: Sequence[tuple[NDArray[np.uint8], Sequence[Placed]]], low: int, high: int) -> int:
     """The distance in px, from `low` to `high`, at which the mean halo has fallen below 1/20 of its height.
 

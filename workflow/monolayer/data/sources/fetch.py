@@ -102,9 +102,6 @@ def _note(target: Path, found: Pin) -> None:
     write_json(target.parent / RECORD, {name: pin.model_dump() for name, pin in sorted(noted.items())}, indent=2)
 
 
-# ---- transfer ------------------------------------------------------------------------------------
-
-
 def _state(partial: Path) -> Path:
     """Where it is noted which version of the remote file the partial one belongs to."""
     return partial.with_name(partial.name + ".json")
@@ -123,9 +120,8 @@ def _transfer(remote: Remote, partial: Path) -> None:
         try:
             return _receive(remote, partial)
         except NO_ADDRESS:
-            raise InputError(
-                f"{remote.shown} is no address to fetch from; it begins with http:// or https://"
-            ) from None
+            fault = f"{remote.shown} is no address to fetch from; it begins with http:// or https://"
+            raise InputError(fault) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, CutError) as error:
             came = _size(partial)
             tries = 0 if came > before else tries
@@ -166,28 +162,21 @@ def _receive(remote: Remote, partial: Path) -> None:
             raise CutError("the server's file is not the one that the download began with")
         if response.status_code == 200:
             start = 0
+        elif response.status_code in (408, 429) or response.status_code >= 500:
+            raise CutError(f"the server answers {response.status_code} {response.reason}")
         elif response.status_code != 206:
-            _refuse(response, remote)
+            answer = f"{response.status_code} {response.reason}"
+            raise InputError(f"{remote.shown}: the server answers {answer}; check its address")
         rest = int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
         check_disk(partial.parent, rest or 0, remote.shown)
         if start == 0:
             _discard(partial)  # first, so that old bytes never stand beside the new version's validator
-            write_json(_state(partial), {"validator": _validator(response)})
+            etag = response.headers.get("ETag", "")  # If-Range may carry a strong one, else the date of the last change
+            validator = etag if etag.startswith('"') else response.headers.get("Last-Modified")
+            write_json(_state(partial), {"validator": validator})
         _save(response, partial, rest, remote.shown)
     if rest is not None and _size(partial) != start + rest:
         raise CutError(f"{start + rest - _size(partial)} bytes are missing")
-
-
-def _validator(response: requests.Response) -> str | None:
-    """What If-Range may carry: a strong ETag, else the date of the last change."""
-    etag = response.headers.get("ETag", "")
-    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
-
-
-def _refuse(response: requests.Response, remote: Remote) -> None:
-    if response.status_code in (408, 429) or response.status_code >= 500:
-        raise CutError(f"the server answers {response.status_code} {response.reason}")
-    raise InputError(f"{remote.shown}: the server answers {response.status_code} {response.reason}; check its address")
 
 
 def _save(response: requests.Response, partial: Path, rest: int | None, shown: str) -> None:
@@ -198,9 +187,6 @@ def _save(response: requests.Response, partial: Path, rest: int | None, shown: s
     with partial.open("ab") as file:
         for chunk in chunks:
             file.write(chunk)
-
-
-# ---- zips ----------------------------------------------------------------------------------------
 
 
 def open_zip(path: Path, shown: str) -> zipfile.ZipFile:

@@ -100,9 +100,6 @@ def _tif(image: Image) -> str:
     return image["file_name"].removesuffix(".png") + ".tif"
 
 
-# ---- files annotated twice -----------------------------------------------------------------------
-
-
 def deduplicate(part: Part, params: LivecellSource, findings: Findings) -> Part:
     """One record per file within a split: the first, and with `merge` also those cells that only the others drew."""
     of_file: dict[str, list[int]] = defaultdict(list)
@@ -145,9 +142,6 @@ def separate(parts: list[Part], findings: Findings) -> list[Part]:
         cleaned.append(Part(part.name, images, [a for a in part.annotations if a["image_id"] in ids]))
         taken |= {image["file_name"]: part.name for image in images}
     return cleaned[::-1]
-
-
-# ---- files ---------------------------------------------------------------------------------------
 
 
 def _file(params: LivecellSource, name: str, folder: Path) -> Path:

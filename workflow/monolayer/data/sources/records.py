@@ -87,9 +87,6 @@ def check(open_file: Callable[[], TextIO], name: str) -> Records:
     return Records(name, open_file, frames, _lines(first, frames, categories))
 
 
-# ---- structure -----------------------------------------------------------------------------------
-
-
 def _entries(file: JsonFile, name: str) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
     """Key, index and record of every entry of the three lists; index None where a list begins."""
     if file.next() not in ("{", ""):
@@ -140,15 +137,8 @@ def _lines(
 
 def kind_of(value: Any) -> str:
     """What a JSON value is, with its article."""
-    names = {
-        dict: "an object",
-        list: "a list",
-        str: "a text",
-        bool: "a truth value",
-        int: "a number",
-        float: "a number",
-    }
-    return names.get(type(value), "null")
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else "null")
 
 
 def _integer(record: dict[str, Any], key: str, where: str) -> int:
@@ -174,9 +164,8 @@ def _frame(record: dict[str, Any], where: str) -> ListedImage:
         raise InputError(
             f"{where}: file_name {name!r} leads out of the folder of images; give it relative to the folder"
         )
-    frame = ListedImage(
-        _integer(record, "id", where), str(path), _integer(record, "height", where), _integer(record, "width", where)
-    )
+    number, height, width = (_integer(record, key, where) for key in ("id", "height", "width"))
+    frame = ListedImage(number, str(path), height, width)
     if frame.height < 1 or frame.width < 1:
         raise InputError(f"{where} ({name}) is {frame.width}x{frame.height} px; give the image's width and height")
     return frame

@@ -96,9 +96,6 @@ def original(file_name: str) -> str:
     return match["original"] if match else stem
 
 
-# ---- archive -------------------------------------------------------------------------------------
-
-
 def open_archive(params: RoboflowSource, folder: Path) -> zipfile.ZipFile:
     """The export on disk, fetched once if params name none."""
     pin = Pin(size=None, sha256=params.sha256)
