@@ -10,8 +10,8 @@ from monolayer.cli.options import Verbs, add_verb
 def add_verbs(verbs: Verbs) -> None:
     images, truth = "folder of images", "COCO truth"
     splits = "folder to write train.json, val.json and test.json to"
-    made = {"images": "folder to write the images to", "annotations": "COCO truth to write"}
-    add_verb(verbs, download, "data.Dataset", **made)
+    made = "folder to write the images to"
+    add_verb(verbs, download, "data.Dataset", images=made, annotations="COCO truth to write")
     add_verb(verbs, audit, "data.AuditParams", images=images, annotations=truth, output="findings to write, JSON")
     add_verb(verbs, split, "data.SplitParams", annotations=truth, output=splits)
     add_verb(

@@ -143,7 +143,6 @@ def spans(count: int, most: int = 64) -> list[tuple[int, int]]:
 
 def mask_pairs(true: CellTable, pred: CellTable, of: Setting) -> tuple[Pairs, Ints]:
     """All pairs of masks that share a pixel, and the pixels that they share."""
-
     counts, partner, shared = _joined(lambda span: loops.mask_pairs(pred.masks, true.masks, of.units, *span), of)
     whole = np.repeat(pred.pixels, counts)
     union = np.where(true.crowd[partner], whole, whole + true.pixels[partner] - shared)
@@ -153,7 +152,7 @@ def mask_pairs(true: CellTable, pred: CellTable, of: Setting) -> tuple[Pairs, In
 def box_pairs(true: CellTable, pred: CellTable, of: Setting) -> Pairs:
     """All pairs of boxes whose IoU reaches the lowest threshold."""
     boxes = Boxes(pred.boxes_xywh, true.boxes_xywh, true.crowd)
-    counts, partner, iou = _joined(lambda span: loops.box_pairs(boxes, of.units, *span, IOUS[0]), of)
+    counts, partner, iou = _joined(lambda span: loops.box_pairs(boxes, of.units, span[0], span[1], IOUS[0]), of)
     return Pairs(np.r_[0, np.cumsum(counts)], partner, iou)
 
 

@@ -74,7 +74,7 @@ def _cells(table: pd.DataFrame, column: TableColumn, pairs: pd.DataFrame) -> lis
 
     shown = [round(value, DIGITS) for value in values(column.name)]
     known = [value for value in shown if not math.isnan(value)]
-    key = {"higher": operator.neg, "lower": float, "zero": abs}[column.better]
+    key: Any = {"higher": operator.neg, "lower": float, "zero": abs}[column.better]
     best = min(known, key=key, default=math.nan)
     marks = [value == best and len(known) > 1 for value in shown]
     leaders = {run for run, mark in zip(table["run"], marks, strict=True) if mark}

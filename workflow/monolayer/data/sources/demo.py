@@ -51,7 +51,8 @@ def collect(params: DemoSource, folder: Path) -> tuple[Truth, Read]:
             if name not in members:
                 raise InputError(f"{params.requirement} holds no {name}; correct the demo's series in params.yaml")
         files = (BytesIO(read_member(archive, members[name])) for name in (series.images, series.labels))
-        fields |= cut(series, *(np.asarray(tifffile.imread(file)) for file in files), truth)
+        frames, labels = (np.asarray(tifffile.imread(file)) for file in files)  # (T, H, W)
+        fields |= cut(series, frames, labels, truth)
     return truth, lambda image: fields[image["file_name"]]
 
 
