@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import yaml
 from monolayer.coco.records import Annotation, Rle
-from monolayer.coco.rle import box_xywh, rle_area, rle_from_crop
+from monolayer.coco.rle import box_xywh, rle_area, rles_from_crops
 from monolayer.models.centermask.crops import TargetCells, cells_in, whole
 from monolayer.models.centermask.network import CenterMask
 from monolayer.params.families import CenterMaskTrain
@@ -45,7 +45,7 @@ def random_annotations(count: int, height: int, width: int) -> list[Annotation]:
         x, y = int(rng.integers(width - w)), int(rng.integers(height - h))
         v, u = np.mgrid[:h, :w]
         mask = ((u + 0.5) / w * 2 - 1) ** 2 + ((v + 0.5) / h * 2 - 1) ** 2 <= 1
-        found.append(annotation(rle_from_crop(mask, x, y, height, width)))
+        found.append(annotation(rles_from_crops([(mask, x, y)], height, width)[0]))
     return found
 
 

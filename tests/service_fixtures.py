@@ -19,7 +19,7 @@ from monolayer.models.unet.watershed import instances
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import NeighbourParams
 from monolayer.service.app import create
-from monolayer.service.state import Model, Settings
+from monolayer.service.state import ServedModel, Settings
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from scipy import ndimage
@@ -57,12 +57,12 @@ def tiff(image: NDArray[np.generic], **how: object) -> bytes:
     return buffer.getvalue()
 
 
-def model(name: str = "squares", lines: Sequence[str] = (), batch: int = 4) -> Model:
-    return Model(name, "unet", list(lines), "fp32", 0.5, DEEP, NEAR, by_threshold, batch)
+def model(name: str = "squares", lines: Sequence[str] = (), batch: int = 4) -> ServedModel:
+    return ServedModel(name, "unet", list(lines), "fp32", 0.5, DEEP, NEAR, by_threshold, batch)
 
 
 @contextlib.contextmanager
-def running(models: Sequence[Model], settings: Settings) -> Iterator[str]:
+def running(models: Sequence[ServedModel], settings: Settings) -> Iterator[str]:
     """The address of a service that is ready."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

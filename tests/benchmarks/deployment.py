@@ -23,7 +23,7 @@ from monolayer.backends import cuda
 from monolayer.backends.manifest import read_manifest
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import CELL
-from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_crop
+from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rles_from_crops
 from monolayer.data.dataset import Sample, evenly, read_image, samples
 from monolayer.deployment import benchmark, parity
 from monolayer.evaluation import cells as cells_of
@@ -58,7 +58,7 @@ def mosaics(fields: list[Sample], side: int, count: int, folder: Path) -> Path:
             for annotation in field.annotations:
                 mask = mask_from_rle(annotation["segmentation"])[:height, :width]
                 if mask.any():
-                    rle = rle_from_crop(mask, x, y, *pixels.shape)
+                    rle = rles_from_crops([(mask, x, y)], *pixels.shape)[0]
                     new = {"id": len(cells) + 1, "image_id": number + 1, "segmentation": rle}
                     cells.append({**annotation, **new, "bbox": box_xywh(rle), "area": float(rle_area(rle))})
         PillowImage.fromarray(pixels).save(folder / name)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from monolayer.coco.io import write_results
 from monolayer.coco.records import CELL, Rle
-from monolayer.coco.rle import box_xywh, rle_area, rle_from_crop
+from monolayer.coco.rle import box_xywh, rle_area, rles_from_crops
 from monolayer.evaluation import cells, evaluate, matching, metrics
 from monolayer.files import write_json
 from monolayer.params.steps import EvaluateParams
@@ -38,7 +38,7 @@ def ellipse(cell: np.ndarray[Any, Any]) -> Rle:
     x0, y0 = max(0, int(x - a)), max(0, int(y - b))
     x1, y1 = min(WIDTH, int(x + a) + 2), min(HEIGHT, int(y + b) + 2)
     v, u = np.mgrid[y0:y1, x0:x1]
-    return rle_from_crop(((u - x) / a) ** 2 + ((v - y) / b) ** 2 <= 1, x0, y0, HEIGHT, WIDTH)
+    return rles_from_crops([(((u - x) / a) ** 2 + ((v - y) / b) ** 2 <= 1, x0, y0)], HEIGHT, WIDTH)[0]
 
 
 def draw(count: int, rng: np.random.Generator) -> Any:

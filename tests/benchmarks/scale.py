@@ -26,7 +26,7 @@ from monolayer.backends import Backend
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import CELL, Annotation, Image, Rle, Truth
-from monolayer.coco.rle import box_xywh, rle_area, rle_from_crop
+from monolayer.coco.rle import box_xywh, rle_area, rles_from_crops
 from monolayer.data import audit, split
 from monolayer.data.dataset import samples
 from monolayer.evaluation import evaluate
@@ -63,7 +63,7 @@ def make_plate(folder: Path, wells: int) -> None:
             name = f"plate_w{well:03d}_t{time:03d}.png"
             for x, y in places(rng):
                 pixels[y : y + disk.shape[0], x : x + disk.shape[1]][disk] += 120
-                rle = rle_from_crop(disk, x, y, SIDE, SIDE)
+                rle = rles_from_crops([(disk, x, y)], SIDE, SIDE)[0]
                 cells.append(annotation(len(cells) + 1, number, rle))
             PillowImage.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / name)
             images.append(frame(number, name, well, time))
@@ -146,7 +146,7 @@ def run_evaluate(folder: Path) -> None:
 
 
 def run_measure(folder: Path) -> None:
-    cells = measure.Cells(folder / "test.json.gz", 0.5)
+    cells = measure.CellSource(folder / "test.json.gz", 0.5)
     measure.measure(folder / "images", folder / "splits/test.json", cells, settings().measure, folder / "cells")
 
 

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from monolayer.coco.io import write_results
 from monolayer.coco.labels import label_image, rles_from_labels
 from monolayer.coco.records import Result, Rle
-from monolayer.coco.rle import Mask, crop_from_rle, mask_from_rle, rle_area, rle_from_crop, rle_from_mask
+from monolayer.coco.rle import Mask, crop_from_rle, mask_from_rle, rle_area, rle_from_mask, rles_from_crops
 from monolayer.files import InputError, atomic_write
 from pycocotools import mask as rle_codec
 
@@ -35,24 +35,26 @@ def test_a_mask_survives_rle(mask: Mask) -> None:
 
 def test_a_crop_survives_long_and_empty_runs() -> None:
     """Other tools write runs of no pixels; counts of large images take several characters."""
-    counts = [3, 2, 0, 4, 0, 0, 1, 5, 600_000, 2_500, 399_485]
+    counts = [3, 2, 0, 4, 0, 0, 1, 5, 600_000, 2_500, 400_485]
     packed = rle_codec.frPyObjects({"size": [1000, 1003], "counts": counts}, 1000, 1003)
     rle = Rle(size=[1000, 1003], counts=packed["counts"].decode())
     crop, x, y = crop_from_rle(rle)
     assert np.array_equal(crop, mask_from_rle(rle)[y : y + crop.shape[0], x : x + crop.shape[1]])
     assert crop.sum() == rle_area(rle) == sum(counts[1::2])
+    with pytest.raises(InputError, match=r"size \[1000, 1002\] are damaged"):
+        crop_from_rle(Rle(size=[1000, 1002], counts=packed["counts"].decode()))
 
 
 @given(masks, st.integers(0, 6), st.integers(0, 6), st.integers(0, 6), st.integers(0, 6))
 def test_a_crop_is_encoded_as_its_image_would_be(mask: Mask, top: int, left: int, foot: int, right: int) -> None:
     """Byte for byte as pycocotools encodes the whole image, also where runs go over the foot of a column."""
     whole = np.pad(mask, ((top, foot), (left, right)))
-    assert rle_from_crop(mask, left, top, *whole.shape) == rle_from_mask(whole)
+    assert rles_from_crops([(mask, left, top)], *whole.shape)[0] == rle_from_mask(whole)
 
 
 def test_a_crop_outside_its_image_is_refused() -> None:
     with pytest.raises(InputError, match=r"4x3 px at \(8, 0\) leaves its image of 10x10 px"):
-        rle_from_crop(np.ones((3, 4), bool), 8, 0, 10, 10)
+        rles_from_crops([(np.ones((3, 4), bool), 8, 0)], 10, 10)
 
 
 def test_of_overlapping_cells_the_smaller_is_seen() -> None:

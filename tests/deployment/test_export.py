@@ -143,7 +143,7 @@ def test_partners_are_each_others_best(tmp_path: Path) -> None:
             Result(
                 image_id=1,
                 category_id=1,
-                segmentation=rle.rle_from_crop(np.ones((side, side), np.bool_), x, 0, 20, 60),
+                segmentation=rle.rles_from_crops([(np.ones((side, side), np.bool_), x, 0)], 20, 60)[0],
                 bbox=[x, 0, side, side],
                 score=0.9 - 0.2 * index,
             )

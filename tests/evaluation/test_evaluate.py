@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from monolayer.__main__ import main
-from monolayer.coco import io
+from monolayer.coco import stream as json_stream
 from monolayer.coco.io import stream, write_results
 from monolayer.coco.labels import label_image
 from monolayer.coco.records import Rle
@@ -218,7 +218,7 @@ def test_runs_on_other_images_are_not_paired(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "not readable as scores"), ("{}", "has no run"), ("[1]", "not readable")]
+    ("text", "message"), [("{", "not readable as scores"), ("{}", "has no run"), ("[1]", "has no run")]
 )
 def test_bad_scores(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.json").write_text(text)
@@ -266,7 +266,7 @@ def test_any_json_array_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         .replace("{\n}", json.dumps(record))
     )
     for chunk in (1, 7, 1 << 20):
-        monkeypatch.setattr(io, "CHUNK", chunk)
+        monkeypatch.setattr(json_stream, "CHUNK", chunk)
         (tmp_path / "r.json").write_text(text)
         assert list(stream(tmp_path / "r.json")) == json.loads(text)
         (tmp_path / "r.json.gz").write_bytes(gzip.compress(text.encode()))
@@ -392,11 +392,14 @@ def test_bad_truth(tmp_path: Path, how: str, message: str) -> None:
     [
         (lambda data: data[: len(data) // 2], "not readable as COCO results"),
         (lambda data: b"\x1f\x8b" + data[2:20][::-1], "not readable as COCO results"),
-        (lambda _: gzip.compress(b'[{"image_id": 1},'), "ends after record 1"),
-        (lambda _: gzip.compress(b'{"annotations": []}'), r"'\[' is expected"),
-        (lambda _: gzip.compress(b'[{"image_id": 1} {"image_id": 2}]'), "after record 1"),
+        (lambda _: gzip.compress(b'[{"image_id": 1},'), "Expecting value: character 17, after record 1"),
+        (lambda _: gzip.compress(b'{"annotations": []}'), r"{ stands where one of \[ is expected: character 0"),
+        (
+            lambda _: gzip.compress(b'[{"image_id": 1} {"image_id": 2}]'),
+            "{ stands where one of ,] is expected: character 17, after record 1",
+        ),
         (lambda _: gzip.compress(b'[{"image_id": 1}, {"image_id: 2}]'), "not readable as COCO results"),
-        (lambda _: b"", "ends after record 0"),
+        (lambda _: b"", "it ends too early: character 0"),
     ],
 )
 def test_bad_files(tmp_path: Path, spoil: Callable[[bytes], bytes], message: str) -> None:

@@ -19,7 +19,7 @@ from monolayer.coco.records import Result
 from monolayer.coco.rle import rle_from_mask
 from monolayer.files import InputError, write_json
 from monolayer.measurement import dictionary
-from monolayer.measurement.measure import Cells, instances, measure, score_threshold, trimmed
+from monolayer.measurement.measure import CellSource, instances, measure, score_threshold, trimmed
 from monolayer.params.steps import MeasureParams, NeighbourParams
 
 PARAMS = MeasureParams(
@@ -35,7 +35,7 @@ def measured(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The measured truth of all 12 images."""
     folder = tmp_path_factory.mktemp("measured")
     write_json(folder / "truth.json", culture.truth)
-    measure(culture.images, folder / "truth.json", Cells(None, 0), PARAMS, folder / "cells")
+    measure(culture.images, folder / "truth.json", CellSource(None, 0), PARAMS, folder / "cells")
     return folder / "cells"
 
 
@@ -106,7 +106,7 @@ def digest(folder: Path) -> str:
 
 
 def test_workers_change_no_byte(measured: Path, culture: Culture, tmp_path: Path) -> None:
-    measure(culture.images, measured.parent / "truth.json", Cells(None, 0), PARAMS, tmp_path / "cells", workers=2)
+    measure(culture.images, measured.parent / "truth.json", CellSource(None, 0), PARAMS, tmp_path / "cells", workers=2)
     assert digest(tmp_path / "cells") == digest(measured)
 
 
@@ -142,9 +142,14 @@ def test_results_of_another_truth_are_an_error(culture: Culture, tmp_path: Path)
     result = Result(image_id=999, category_id=1, segmentation=rle, bbox=[0, 0, 1, 1], score=1.0)
     write_results(tmp_path / "results.json.gz", [result])
     with pytest.raises(InputError, match="image 999, which is not in the truth"):
-        measure(culture.images, culture.splits / "test.json", Cells(tmp_path / "results.json.gz", 0), PARAMS, tmp_path)
-    with pytest.raises(InputError, match="has no score_threshold"):
+        measure(
+            culture.images, culture.splits / "test.json", CellSource(tmp_path / "results.json.gz", 0), PARAMS, tmp_path
+        )
+    with pytest.raises(InputError, match=r"is not readable as scores .* give metrics/<run>\.json"):
         score_threshold(tmp_path / "results.json.gz")
+    write_json(tmp_path / "other.json", {})
+    with pytest.raises(InputError, match=r"has no score_threshold .* give metrics/<run>\.json"):
+        score_threshold(tmp_path / "other.json")
 
 
 def test_trimmed_masks_are_the_same_pixels() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from monolayer.coco.instances import Instances
+from monolayer.coco.moments import pack
 from monolayer.coco.rle import rle_from_mask
 from monolayer.measurement import morphology
 from monolayer.measurement.measure import instances
@@ -41,7 +42,7 @@ def cells_of(labels: NDArray[np.int32]) -> Instances:
 
 
 def measured(labels: NDArray[np.int32], pixels: NDArray[Any]) -> morphology.Columns:
-    packed = morphology.pack(cells_of(labels))
+    packed = pack(cells_of(labels).crops)
     return morphology.shapes(packed) | morphology.intensities(packed, pixels)
 
 
@@ -117,4 +118,4 @@ def test_a_cell_without_pixels_is_an_error() -> None:
         np.ones(1, np.float32),
     )
     with pytest.raises(ValueError, match="cell 1 has no pixel"):
-        morphology.pack(found)
+        pack(found.crops)

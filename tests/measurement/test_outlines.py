@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib.path import Path as Polygon
 from monolayer.coco.rle import Mask
-from monolayer.measurement.outlines import enclosed_area, rings
+from monolayer.measurement.outlines import rings
+from numpy.typing import NDArray
 
 masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
@@ -21,6 +22,12 @@ def filled(edges: list[np.ndarray[tuple[int, int], np.dtype[np.int32]]], shape: 
     for edge in edges:
         inside ^= Polygon(edge.astype(float)).contains_points(centres)
     return inside.reshape(shape)
+
+
+def enclosed_area(ring: NDArray[np.int32]) -> float:
+    """Signed area of a polygon (N, 2) in px², positive for outer edges."""
+    x, y = ring.astype(np.int64).T
+    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
 
 
 @given(masks)

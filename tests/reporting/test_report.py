@@ -19,11 +19,11 @@ import pytest
 from culture import Culture, make_culture
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Image, Result, Truth
-from monolayer.coco.rle import rle_from_crop, rle_from_mask
+from monolayer.coco.rle import rle_from_mask, rles_from_crops
 from monolayer.data import dataset
 from monolayer.evaluation import evaluate
 from monolayer.files import FORMAT, InputError, write_json
-from monolayer.measurement.measure import Cells, measure
+from monolayer.measurement.measure import CellSource, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.reporting import pictures, tables
 from monolayer.reporting.gallery import ranked, spread
@@ -107,7 +107,7 @@ def noisy(truth: Truth, rng: np.random.Generator) -> list[Result]:
         if rng.random() < 0.8
     ]
     for image in truth["images"]:
-        rle = rle_from_crop(np.ones((3, 3), bool), 0, 0, image["height"], image["width"])
+        rle = rles_from_crops([(np.ones((3, 3), bool), 0, 0)], image["height"], image["width"])[0]
         found.append(Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.95))
         found.append(Result(image_id=image["id"], category_id=1, segmentation=rle, bbox=[0, 0, 3, 3], score=0.1))
     return sorted(found, key=lambda result: result["image_id"])
@@ -170,7 +170,7 @@ def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[
         write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))
     evaluate.compare([folder / "metrics" / f"{run}.json" for run in runs], folder / "metrics.csv")
     for source in ("truth", *runs):
-        cells = Cells(folder / "predictions" / source / "test.json.gz" if source in runs else None, 0.2)
+        cells = CellSource(folder / "predictions" / source / "test.json.gz" if source in runs else None, 0.2)
         truth = folder / "splits" / "test.json"
         measure(folder / "data" / "images", truth, cells, MEASURED, folder / "cells" / source)
     return folder

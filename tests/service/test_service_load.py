@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from monolayer.coco.instances import Instances
 from monolayer.service.batcher import Batcher
-from monolayer.service.state import Model, Settings
+from monolayer.service.state import ServedModel, Settings
 from monolayer.service.uploads import Limits
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
@@ -266,7 +266,7 @@ def test_too_many_are_told_to_come_back_and_then_served() -> None:
     assert seen[429] > 0
 
 
-def slow(seconds: float) -> Model:
+def slow(seconds: float) -> ServedModel:
     def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
         if images[0].shape == (120, 160):  # not the image that warms up
             time.sleep(seconds)

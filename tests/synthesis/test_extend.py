@@ -218,7 +218,7 @@ def test_a_line_without_a_whole_cell_is_named(culture: Culture, tmp_path: Path) 
 def test_a_mask_outside_its_image_is_named(culture: Culture, tmp_path: Path) -> None:
     path, truth = broken(culture, tmp_path)
     cell = truth["annotations"][0]
-    cell["segmentation"] = rle.rle_from_crop(np.ones((5, 5), bool), 130, 100, 200, 300)
+    cell["segmentation"] = rle.rles_from_crops([(np.ones((5, 5), bool), 130, 100)], 200, 300)[0]
     cell["bbox"] = [130.0, 100.0, 5.0, 5.0]
     write_json(path, truth)
     with pytest.raises(InputError, match=r"cell line round: the mask of annotation 1, .* is none of round_A1_0.png"):

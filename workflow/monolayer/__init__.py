@@ -4,8 +4,8 @@ In Python: `monolayer.load().segment(image)`, see monolayer.api. The rest is the
 """
 
 import os
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing would be a twentieth of the time that `monolayer --help` takes
 if TYPE_CHECKING:
     from monolayer.api import Cells, Model, load
     from monolayer.files import InputError
@@ -17,7 +17,7 @@ __all__ = ["Cells", "InputError", "Model", "load"]
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """The public names, imported when they are asked for: `import monolayer` alone loads no library."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

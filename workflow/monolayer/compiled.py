@@ -10,14 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-
-
 Floats = NDArray[np.float64]
-
-
 Flags = NDArray[np.bool_]
-
-
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 

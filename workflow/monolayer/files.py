@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -43,9 +44,30 @@ def atomic_write(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_json(path: Path, data: Any, indent: int | None = None) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     with atomic_write(path) as partial:
-        partial.write_text(json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+        partial.write_bytes(content)
+
+
+def write_json(path: Path, data: Any, indent: int | None = None) -> None:
+    write_bytes(path, (json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path, what: str, cure: str) -> Any:
+    """What a JSON file holds; errors say `what` it should be and how to have it again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable as {what} ({error}); {cure}") from error
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] | None = None) -> None:
+    """Write a row for each of `rows`, under these columns or all that any of them has; what a row lacks is empty."""
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        names = dict.fromkeys(name for row in rows for name in row) if columns is None else columns
+        table = csv.DictWriter(file, list(names), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
 
 
 @contextmanager

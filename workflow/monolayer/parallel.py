@@ -7,6 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -22,15 +23,25 @@ def each(work: Callable[[Item], Given], items: Iterable[Item], workers: int) -> 
         yield from map(work, items)
         return
     # a killed worker is an error here, where multiprocessing.Pool would wait for ever
-    context, ignored = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends this process
-    with ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=ignored) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         pending = deque[Future[Given]]()
         for item in items:
-            pending.append(pool.submit(work, item))
+            with _without_interrupt():  # which the processes that begin here inherit: Ctrl-C ends this one alone
+                pending.append(pool.submit(work, item))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+@contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """Put off SIGINT."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def prefetch(work: Callable[[Item], Given], items: Iterable[Item], count: int = 2) -> Iterator[Given]:

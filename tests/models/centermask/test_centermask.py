@@ -16,7 +16,7 @@ from culture import Culture
 from monolayer import models
 from monolayer.backends.eager import eager
 from monolayer.coco.io import read_truth
-from monolayer.coco.rle import rle_from_crop
+from monolayer.coco.rle import rles_from_crops
 from monolayer.data import download
 from monolayer.data.dataset import evenly, samples
 from monolayer.files import InputError
@@ -72,7 +72,7 @@ def test_a_gradient_reaches_every_parameter() -> None:
 
 def test_a_large_cell_teaches_the_coarser_levels() -> None:
     network = network_of().train()
-    cell = annotation(rle_from_crop(np.ones((300, 300), np.bool_), 10, 10, 320, 320))
+    cell = annotation(rles_from_crops([(np.ones((300, 300), np.bool_), 10, 10)], 320, 320)[0])
     found = losses(network, [torch.rand(320, 320) * 255], [cells_in([cell], whole(320, 320, 1.0))])
     torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
     learnt = [bool(scale.grad is not None and scale.grad.any()) for scale in network.detector.scales]

@@ -10,10 +10,12 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from monolayer.files import InputError, check_format
 from monolayer.params.data import Percentiles
 from monolayer.params.families import PredictSettings
-from monolayer.params.section import Fraction, Section
+from monolayer.params.section import Fraction, Section, faults
 from monolayer.params.steps import Dtype, NeighbourParams
 
 MANIFEST, NETWORKS, PARITY, CARD = "model.json", "networks", "parity.json", "card.md"
@@ -96,7 +98,8 @@ def read_manifest(path: Path) -> tuple[Path, Manifest]:
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is not the {MANIFEST} of an exported run ({error}); {cure}") from error
+        said = "; ".join(faults(error)) if isinstance(error, ValidationError) else repr(error)
+        raise InputError(f"{file} is not the {MANIFEST} of an exported run ({said}); {cure}") from error
 
 
 def onnx_name(network: str, graph: str, dtype: str) -> str:

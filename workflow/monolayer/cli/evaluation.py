@@ -109,5 +109,5 @@ def measure(args: Namespace) -> None:
         args.verb.error("--scores says from which score up --results count; give both")
     score_min = measure.score_threshold(args.scores) if args.scores else args.score_min
     params = typed(MeasureParams.model_validate_json, args)
-    cells = measure.Cells(args.results, score_min)
+    cells = measure.CellSource(args.results, score_min)
     measure.measure(args.images, args.truth, cells, params, args.output, workers=args.workers)

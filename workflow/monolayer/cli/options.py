@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-TYPE_CHECKING = False  # typing would be a twentieth of the time that `monolayer --help` takes
+TYPE_CHECKING = False  # see monolayer/__init__.py
 if TYPE_CHECKING:
     from typing import NoReturn, TypeVar
 

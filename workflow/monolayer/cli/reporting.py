@@ -26,14 +26,13 @@ def add_verbs(verbs: Verbs) -> None:
 
 def card(args: Namespace) -> None:
     """Write the model card of an exported run: training images, settings, scores per line, files."""
-    from monolayer.files import atomic_write
+    from monolayer.files import write_bytes
     from monolayer.params.steps import CardParams
     from monolayer.reporting import card
 
     params = typed(CardParams.model_validate_json, args)
     text = card.card(args.exported, args.model, args.scores, args.splits, params)
-    with atomic_write(args.output) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_bytes(args.output, text.encode())
 
 
 def report(args: Namespace) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -12,13 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from monolayer.coco.records import Result, Truth
-from monolayer.files import InputError, atomic_write
-
-CHUNK = 1 << 20  # characters read at a time
-
-
-BLANK = re.compile(r"\s*")
-
+from monolayer.coco.stream import JsonFile
+from monolayer.files import InputError, atomic_write, read_json
 
 IMAGE = ("id", "file_name", "width", "height")  # what COCO says of an image
 FRAME = (*IMAGE, "cell_line", "well", "timestamp", "split")  # what this pipeline adds
@@ -26,10 +20,7 @@ FRAME = (*IMAGE, "cell_line", "well", "timestamp", "split")  # what this pipelin
 
 def read_coco(path: Path) -> Any:
     """Read COCO truth of any tool, unchecked."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable as COCO truth ({error}); make it again") from error
+    return read_json(path, "COCO truth", "make it again")
 
 
 def read_truth(path: Path, keys: Sequence[str] = FRAME) -> Truth:
@@ -63,43 +54,16 @@ def write_results(path: Path, results: Iterable[Result]) -> int:
     return count
 
 
-def read_results(path: Path) -> list[Result]:
-    """Read COCO results, gzipped or plain."""
-    return list(cast(Iterator[Result], stream(path)))
-
-
 def stream(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a JSON array, gzipped or plain, one at a time: memory does not grow with the file."""
-    number, text, at, size = 0, "", 0, CHUNK
-    decode, awaited = json.JSONDecoder().raw_decode, "["
+    number = 0
     try:
         with path.open("rb") as probe:
             packed = probe.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as file:
-            while True:
-                at = cast(re.Match[str], BLANK.match(text, at)).end()
-                if at == len(text):
-                    text, at = file.read(CHUNK), 0
-                    if not text:
-                        raise EOFError(f"it ends after record {number}")
-                elif awaited == "record":
-                    try:
-                        record, at = decode(text, at)
-                    except json.JSONDecodeError:
-                        more = file.read(size)
-                        if not more:
-                            raise
-                        text, at, size = text[at:] + more, 0, 2 * size
-                        continue
-                    number, size, awaited = number + 1, CHUNK, ",]"
-                    yield record
-                elif text[at] == "]" and (awaited == ",]" or (number == 0 and awaited == "first")):
-                    return
-                elif awaited == "first":
-                    awaited = "record"
-                elif text[at] in awaited:
-                    awaited, at = "first" if text[at] == "[" else "record", at + 1
-                else:
-                    raise ValueError(f"{text[at]!r} stands after record {number} where {awaited!r} is expected")
+            for record in JsonFile(file).elements():
+                number += 1
+                yield record
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise InputError(f"{path} is not readable as COCO results ({error}); make it again") from error
+        where = f", after record {number}" if number else ""
+        raise InputError(f"{path} is not readable as COCO results ({error}{where}); make it again") from error

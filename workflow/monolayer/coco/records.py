@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Literal, NotRequired, TypedDict
 
 
@@ -75,6 +77,14 @@ class Result(TypedDict):
     score: float
     mask_score: NotRequired[float]
     file_name: NotRequired[str]
+
+
+def by_image(annotations: Iterable[Annotation]) -> dict[int, list[Annotation]]:
+    """The annotations of each image that has some; others get an empty list when they are asked for."""
+    found: dict[int, list[Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        found[annotation["image_id"]].append(annotation)
+    return found
 
 
 CELL = Category(id=1, name="cell")

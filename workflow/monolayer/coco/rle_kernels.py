@@ -100,17 +100,15 @@ def measure_runs(runs: NDArray[np.int32], first: Ints, heights: Ints) -> tuple[I
 
 
 @compiled
-def encode_crops(
-    pixels: Flags, boxes: NDArray[np.int32], height: int, width: int
-) -> tuple[NDArray[np.uint8], Ints, Flags]:
-    """COCO's compressed counts of masks of which only a box is at hand: their text, where each ends, which are empty.
+def encode_crops(pixels: Flags, boxes: NDArray[np.int32], height: int, width: int) -> tuple[NDArray[np.uint8], Ints]:
+    """COCO's compressed counts of masks of which only a box is at hand: their text, and where each ends.
 
     pixels holds the boxes' rows, one box after the other; boxes (N, 4) are x y width height within the image.
     """
     most = 0
     for cell in range(len(boxes)):
         most += 2 + 2 * boxes[cell, 2] * ((boxes[cell, 3] + 1) // 2)  # counts at most: every second pixel of a column
-    text, ends, empty = np.empty(7 * most, np.uint8), np.zeros(len(boxes), np.int64), np.ones(len(boxes), np.bool_)
+    text, ends = np.empty(7 * most, np.uint8), np.zeros(len(boxes), np.int64)
     begin, at = 0, 0
     for cell in range(len(boxes)):
         x, y, w, h = boxes[cell]
@@ -124,13 +122,12 @@ def encode_crops(
                     count = top + row - edge
                     at = _write_count(text, at, count - before if number > 2 else count)
                     edge, inside, number, before, last = top + row, seen, number + 1, last, count
-        empty[cell] = number == 0
         if edge < height * width:
             count = height * width - edge
             at = _write_count(text, at, count - before if number > 2 else count)
         begin += w * h
         ends[cell] = at
-    return text[:at], ends, empty
+    return text[:at], ends
 
 
 @compiled

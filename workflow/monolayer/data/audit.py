@@ -13,7 +13,7 @@ import numpy as np
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth
 from monolayer.coco.overlap import confluence, overlapping_pairs
-from monolayer.coco.records import Annotation, Finding, Image, Truth
+from monolayer.coco.records import Annotation, Finding, Image, Truth, by_image
 from monolayer.data.dataset import read_image
 from monolayer.data.findings import Findings
 from monolayer.data.images import fingerprint
@@ -29,7 +29,7 @@ def audit(images: Path, annotations: Path, params: AuditParams, output: Path) ->
     check_lists(truth, findings)
     content = dict(read_all(truth["images"], images, findings))
     check_splits(truth["images"], content, findings)
-    cells = group_by_image(truth)
+    cells = by_image(truth["annotations"])
     frames = track(truth["images"], len(truth["images"]), "check cells")
     rows = [measure(image, cells[image["id"]], params, findings) for image in frames]
     every = findings.records() + truth.get("findings", [])
@@ -121,13 +121,6 @@ def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[
 
 
 # ---- cells ---------------------------------------------------------------------------------------
-
-
-def group_by_image(truth: Truth) -> dict[int, list[Annotation]]:
-    cells: dict[int, list[Annotation]] = defaultdict(list)
-    for annotation in truth["annotations"]:
-        cells[annotation["image_id"]].append(annotation)
-    return cells
 
 
 def measure(image: Image, cells: list[Annotation], params: AuditParams, findings: Findings) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from monolayer.coco.labels import label_image
-from monolayer.coco.records import Annotation, Image, Truth
+from monolayer.coco.records import Annotation, Image, Truth, by_image
 from monolayer.files import InputError
 
 Item = TypeVar("Item")
@@ -30,10 +29,7 @@ class Sample:
 
 def samples(truth: Truth, images: Path) -> list[Sample]:
     """The samples of a split in the order of its images; crowds are left out."""
-    cells: dict[int, list[Annotation]] = defaultdict(list)
-    for annotation in truth["annotations"]:
-        if not annotation["iscrowd"]:
-            cells[annotation["image_id"]].append(annotation)
+    cells = by_image(annotation for annotation in truth["annotations"] if not annotation["iscrowd"])
     return [Sample(image, images / image["file_name"], cells[image["id"]]) for image in truth["images"]]
 
 

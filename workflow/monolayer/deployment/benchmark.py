@@ -213,13 +213,9 @@ def gpu_name() -> tuple[str, str] | None:
 
 
 def cpu_name() -> str:
-    named = re.search(r"^model name\s*: (.+)$", _cpuinfo(), re.MULTILINE)
-    return named[1].strip() if named else platform.processor() or platform.machine()
-
-
-def _cpuinfo() -> str:
     path = Path("/proc/cpuinfo")
-    return path.read_text() if path.exists() else ""
+    named = re.search(r"^model name\s*: (.+)$", path.read_text() if path.exists() else "", re.MULTILINE)
+    return named[1].strip() if named else platform.processor() or platform.machine()
 
 
 def _versions() -> Iterator[tuple[str, str]]:

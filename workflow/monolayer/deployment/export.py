@@ -34,7 +34,7 @@ from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, evenly, of_lines, read_image, samples
 from monolayer.deployment import engines, onnx_graph, parity
 from monolayer.deployment.onnx_half import halved
-from monolayer.files import FORMAT, atomic_write, write_json
+from monolayer.files import FORMAT, write_bytes, write_json
 from monolayer.models.pipeline import Pipeline, pipeline
 from monolayer.params.steps import ExportParams
 
@@ -112,8 +112,7 @@ class Exporter:
         for library, targets in engines.libraries(self.params.settings.targets):
             content = engines.build(model, signature, of.axes, targets, library)
             file = engine_name(*which, library, targets)
-            with atomic_write(self.output / file) as partial:
-                partial.write_bytes(content)
+            write_bytes(self.output / file, content)
             facts = dict(zip(("network", "graph", "dtype"), which, strict=True))
             facts |= {"file": file, "library": library, "version": trt_library(library).__version__}
             files.append(EngineFile.model_validate(facts | {"targets": targets}))

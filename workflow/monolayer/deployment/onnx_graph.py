@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.export import Dim
 
 from monolayer.backends.graph import Graph
 from monolayer.backends.manifest import ExportedGraph, Value
-from monolayer.files import atomic_write
+from monolayer.files import write_bytes
 
 OPSET = 20
 Feed = tuple[NDArray[Any], ...]  # the inputs of one call
@@ -106,22 +107,18 @@ def write(model: Any, facts: Mapping[str, str], path: Path) -> bytes:
     """Write a graph that says of itself what it is; the same graph gives the same bytes."""
     onnx.helper.set_model_props(model, dict(facts))
     content: bytes = model.SerializeToString(deterministic=True)
-    with atomic_write(path) as partial:
-        partial.write_bytes(content)
+    write_bytes(path, content)
     return content
 
 
-class silenced:  # noqa: N801
+@contextmanager
+def silenced(*names: str) -> Iterator[None]:
     """Loggers of libraries held at errors for a while."""
-
-    def __init__(self, *names: str) -> None:
-        self.loggers = [logging.getLogger(name) for name in names]
-
-    def __enter__(self) -> None:
-        self.levels = [logger.level for logger in self.loggers]
-        for logger in self.loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in zip(self.loggers, self.levels, strict=True):
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
             logger.setLevel(level)

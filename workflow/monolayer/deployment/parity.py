@@ -116,8 +116,9 @@ def compared(images: Images, reference: CellTable, found: CellTable) -> dict[str
 def partners(pairs: Pairs) -> tuple[Ints, Floats]:
     """True cells, and their IoU, that have a partner: the masks are each other's best, above 0.5; of equals the first.
 
-    >>> partners(Pairs(np.array([0, 2, 3]), np.array([0, 1, 1], np.int32), np.array([0.6, 0.7, 0.8])))
-    (array([1]), array([0.8]))
+    >>> true, iou = partners(Pairs(np.array([0, 2, 3]), np.array([0, 1, 1], np.int32), np.array([0.6, 0.7, 0.8])))
+    >>> true.tolist(), iou.tolist()  # 1 is nearest to both predicted cells, of which the second is its best
+    ([1], [0.8])
     """
     pred = np.repeat(np.arange(len(pairs.first) - 1), np.diff(pairs.first))
 

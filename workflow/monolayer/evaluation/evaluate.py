@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import json
@@ -18,9 +17,10 @@ import numpy as np
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import bootstrap, breakdown, matching, metrics
 from monolayer.evaluation.cells import CellTable, Images, read_results, read_truth
+from monolayer.evaluation.definitions import prefixes
 from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import Evidence
-from monolayer.files import InputError, atomic_write, write_json
+from monolayer.files import InputError, atomic_write, read_json, write_csv, write_json
 from monolayer.params.steps import EvaluateParams
 
 Row = dict[str, Any]
@@ -54,7 +54,7 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
         "errors": breakdown.errors(evidence, by_line),
     }
     for name, rows in tables.items():
-        write_table(output.with_name(f"{run}.{name}.csv"), rows, tuple(rows[0]))
+        write_csv(output.with_name(f"{run}.{name}.csv"), [plain(row) for row in rows])
     write_draws(output.with_name(f"{run}.bootstrap.npz"), draws, test_set(evidence, images, params))
     write_json(output.with_name(f"{run}.headline.json"), {name: scores[name] for name in PAIRED}, indent=1)
     write_json(output, scores, indent=1)
@@ -164,20 +164,17 @@ def compare(paths: Sequence[Path], output: Path) -> None:
     names = [run["run"] for run in runs]
     if len(set(names)) < len(names):
         raise InputError(f"two files hold the same run (of {', '.join(names)}); compare each run once")
-    rows = [row for run in runs for row in run_rows(run)]
-    write_table(output, rows, tuple(dict.fromkeys(name for row in rows for name in row)))
+    write_csv(output, [plain(row) for run in runs for row in run_rows(run)])
     draws = [read_draws(path.with_name(f"{name}.bootstrap.npz")) for path, name in zip(paths, names, strict=True)]
     pairs = itertools.combinations(zip(names, draws, strict=True), 2)
-    write_table(output.with_name("pairs.csv"), [row for pair in pairs for row in pair_rows(*pair)], PAIR_COLUMNS)
+    differences = [plain(row) for pair in pairs for row in pair_rows(*pair)]
+    write_csv(output.with_name("pairs.csv"), differences, PAIR_COLUMNS)
 
 
 def read_scores(path: Path) -> Row:
-    try:
-        scores = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is not readable as scores ({error}); evaluate the run again") from error
+    scores: Row = read_json(path, "scores", "evaluate the run again")
     for name in ("run", *HEAD):
-        if name not in scores:
+        if not isinstance(scores, dict) or name not in scores:
             raise InputError(f"{path} has no {name}, so `monolayer evaluate` did not write it; evaluate the run again")
     return scores
 
@@ -186,12 +183,12 @@ def run_rows(scores: Row) -> list[Row]:
     """A run's row over all images, then one for each cell line."""
     settings = {*HEAD, "run", *EvaluateParams.model_fields}
     own = [name for name in scores if "/" not in name and name not in settings]
-    rows = []
-    for line in ("all", *dict.fromkeys(name.rsplit("/", 1)[0] for name in scores if "/" in name)):
-        prefix = "" if line == "all" else f"{line}/"
-        row = {"run": scores["run"], "cell_line": line} | {name: scores[f"{prefix}{name}"] for name in own}
-        rows.append(row | {name: scores[name] for name in HEAD})
-    return rows
+    return [
+        {"run": scores["run"], "cell_line": line}
+        | {name: scores[f"{prefix}{name}"] for name in own}
+        | {name: scores[name] for name in HEAD}
+        for line, prefix in prefixes(scores).items()
+    ]
 
 
 Draws = tuple[str, dict[str, Floats]]  # on which test set, and the draws of each score
@@ -244,11 +241,3 @@ def plain(row: Row) -> Row:
         name: (None if math.isnan(value) else round(float(value), DIGITS) + 0.0) if isinstance(value, float) else value
         for name, value in row.items()
     }
-
-
-def write_table(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Write CSV; undefined numbers are empty."""
-    with atomic_write(path) as partial, partial.open("w", newline="") as file:
-        table = csv.DictWriter(file, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(plain(row) for row in rows)

@@ -177,8 +177,8 @@ def by_image(evidence: Evidence) -> dict[str, NDArray[Any]]:
     >>> from monolayer.evaluation.example import example
     >>> evidence = example(["aaaabbbb...cc"], ["ddddee..fff.."], {"d": 0.9, "e": 0.8, "f": 0.7})
     >>> values = by_image(evidence)
-    >>> values["tp"], values["accuracy_50"], values["mean_accuracy"].round(3), values["pixel_f1"].round(3)
-    (array([2]), array([0.5]), array([0.23]), array([0.632]))
+    >>> [round(values[name].item(), 3) for name in ("tp", "accuracy_50", "mean_accuracy", "pixel_f1")]
+    [2, 0.5, 0.23, 0.632]
     """
     true, false, missed = evidence.tp_fp_fn[0]
     accuracy = ratio(true, true + false + missed)

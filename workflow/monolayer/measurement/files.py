@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from monolayer.coco import rle
 from monolayer.coco.instances import Instances
-from monolayer.coco.records import CELL
 from monolayer.files import atomic_write
 from monolayer.measurement import dictionary
 from monolayer.measurement.morphology import Columns
@@ -38,9 +37,9 @@ def roi_zip(frames: Sequence[Instances]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for frame, found in enumerate(frames):
             position = frame + 1 if len(frames) > 1 else 0
-            for number, (mask, (x, y)) in enumerate(zip(found.masks, found.offsets_xy.tolist(), strict=True), start=1):
+            for number, crop in enumerate(found.crops, start=1):
                 name = f"{position:04d}-{number:05d}" if position else f"{number:05d}"
-                edges = rings(mask, x, y)
+                edges = rings(*crop)
                 low, high = np.min([e.min(0) for e in edges], 0), np.max([e.max(0) for e in edges], 0)
                 roi = ImagejRoi(name=name, position=position, t_position=position)
                 roi.left, roi.top, roi.right, roi.bottom = (int(v) for v in (*low, *high))
@@ -66,21 +65,10 @@ def _path(edges: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
 
 def coco_annotations(found: Instances, image_id: int, first_id: int) -> list[dict[str, Any]]:
     """COCO annotations of the cells, with their scores, numbered from `first_id`."""
-    cells = []
-    for number, (mask, (x, y)) in enumerate(zip(found.masks, found.offsets_xy.tolist(), strict=True)):
-        cells.append(
-            {
-                "id": first_id + number,
-                "image_id": image_id,
-                "category_id": CELL["id"],
-                "segmentation": rle.rle_from_crop(mask, x, y, found.height, found.width),
-                "bbox": [float(x), float(y), float(mask.shape[1]), float(mask.shape[0])],
-                "area": float(mask.sum()),
-                "iscrowd": 0,
-                "score": round(float(found.scores[number]), 5),
-            }
-        )
-    return cells
+    return [
+        {**rle.annotation(first_id + number, image_id, mask), "score": round(float(score), 5)}
+        for number, (mask, score) in enumerate(zip(found.rles(), found.scores, strict=True))
+    ]
 
 
 # ---- tables --------------------------------------------------------------------------------------

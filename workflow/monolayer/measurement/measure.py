@@ -5,8 +5,6 @@ Nothing here asks which model found the cells, or whether they are true ones.
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -20,10 +18,11 @@ from numpy.typing import NDArray
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import IMAGE, read_truth, stream
 from monolayer.coco.labels import label_tiff
+from monolayer.coco.moments import pack
 from monolayer.coco.records import CELL, Image, Rle, Truth
-from monolayer.coco.rle import crop_from_rle, rle_from_polygons
+from monolayer.coco.rle import Placed, crop_from_rle, rle_from_polygons
 from monolayer.data.dataset import read_image
-from monolayer.files import InputError, atomic_write, write_json
+from monolayer.files import InputError, read_json, write_bytes, write_csv, write_json
 from monolayer.measurement import dictionary, morphology
 from monolayer.measurement.files import coco_annotations, growing, roi_zip
 from monolayer.measurement.growth import growth, moment
@@ -52,14 +51,16 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellSource:
     """Where the cells come from: COCO results from a least score up, or the truth itself where there are none."""
 
     results: Path | None
     score_min: float
 
 
-def measure(images: Path, truth: Path, cells: Cells, params: MeasureParams, output: Path, *, workers: int = 1) -> None:
+def measure(
+    images: Path, truth: Path, cells: CellSource, params: MeasureParams, output: Path, *, workers: int = 1
+) -> None:
     """Write cells, images and growth (Parquet and CSV), dictionary.csv and the folder masks of these cells.
 
     Any number of workers gives the same bytes.
@@ -87,15 +88,16 @@ def measure(images: Path, truth: Path, cells: Cells, params: MeasureParams, outp
             output / "masks" / "coco.json",
             {"images": listed["images"], "annotations": records, "categories": [CELL]},
         )
-    write_dictionary(output / "dictionary.csv")
+    write_csv(output / "dictionary.csv", dictionary.rows())
     logger.info("%d cells in %d images", sum(row["cells"] for row in rows), len(rows))
 
 
 def score_threshold(scores: Path) -> float:
     """The threshold that `evaluate` chose."""
+    found = read_json(scores, "scores", "give metrics/<run>.json of evaluate")
     try:
-        return float(json.loads(scores.read_text())["score_threshold"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return float(found["score_threshold"])
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{scores} has no score_threshold ({error!r}); give metrics/<run>.json of evaluate") from error
 
 
@@ -143,25 +145,12 @@ def _measure_one(job: Job) -> tuple[Columns, dict[str, Any], list[dict[str, Any]
     row = about | image_row(columns, labels, pixel_size)
     stem = Path(job.image["file_name"]).stem
     if "labels" in job.params.files:
-        _write(job.output / f"{stem}.tif", label_tiff([labels], pixel_size))
+        write_bytes(job.output / f"{stem}.tif", label_tiff([labels], pixel_size))
     if "rois" in job.params.files:
-        _write(job.output / f"{stem}.zip", roi_zip([found]))
+        write_bytes(job.output / f"{stem}.zip", roi_zip([found]))
     count = len(found.masks)
     common = {name: np.full(count, value) for name, value in about.items()}
     return common | columns, row, coco_annotations(found, job.image["id"], 1) if "coco" in job.params.files else []
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as partial:
-        partial.write_bytes(content)
-
-
-def write_dictionary(path: Path) -> None:
-    rows = dictionary.rows()
-    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 # ---- cells in, numbers out -----------------------------------------------------------------------
@@ -185,36 +174,30 @@ def instances(cells: Sequence[tuple[float, Rle]], height: int, width: int) -> In
 
 def trimmed(found: Instances) -> Instances:
     """The same cells, each mask cut to its own box; those without a pixel are left out."""
-    masks, corners, kept = [], [], []
-    for index, (mask, (x, y)) in enumerate(zip(found.masks, found.offsets_xy.tolist(), strict=True)):
+    crops, kept = list[Placed](), list[int]()
+    for index, (mask, x, y) in enumerate(found.crops):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if len(rows):
-            masks.append(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-            corners.append((x + columns[0], y + rows[0]))
+            own = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            crops.append((own, x + int(columns[0]), y + int(rows[0])))
             kept.append(index)
-    return replace(
-        found,
-        masks=masks,
-        offsets_xy=np.array(corners, np.int32).reshape(-1, 2),
-        boxes_xyxy=found.boxes_xyxy[kept],
-        scores=found.scores[kept],
-        mask_scores=None if found.mask_scores is None else found.mask_scores[kept],
-    )
+    offsets = np.array([crop[1:] for crop in crops], np.int32).reshape(-1, 2)
+    kept_cells = found.take(np.array(kept, np.int64))
+    return replace(kept_cells, masks=[mask for mask, _, _ in crops], offsets_xy=offsets)
 
 
 def cell_columns(found: Instances, labels: NDArray[np.int32], pixels: NDArray[Any], params: NeighbourParams) -> Columns:
     """All columns of the cells (masks cut to their boxes) in px; `pixels` (H, W) are the image's own grey values."""
-    packed = morphology.pack(found)
+    packed = pack(found.crops)
     x, y = found.offsets_xy.astype(np.int64).T
     width, height = np.array([mask.shape[::-1] for mask in found.masks], np.int64).reshape(-1, 2).T
     at_edge = (x == 0) | (y == 0) | (x + width == found.width) | (y + height == found.height)
     boxes = {"box_x_px": x, "box_y_px": y, "box_width_px": width, "box_height_px": height}
     shapes = morphology.shapes(packed)
     centroids = np.c_[shapes["centroid_x_px"], shapes["centroid_y_px"]]
-    scores = found.scores if found.mask_scores is None else found.mask_scores
     return {
         "cell": np.arange(1, len(found.masks) + 1),
-        "score": np.round(scores.astype(np.float64), 5),
+        "score": np.round(found.ranking.astype(np.float64), 5),
         "touches_border": at_edge,
         **boxes,
         **shapes,

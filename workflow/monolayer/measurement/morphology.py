@@ -7,16 +7,14 @@ measures faster than it segments. Masks may overlap, so there is no label image 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.instances import Instances
-from monolayer.compiled import compiled
+from monolayer.coco.moments import Packed, ellipses
+from monolayer.compiled import Floats, Ints, compiled
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
 FAR = 1 << 40  # beyond any pixel
@@ -27,45 +25,14 @@ LENGTHS[2, 0] = LENGTHS[3, 1] = math.sqrt(2)
 LENGTHS[1, 1] = LENGTHS[2, 1] = (1 + math.sqrt(2)) / 2
 
 
-class Packed(NamedTuple):
-    """Cells as one list of pixels: those of cell i are first[i]:first[i + 1]; each has at least one."""
-
-    y: Ints
-    x: Ints
-    first: Ints
-
-    @property
-    def cell(self) -> Ints:
-        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
-
-
-def pack(found: Instances) -> Packed:
-    """The pixels of the cells; a cell without a pixel is refused by `Instances.results`, and here."""
-    ys, xs = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for mask, (x, y) in zip(found.masks, found.offsets_xy.tolist(), strict=True):
-        rows, columns = np.nonzero(mask)
-        ys.append(rows + y)
-        xs.append(columns + x)
-    sizes = [len(rows) for rows in ys]
-    if 0 in sizes[1:]:
-        raise ValueError(f"cell {sizes[1:].index(0) + 1} has no pixel; leave it out")
-    return Packed(np.concatenate(ys), np.concatenate(xs), np.cumsum(sizes))
-
-
 def shapes(cells: Packed) -> Columns:
     """Area, position, moments and outline of each cell, in px and degrees."""
-    area = np.diff(cells.first).astype(np.float64)
-    x, y = _means(cells.x, cells), _means(cells.y, cells)
-    dx, dy = cells.x - x[cells.cell], cells.y - y[cells.cell]
-    xx, yy, xy = (_means(product, cells) for product in (dx * dx, dy * dy, dx * dy))
-    middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    major, minor = middle + half, np.maximum(middle - half, 0)
+    area, x, y, major, minor, turn = ellipses(cells.cell, cells.x, cells.y)
     perimeter, hull, feret = outline_measures(cells.y, cells.x, cells.first)
     with np.errstate(divide="ignore", invalid="ignore"):
         circularity = np.where(perimeter > 0, 4 * math.pi * area / perimeter**2, np.nan)
         eccentricity = np.where(major > 0, np.sqrt(1 - minor / major), 0.0)
-    # atan2 turns from x towards y, which points down; people count angles the other way round
-    angle = -np.degrees(np.arctan2(2 * xy, xx - yy) / 2)
+    angle = -np.degrees(turn)  # y points down; people count angles the other way round
     return {
         "centroid_x_px": x,
         "centroid_y_px": y,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.compiled import compiled
-from monolayer.measurement.morphology import Columns, Floats, Ints
+from monolayer.compiled import Floats, Ints, compiled
+from monolayer.measurement.morphology import Columns
 from monolayer.params.steps import NeighbourParams
 
 CHORDS = 64  # strips that a disk is cut into; its area within an image is then off by less than 0.5 %

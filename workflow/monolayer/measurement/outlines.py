@@ -54,9 +54,3 @@ def trace(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
             ends[found] = count
             found += 1
     return corners[:count], ends[:found]
-
-
-def enclosed_area(ring: NDArray[np.int32]) -> float:
-    """Signed area of a polygon (N, 2) in px², positive for outer edges."""
-    x, y = ring.astype(np.int64).T
-    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)

@@ -68,10 +68,6 @@ class Fitted:
         return Trained(self.state, self.history, initial, facts)
 
 
-def training_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def fit(network: nn.Module, task: Task, settings: FitParams, seed: int, checkpoint: Path) -> Fitted:
     """Train until the last epoch, or until `patience` epochs brought no better score.
 
@@ -79,7 +75,7 @@ def fit(network: nn.Module, task: Task, settings: FitParams, seed: int, checkpoi
     ends with the weights (on the CPU: the same bytes) of a run that was never interrupted. Its name must follow from
     the arguments: what it holds is believed.
     """
-    training = Training(network.to(training_device()), settings)
+    training = Training(network.to("cuda" if torch.cuda.is_available() else "cpu"), settings)
     if checkpoint.exists():
         training.load(checkpoint)
         logger.info("going on after epoch %d of %d", training.epoch, settings.epochs)

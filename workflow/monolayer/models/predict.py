@@ -15,7 +15,7 @@ from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
 from monolayer.data.dataset import Sample, read_image, samples
 from monolayer.data.images import SUFFIXES, Pixels, grey
-from monolayer.files import InputError, atomic_write
+from monolayer.files import InputError, write_bytes
 from monolayer.models import predictor
 from monolayer.models.predictor import Frame, Predictor
 from monolayer.parallel import prefetch
@@ -113,12 +113,19 @@ def _grey(path: Path, percentiles: Percentiles | None) -> Pixels:
 def _named_results(
     names: dict[int, str], found: Iterable[Instances], labels: Path | None, least: float
 ) -> Iterator[Result]:
-    """Results with the number and the file's name of each image; labels are written on the way."""
-    for (number, name), instances in zip(names.items(), found, strict=True):
-        for result in instances.results(number):
-            yield Result(file_name=name, **result)
-        if labels is not None:
-            _write_labels(_label_path(labels, name), instances.at_least(least))
+    """Results with the number and the file's name of each image; labels are written on the way, all or none."""
+    written: list[Path] = []
+    try:
+        for (number, name), instances in zip(names.items(), found, strict=True):
+            for result in instances.results(number):
+                yield Result(file_name=name, **result)
+            if labels is not None:
+                written.append(_label_path(labels, name))
+                _write_labels(written[-1], instances.at_least(least))
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _label_path(folder: Path, name: str) -> Path:
@@ -140,6 +147,4 @@ def _refuse_to_overwrite(paths: Iterable[Path]) -> None:
 def _write_labels(path: Path, found: Instances) -> None:
     from monolayer.coco.labels import label_tiff
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as partial_path:
-        partial_path.write_bytes(label_tiff([found.label_image()], None))
+    write_bytes(path, label_tiff([found.label_image()], None))

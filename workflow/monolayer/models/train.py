@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import platform
 import shutil
@@ -14,7 +13,7 @@ from typing import Any
 from monolayer import models
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, of_lines, samples
-from monolayer.files import FORMAT, InputError, atomic_write, write_json
+from monolayer.files import FORMAT, InputError, write_csv, write_json
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
 
@@ -47,7 +46,8 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
         for name, parts in chosen.items()
     }
     models.save_weights(output / "weights.pt", params, {name: one.state for name, one in trained.items()})
-    _write_history(output / "history.csv", {name: one.history for name, one in trained.items()})
+    history = [{"network": name, **row} for name, one in trained.items() for row in one.history]
+    write_csv(output / "history.csv", history)
     record: dict[str, Any] = {
         "format": FORMAT,
         "params": params.model_dump(),
@@ -84,15 +84,6 @@ def _fingerprint(params: TrainParams, files: Sequence[Path]) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _write_history(path: Path, histories: dict[str, list[dict[str, float]]]) -> None:
-    rows = [{"network": name, **row} for name, history in histories.items() for row in history]
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    with atomic_write(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _size(train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from monolayer.files import atomic_write
+from monolayer.files import write_bytes
 from monolayer.provenance.closure import closure
 
 FILE, RULES, PACKAGE = Path("dvc.yaml"), Path("workflow/rules"), Path("workflow/monolayer")
@@ -33,5 +33,4 @@ def modules_of_rules() -> dict[str, str]:
 
 if __name__ == "__main__":
     text = with_code(FILE.read_text(encoding="utf-8"))
-    with atomic_write(FILE) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_bytes(FILE, text.encode())

@@ -20,7 +20,7 @@ from monolayer.params.steps import MeasureParams
 from monolayer.reporting import charts
 from monolayer.reporting.charts import INK, MARKERS, SERIES
 from monolayer.reporting.pictures import Album, Layer, Picture, layer
-from monolayer.reporting.study import Study
+from monolayer.reporting.study import Study, of_line
 
 TRUTH = "truth"
 WELLS = 6  # of a cell line in its growth chart at most
@@ -52,27 +52,23 @@ def biology(study: Study, album: Album) -> dict[str, Any]:
     images = {source: study.measured(source, "images") for source in (TRUTH, *study.runs)}
     fits = {source: study.measured(source, "growth") for source in images}
     lines = sorted(set(images[TRUTH]["cell_line"]))
-    curves = {line: _of_line(fits[TRUTH], line) for line in lines}
+    curves = {line: of_line(fits[TRUTH], line) for line in lines}
     return {
         "best": best,
         "agreement": [row for line in lines for row in agreement(line, images, fits)],
         "distributions": {
-            line: Markup(distributions(f"cells-{n}", line, {s: _of_line(c, line) for s, c in cells.items()}))
+            line: Markup(distributions(f"cells-{n}", line, {s: of_line(c, line) for s, c in cells.items()}))
             for n, line in enumerate(lines)
         },
         "growth": {
             line: Markup(
-                growth(f"growth-{n}", line, {s: (_of_line(images[s], line), _of_line(fits[s], line)) for s in sources})
+                growth(f"growth-{n}", line, {s: (of_line(images[s], line), of_line(fits[s], line)) for s in sources})
             )
             for n, line in enumerate(lines)
             if len(curves[line])
         },
-        "maps": {line: neighbour_maps(study, album, _of_line(images[TRUTH], line), best) for line in lines},
+        "maps": {line: neighbour_maps(study, album, of_line(images[TRUTH], line), best) for line in lines},
     }
-
-
-def _of_line(rows: pd.DataFrame, line: str) -> pd.DataFrame:
-    return rows[rows["cell_line"] == line]
 
 
 # ---- numbers -------------------------------------------------------------------------------------
@@ -80,10 +76,10 @@ def _of_line(rows: pd.DataFrame, line: str) -> pd.DataFrame:
 
 def agreement(line: str, images: Mapping[str, pd.DataFrame], fits: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """For the truth and each run cells, median area, confluence and doubling time, and how far they are off."""
-    true = _of_line(images[TRUTH], line).set_index("image_id")
+    true = of_line(images[TRUTH], line).set_index("image_id")
     rows = []
     for source, table in images.items():
-        own = _of_line(table, line).set_index("image_id").loc[true.index]
+        own = of_line(table, line).set_index("image_id").loc[true.index]
         size, unit = _in_best_unit(own, "median_area", "2")
         rows.append(
             {
@@ -97,7 +93,7 @@ def agreement(line: str, images: Mapping[str, pd.DataFrame], fits: Mapping[str, 
                 "area_off": float(own[size].median() / true[size].median() - 1),
                 "confluence": float(own["confluence"].mean()),
                 "confluence_off": float((own["confluence"] - true["confluence"]).mean()),
-                "doubling": _doubling(_of_line(fits[source], line)),
+                "doubling": _doubling(of_line(fits[source], line)),
             }
         )
     return rows

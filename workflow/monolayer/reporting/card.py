@@ -15,7 +15,7 @@ from monolayer.backends.manifest import NETWORKS, PARITY, read_manifest
 from monolayer.evaluation.definitions import DEFINITIONS, prefixes
 from monolayer.params.steps import CardParams
 from monolayer.reporting import tables
-from monolayer.reporting.study import SPLITS, read_census, read_history, read_json, read_run, steps
+from monolayer.reporting.study import SPLITS, read_census, read_history, read_result, read_run, steps
 
 ENDS = ("", "_low", "_high")
 SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall", "pixel_f1")
@@ -23,9 +23,9 @@ SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall
 
 def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardParams) -> str:
     """Markdown on the run that was exported to `exported` from what `model` (its folder in models) holds."""
-    record, scored = read_run(model), read_json(scores)
+    record, scored = read_run(model), read_result(scores)
     folder, manifest = read_manifest(exported)
-    parity, depth = read_json(folder / PARITY), manifest.percentiles
+    parity, depth = read_result(folder / PARITY), manifest.percentiles
     parts = [
         f"# {manifest.run}\n\nFinds the cells of grey images and gives a mask, a box and a score of each. Networks see "
         f"8 bits; in images of more, intensities at the percentiles {depth.low:g} and {depth.high:g} become 0 and 255. "

@@ -18,14 +18,14 @@ from markupsafe import Markup
 
 from monolayer.evaluation.breakdown import KINDS
 from monolayer.evaluation.definitions import SHOWN
-from monolayer.files import atomic_write
+from monolayer.files import write_bytes
 from monolayer.params.steps import ReportParams
 from monolayer.reporting import charts, tables
 from monolayer.reporting.biology import biology
 from monolayer.reporting.gallery import compared, ranked, ranked_by_line, samples
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.speed import speed
-from monolayer.reporting.study import SPLITS, Study, steps
+from monolayer.reporting.study import SPLITS, Study, of_line, steps
 
 PAGE = Path(__file__).with_name("templates")
 CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the tables
@@ -38,8 +38,7 @@ def report(results: Path, runs: list[str], params: ReportParams, output: Path) -
     contents = {name: content for name, content in made.items() if content is not None}
     picture = render("overview.svg", album=album, picture=contents["overview"]["median"])
     for path, text in ((output.with_name("overview.svg"), picture), (output, page(study, album, contents))):
-        with atomic_write(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_bytes(path, text.encode())
 
 
 # ---- sections ------------------------------------------------------------------------------------
@@ -51,7 +50,7 @@ def overview(study: Study, album: Album) -> dict[str, Any]:
     best = ranks[0]
     test = study.census["test"].images
     line = str(test.groupby("cell_line")["cells"].sum().idxmax())
-    median = ranked(_of_line(study.by_image(best["run"]), line), 1)
+    median = ranked(of_line(study.by_image(best["run"]), line), 1)
     images = [census.images for census in study.census.values()]
     return {
         "ranking": ranks,
@@ -71,7 +70,7 @@ def results(study: Study, album: Album) -> dict[str, Any]:
     references = tables.references(["all", *study.cell_lines])
     groups = {}
     for line, rows in study.table.groupby("cell_line", sort=False):
-        pairs = _of_line(study.pairs, str(line))
+        pairs = of_line(study.pairs, str(line))
         groups[str(line)] = {
             "images": rows["images"].iloc[0],
             "cells": rows["cells"].iloc[0],
@@ -103,7 +102,7 @@ def failures(study: Study, album: Album) -> dict[str, Any]:
 
     def drawn(line: str, name: str) -> list[Markup]:
         def of(breakdown: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-            return {run: _of_line(rows, line) for run, rows in breakdown.items()}
+            return {run: of_line(rows, line) for run, rows in breakdown.items()}
 
         return [
             Markup(charts.curves(f"{name}-curves", of(curves), thresholds)),
@@ -123,7 +122,7 @@ def failures(study: Study, album: Album) -> dict[str, Any]:
 def data(study: Study, album: Album) -> dict[str, Any]:
     """Images and cells of each line and split, their distributions, and samples of the training images."""
     lines = study.cell_lines
-    images = {line: {split: _of_line(c.images, line) for split, c in study.census.items()} for line in lines}
+    images = {line: {split: of_line(c.images, line) for split, c in study.census.items()} for line in lines}
     cells = {line: {split: rows["cells"].tolist() for split, rows in images[line].items()} for line in lines}
     diameters = {line: {split: c.diameters.get(line, []) for split, c in study.census.items()} for line in lines}
     return {
@@ -133,10 +132,6 @@ def data(study: Study, album: Album) -> dict[str, Any]:
         "diameter_chart": Markup(charts.distributions("diameter", "cell diameter, px", diameters, SPLITS)),
         "samples": samples(study, album, {line: images[line]["train"] for line in lines}),
     }
-
-
-def _of_line(rows: pd.DataFrame, line: str) -> pd.DataFrame:
-    return rows[rows["cell_line"] == line]
 
 
 def extensions(study: Study, album: Album) -> dict[str, Any] | None:

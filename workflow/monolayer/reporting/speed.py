@@ -17,7 +17,7 @@ from monolayer.backends.manifest import PARITY
 from monolayer.reporting import charts
 from monolayer.reporting.charts import BESIDE, INK, MARKERS, MUTED, colour
 from monolayer.reporting.pictures import Album
-from monolayer.reporting.study import Study, read_json
+from monolayer.reporting.study import Study, read_result
 
 AWAITED = ("NVIDIA GeForce RTX 3060",)  # the article's device: a row until someone measures it
 STAGES = {
@@ -35,7 +35,7 @@ def speed(study: Study, album: Album) -> dict[str, Any] | None:
     if not here:
         return None
     rows = pd.DataFrame([row for run in here for row in timings(study.folder / "benchmark", run)])
-    device = str(read_json(next(iter(here.values())))["device"])
+    device = str(read_result(next(iter(here.values())))["device"])
     local = rows[rows["device"] == device]
     single = local[local["batch"] == 1].dropna(subset=["latency"])
     parity = [row for run in here for row in parity_rows(study.folder / "export" / run / PARITY)]
@@ -54,7 +54,7 @@ def timings(folder: Path, run: str) -> list[dict[str, Any]]:
     """A row for each backend, dtype and batch of a run, of every device whose file is kept."""
     found: dict[str, dict[str, Any]] = {}
     for path in [*sorted(folder.glob(f"{run}.*.json")), folder / f"{run}.json"]:  # this device's own comes last
-        record = read_json(path)
+        record = read_result(path)
         found[record["device"]] = record
     return [
         {"run": run, **{key: record[key] for key in ("device", "driver", "load", "measured")}, **_flat(row)}
@@ -102,7 +102,7 @@ def reasons(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def parity_rows(path: Path) -> list[dict[str, Any]]:
-    record = read_json(path)
+    record = read_result(path)
     return [{"run": record["run"], **row} for row in record["rows"]]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,8 @@ import pandas as pd
 
 from monolayer.coco.io import read_truth, stream
 from monolayer.coco.records import Image, Rle
-from monolayer.files import InputError, check_format
+from monolayer.data.dataset import samples
+from monolayer.files import InputError, check_format, read_json
 from monolayer.params.steps import ReportParams
 
 SPLITS = ("train", "val", "test")
@@ -53,7 +53,7 @@ class Study:
 
     @cached_property
     def audit(self) -> dict[str, Any]:
-        return read_json(self.folder / "data" / "audit.json")
+        return read_result(self.folder / "data" / "audit.json")
 
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
@@ -118,12 +118,7 @@ class Study:
     def measured(self, source: str, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """cells, images or growth of a run or of the truth; the columns asked for alone."""
         path = self.folder / "cells" / source / f"{table}.parquet"
-        try:
-            return pd.read_parquet(path, columns=list(columns) if columns else None)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"the report needs {path}, which is not readable ({error}); run snakemake again"
-            ) from error
+        return _readable(path, lambda: pd.read_parquet(path, columns=list(columns) if columns else None))
 
     def score_threshold(self, run: str) -> float:
         """The score from which a prediction counts, chosen on val."""
@@ -132,12 +127,9 @@ class Study:
 
     def true_cells(self, split: str, image_ids: Collection[int]) -> dict[int, tuple[Image, list[Rle]]]:
         """These images and the masks of their cells."""
-        truth = read_truth(self.folder / "splits" / f"{split}.json")
-        found = {image["id"]: (image, list[Rle]()) for image in truth["images"] if image["id"] in image_ids}
-        for cell in truth["annotations"]:
-            if cell["image_id"] in found and not cell["iscrowd"]:
-                found[cell["image_id"]][1].append(cell["segmentation"])
-        return found
+        every = samples(read_truth(self.folder / "splits" / f"{split}.json"), self.folder / "data" / "images")
+        chosen = [sample for sample in every if sample.image["id"] in image_ids]
+        return {one.image["id"]: (one.image, [cell["segmentation"] for cell in one.annotations]) for one in chosen}
 
     def predicted_cells(self, run: str, image_ids: Collection[int]) -> dict[int, list[Rle]]:
         """The masks predicted in these test images from the score threshold up, best first."""
@@ -152,39 +144,25 @@ class Study:
 
 def read_census(path: Path) -> Census:
     """The images of a split's truth, and numbers of its cells."""
-    truth = read_truth(path)
-    lines = {image["id"]: image["cell_line"] for image in truth["images"]}
-    areas: dict[int, list[float]] = {image_id: [] for image_id in lines}
-    for cell in truth["annotations"]:
-        if not cell["iscrowd"]:
-            areas[cell["image_id"]].append(cell["area"])
-    of_line: dict[str, list[float]] = defaultdict(list)
-    for image_id, values in areas.items():
-        of_line[lines[image_id]] += values
-    images = pd.DataFrame(
-        {
-            "image_id": list(lines),
-            "file_name": [image["file_name"] for image in truth["images"]],
-            "cell_line": list(lines.values()),
-            "cells": [len(values) for values in areas.values()],
-        }
-    )
-    return Census(images, {line: [2 * math.sqrt(v / math.pi) for v in values] for line, values in of_line.items()})
+    every = samples(read_truth(path), path.parent)
+    diameters: dict[str, list[float]] = defaultdict(list)
+    for one in every:
+        diameters[one.image["cell_line"]] += [2 * math.sqrt(cell["area"] / math.pi) for cell in one.annotations]
+    columns = {"image_id": "id", "file_name": "file_name", "cell_line": "cell_line"}
+    images = pd.DataFrame({column: [one.image[key] for one in every] for column, key in columns.items()})  # type: ignore[literal-required]
+    return Census(images.assign(cells=[len(one.annotations) for one in every]), dict(diameters))
 
 
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        return cast(dict[str, Any], json.loads(path.read_text()))
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"the report needs {path}, which is not readable ({error}); run snakemake again") from error
+def read_result(path: Path) -> dict[str, Any]:
+    return cast(dict[str, Any], read_json(path, "JSON", "the report needs it: run snakemake again"))
 
 
 def read_run(model: Path) -> dict[str, Any]:
     """run.json in a run's folder of models."""
-    record = read_json(model / "run.json")
+    record = read_result(model / "run.json")
     check_format(model / "run.json", record.get("format"), "train the run again")
     return record
 
@@ -199,13 +177,21 @@ def steps(history: pd.DataFrame) -> dict[str, int]:
     return {str(network): int(step) for network, step in history.groupby("network")["step"].max().items()}
 
 
-def read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:
-    """A CSV file that has at least these columns."""
+def _readable(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     try:
-        # converters: a cell line called NA or 1e3 stays a name
-        table = pd.read_csv(path, converters=dict.fromkeys(NAMES, str))
+        return read()
     except (OSError, ValueError) as error:
         raise InputError(f"the report needs {path}, which is not readable ({error}); run snakemake again") from error
+
+
+def of_line(rows: pd.DataFrame, line: str) -> pd.DataFrame:
+    return rows[rows["cell_line"] == line]
+
+
+def read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:
+    """A CSV file that has at least these columns."""
+    # converters: a cell line called NA or 1e3 stays a name
+    table = _readable(path, lambda: pd.read_csv(path, converters=dict.fromkeys(NAMES, str)))
     if missing := [column for column in columns if column not in table]:
         raise InputError(f"{path} has no column {missing[0]}; it has {', '.join(table.columns)}; make it again")
     return table

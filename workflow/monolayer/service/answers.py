@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,6 @@ from pydantic import BaseModel, Field, create_model
 from monolayer.coco.instances import Instances
 from monolayer.coco.labels import label_tiff
 from monolayer.coco.records import CELL, Image
-from monolayer.coco.rle import rle_from_crop
 from monolayer.files import InputError
 from monolayer.measurement import dictionary, files
 from monolayer.measurement.measure import cell_columns, described, image_row, trimmed, with_um
@@ -46,16 +45,7 @@ class SegmentedFrame:
 def from_score(found: Instances, score_min: float) -> Instances:
     """The cells from this score up, each mask cut to its box; best first, also where a network rates its masks."""
     kept = trimmed(found.at_least(score_min))
-    scores = kept.scores if kept.mask_scores is None else kept.mask_scores
-    order = np.argsort(-scores, kind="stable")
-    return replace(
-        kept,
-        masks=[kept.masks[index] for index in order],
-        offsets_xy=kept.offsets_xy[order],
-        boxes_xyxy=kept.boxes_xyxy[order],
-        scores=kept.scores[order],
-        mask_scores=None if kept.mask_scores is None else kept.mask_scores[order],
-    )
+    return kept.take(np.argsort(-kept.ranking, kind="stable"))
 
 
 def record_of(name: str, index: int, image: NDArray[np.uint8], cell_line: str | None) -> Image:
@@ -149,11 +139,12 @@ def _json_frame(number: int, frame: SegmentedFrame, masks: Masks, picture: bool)
     names = list(frame.columns)
     columns = [_plain(frame.columns[name]) for name in names]
     cells: list[dict[str, Any]] = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-    for cell, mask, (x, y) in zip(cells, frame.found.masks, frame.found.offsets_xy.tolist(), strict=True):
-        if masks == "rle":
-            cell["rle"] = rle_from_crop(mask, x, y, frame.found.height, frame.found.width)
-        elif masks == "polygons":
-            cell["polygons"] = [ring.ravel().tolist() for ring in rings(mask, x, y)]
+    if masks == "rle":
+        for cell, rle in zip(cells, frame.found.rles(), strict=True):
+            cell["rle"] = rle
+    elif masks == "polygons":
+        for cell, crop in zip(cells, frame.found.crops, strict=True):
+            cell["polygons"] = [ring.ravel().tolist() for ring in rings(*crop)]
     summary = {name: _number(value) for name, value in frame.row.items() if name not in dictionary.IMAGE}
     answer: dict[str, Any] = {"frame": number, "summary": summary, "cells": cells}
     if picture:
@@ -219,7 +210,7 @@ def as_picture(frames: Sequence[SegmentedFrame]) -> bytes:
     if len(frames) > 1:
         raise InputError(f"an overlay shows one frame, this file has {len(frames)}; ask for JSON or send them apart")
     colours = np.repeat(frames[0].grey[:, :, None], 3, axis=2)
-    for mask, (x, y) in zip(frames[0].found.masks, frames[0].found.offsets_xy.tolist(), strict=True):
+    for mask, x, y in frames[0].found.crops:
         inside = np.pad(mask, 1)
         deep = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
         colours[y : y + mask.shape[0], x : x + mask.shape[1]][mask & ~deep] = OUTLINE

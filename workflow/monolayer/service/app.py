@@ -23,14 +23,14 @@ from monolayer.service.edge import Edge, Gauges
 from monolayer.service.interface import BINARY, BODY, PROBLEMS, Asked, Health, ModelAnswer, Problem
 from monolayer.service.sample import sample
 from monolayer.service.segmenting import segmented
-from monolayer.service.state import Model, Settings, State
+from monolayer.service.state import ServedModel, Settings, State
 from monolayer.service.uploads import NotAnImageError, TooLargeError
 
 WEB = Path(__file__).with_name("web")
 RETRY_S = 2
 
 
-def create(models: list[Model], settings: Settings) -> FastAPI:
+def create(models: list[ServedModel], settings: Settings) -> FastAPI:
     """The application; its networks run from start-up to shut-down, which finishes what is under way."""
     state = State(settings, {model.name: model for model in models}, Gauges(), ThreadPoolExecutor(2, "work"))
 
@@ -197,7 +197,7 @@ async def segment(request: Request, asked: Annotated[Asked, Query()]) -> Respons
         state.waiting -= 1
 
 
-def _model(state: State, asked: Asked) -> Model:
+def _model(state: State, asked: Asked) -> ServedModel:
     if not state.ready:
         raise HTTPException(503, "starting or shutting down; ask again in a moment", {"Retry-After": str(RETRY_S)})
     name = asked.model or next(iter(state.models))

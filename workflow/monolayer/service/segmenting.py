@@ -16,12 +16,12 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from monolayer.data.images import eight_bit
-from monolayer.files import atomic_write
+from monolayer.files import write_bytes
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import NeighbourParams
 from monolayer.service import answers
 from monolayer.service.interface import IMAGE_TYPES, Asked
-from monolayer.service.state import Model, State
+from monolayer.service.state import ServedModel, State
 from monolayer.service.uploads import Limits, NotAnImageError, frames
 
 
@@ -31,7 +31,7 @@ class InMemory(MultiPartParser):
     spool_max_size = 1 << 62
 
 
-async def segmented(request: Request, asked: Asked, model: Model, media: str) -> Response:
+async def segmented(request: Request, asked: Asked, model: ServedModel, media: str) -> Response:
     state: State = request.app.state.service
     started = time.perf_counter()
     data, name = await _upload(request)
@@ -104,8 +104,7 @@ def _answer(
 
 def _keep(path: Path, data: bytes, body: bytes) -> None:
     for suffix, content in ((".image", data), (".answer", body)):
-        with atomic_write(path.with_suffix(suffix)) as partial:
-            partial.write_bytes(content)
+        write_bytes(path.with_suffix(suffix), content)
 
 
 def _stem(name: str) -> str:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from monolayer.coco.instances import Instances
 from monolayer.params.steps import Dtype
 from monolayer.service.app import create
-from monolayer.service.state import Model, Settings
+from monolayer.service.state import ServedModel, Settings
 
 logger = logging.getLogger(__name__)
 GRACE_S = 30  # for what is under way at shut-down
 
 
-def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: int | None = None) -> Model:
+def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: int | None = None) -> ServedModel:
     """An exported run as a model of the service; without `score_min` its threshold of val is taken."""
     from monolayer.backends.manifest import read_manifest
     from monolayer.models import predictor
@@ -30,7 +30,7 @@ def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: i
     def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
         return run.segment(images, cell_line)
 
-    return Model(
+    return ServedModel(
         name=manifest.run,
         family=manifest.family,
         lines=lines,
@@ -43,7 +43,7 @@ def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: i
     )
 
 
-def serve(models: Sequence[Model], settings: Settings, host: str, port: int) -> None:
+def serve(models: Sequence[ServedModel], settings: Settings, host: str, port: int) -> None:
     """Answer requests until SIGTERM or SIGINT; then finish what is under way."""
     import uvicorn
 

@@ -14,7 +14,7 @@ from monolayer.service.uploads import Limits
 
 
 @dataclass(frozen=True)
-class Model:
+class ServedModel:
     """A model that the service offers; score_min is what a request gets that names none."""
 
     name: str
@@ -43,7 +43,7 @@ class State:
     """What a running service holds."""
 
     settings: Settings
-    models: dict[str, Model]
+    models: dict[str, ServedModel]
     gauges: Gauges
     pool: ThreadPoolExecutor
     batchers: dict[str, Batcher] = field(default_factory=dict)

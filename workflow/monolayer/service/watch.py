@@ -26,12 +26,12 @@ import numpy as np
 
 from monolayer.coco.records import Image
 from monolayer.data.images import eight_bit
-from monolayer.files import InputError, atomic_write
+from monolayer.files import InputError, write_bytes, write_csv
 from monolayer.measurement import dictionary, files
 from monolayer.measurement.growth import growth
-from monolayer.measurement.measure import cell_columns, described, image_row, with_um, write_dictionary
+from monolayer.measurement.measure import cell_columns, described, image_row, with_um
 from monolayer.service.answers import from_score
-from monolayer.service.state import Model
+from monolayer.service.state import ServedModel
 from monolayer.service.uploads import Limits, frames
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Watching:
 
     folder: Path
     output: Path
-    model: Model
+    model: ServedModel
     pattern: re.Pattern[str] | None
     pixel_size_um: float | None
     frame_hours: float | None
@@ -60,7 +60,7 @@ def watch(what: Watching, stop: Callable[[], bool], every_s: float) -> None:
     what.output.mkdir(parents=True, exist_ok=True)
     with _alone(what.output):
         tables = Tables.open(what.output)
-        write_dictionary(what.output / "dictionary.csv")
+        write_csv(what.output / "dictionary.csv", dictionary.rows())
         seen: dict[str, tuple[int, int]] = {}
         faulty: dict[str, tuple[int, int]] = {}
         drawn = -1
@@ -187,8 +187,7 @@ class Tables:
         text = journal.read_bytes() if journal.exists() else b""
         text = text[: text.rfind(b"\n") + 1]
         entries = [json.loads(line) for line in text.splitlines()]
-        with atomic_write(journal) as partial:
-            partial.write_bytes(text)
+        write_bytes(journal, text)
         for table in TABLES:
             header = (",".join(dictionary.TABLES[table]) + "\n").encode()
             path, length = folder / f"{table}.csv", entries[-1][table] if entries else 0
@@ -244,11 +243,9 @@ def _typed(row: dict[str, str]) -> dict[str, Any]:
 def draw_growth(tables: Tables, output: Path) -> None:
     """Write growth.csv and growth.svg of all images so far."""
     fits = growth(tables.rows)
-    with atomic_write(output / "growth.csv") as partial:
-        columns = {name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]}
-        partial.write_bytes(files.csv_bytes("growth", columns))
-    with atomic_write(output / "growth.svg") as partial:
-        partial.write_bytes(_chart(tables.rows, fits))
+    columns = {name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]}
+    write_bytes(output / "growth.csv", files.csv_bytes("growth", columns))
+    write_bytes(output / "growth.svg", _chart(tables.rows, fits))
 
 
 def _chart(rows: list[dict[str, Any]], fits: list[dict[str, Any]]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.labels import rles_from_labels
-from monolayer.coco.records import CELL, Annotation, Image
-from monolayer.coco.rle_kernels import decode_runs, measure_runs, unroll
+from monolayer.coco.records import Annotation, Image
+from monolayer.coco.rle import Placed, annotation, crop_from_rle, decoded
 from monolayer.data.dataset import Sample, read_image
-from monolayer.files import InputError, atomic_write
+from monolayer.files import InputError, write_bytes
 from monolayer.params.extensions import ExtendParams
 from monolayer.synthesis import policies
 from monolayer.synthesis.composite import Composite, Plan, compose
 from monolayer.synthesis.cutouts import Cutouts, cut_out, joined
-from monolayer.synthesis.scene import Float, Placed, Scene, background, halo_end, take_apart, texture_of
+from monolayer.synthesis.scene import Float, Scene, background, halo_end, take_apart, texture_of
 
 
 class SyntheticImage(Image):
@@ -96,8 +95,7 @@ def make(block: Block, params: ExtendParams, folder: Path) -> list[Made]:
             image["recipe"] |= {"extension": params.name, "seed": params.seed, "step": step, "layout": wanted.layout}
             image["recipe"]["cells"] = describe_cells(composite, plan, parts.cutouts)
             made.append(Made(image, truth_of(composite, image["id"])))
-            with atomic_write(folder / image["file_name"]) as partial:
-                partial.write_bytes(png(composite.pixels))
+            write_bytes(folder / image["file_name"], png(composite.pixels))
     return made
 
 
@@ -140,20 +138,14 @@ def open_sample(sample: Sample) -> tuple[NDArray[np.uint8], list[Placed]]:
     """An image and its cells; raise InputError if a mask is not one of this image."""
     pixels, image = read_image(sample.path), sample.image
     size = list(pixels.shape)
-    texts = [cell["segmentation"]["counts"].encode() for cell in sample.annotations]
-    heights = np.full(len(texts), size[0])
-    ends, sizes = np.cumsum([len(text) for text in texts], dtype=np.int64), np.tile(size, (len(texts), 1))
-    first, runs, fault = decode_runs(np.frombuffer(b"".join(texts), np.uint8), ends, sizes)
-    for cell, bad in zip(sample.annotations, fault.tolist(), strict=True):
-        if bad or cell["segmentation"]["size"] != size:
+    for cell in sample.annotations:
+        if cell["segmentation"]["size"] != size or decoded(cell["segmentation"])[2]:
             raise InputError(
                 f"cell line {image['cell_line']}: the mask of annotation {cell['id']}, of an image of "
                 f"{cell['segmentation']['size']} px (height, width), is none of {image['file_name']}, which has "
                 f"{size}; download the data again"
             )
-    _, extents = measure_runs(runs, first, heights)
-    parts = zip(itertools.pairwise(first.tolist()), extents.tolist(), strict=True)
-    return pixels, [(unroll(runs[start:stop], tuple(box), size[0]), box[0], box[1]) for (start, stop), box in parts]
+    return pixels, [crop_from_rle(cell["segmentation"]) for cell in sample.annotations]
 
 
 def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:
@@ -213,17 +205,4 @@ def describe_cells(composite: Composite, plan: Plan, cutouts: Cutouts) -> list[l
 
 def truth_of(composite: Composite, image_id: int) -> list[Annotation]:
     """The truth: exactly what is seen of each cell."""
-    areas = np.bincount(composite.labels.ravel(), minlength=1)[1:]
-    every = zip(rles_from_labels(composite.labels), composite.boxes.tolist(), areas.tolist(), strict=True)
-    return [
-        Annotation(
-            id=0,
-            image_id=image_id,
-            category_id=CELL["id"],
-            segmentation=rle,
-            bbox=[float(left), float(top), float(right - left), float(bottom - top)],
-            area=float(area),
-            iscrowd=0,
-        )
-        for rle, (left, top, right, bottom), area in every
-    ]
+    return [annotation(0, image_id, rle) for rle in rles_from_labels(composite.labels)]

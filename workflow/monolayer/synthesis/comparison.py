@@ -7,16 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import ks_2samp
 
+from monolayer.compiled import Floats
 from monolayer.data.dataset import Sample
 from monolayer.params.extensions import DomainShiftParams
 
-Floats = NDArray[np.float64]
-
-
 Row = dict[str, str | float]
-
-
 KINDS = ("original", "synthetic")
 
 
@@ -142,8 +139,4 @@ def median(values: Floats) -> float:
 
 def kolmogorov_smirnov(one: Floats, other: Floats) -> float:
     """The largest difference between two distribution functions, 0 to 1; NaN if one has no values."""
-    if not len(one) or not len(other):
-        return float("nan")
-    at = np.concatenate([one, other])
-    ranks = [np.searchsorted(np.sort(part), at, side="right") / len(part) for part in (one, other)]
-    return float(np.abs(ranks[0] - ranks[1]).max())
+    return float(ks_2samp(one, other, method="asymp").statistic) if len(one) and len(other) else float("nan")

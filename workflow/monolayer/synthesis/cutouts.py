@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.rle import Mask
+from monolayer.coco.rle import Mask, Placed
 from monolayer.compiled import compiled
-from monolayer.synthesis.scene import Float, Placed, Scene, distance
+from monolayer.synthesis.scene import Float, Scene, distance
 
 FAR = 255  # the ramp's value where the halo has ended
 
@@ -64,7 +64,10 @@ def cut_out(scene: Scene, cells: Sequence[Placed], ids: Sequence[int], margin: i
 
 @compiled
 def pose_of(mask: Mask) -> tuple[float, float, float]:
-    """A mask's centroid (y, x) and the direction of its longer axis from x towards y, in radians."""
+    """A mask's centroid (y, x) and the direction of its longer axis from x towards y, in radians.
+
+    As coco.moments has it, but in sums of whole numbers: of a round cell rounding decides, and thereby every image.
+    """
     count, sum_y, sum_x, sum_yy, sum_xx, sum_xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     for y in range(mask.shape[0]):
         for x in range(mask.shape[1]):

@@ -7,8 +7,7 @@ as independent; synthetic ones share cells and backgrounds with the originals, s
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
 from monolayer.data.dataset import Sample, read_image, samples
-from monolayer.files import atomic_write
+from monolayer.files import write_csv
 from monolayer.parallel import each
 from monolayer.params.extensions import DomainShiftParams
 from monolayer.progress import track
@@ -39,11 +38,13 @@ def domain_shift(
         line: compare((of_line(every[:split], values[:split], line), of_line(synthetic, values[split:], line)), params)
         for line in lines
     }
-    write_table(output / "features.csv", (row for line in lines for row in feature_rows(line, compared[line])))
-    write_table(output / "shift.csv", ({"cell_line": line, **compared[line].row} for line in lines))
-    write_table(
-        output / "distributions.csv", (row for line in lines for row in histograms(line, compared[line], params.bins))
-    )
+    tables: dict[str, list[Row]] = {
+        "features": [row for line in lines for row in feature_rows(line, compared[line])],
+        "shift": [{"cell_line": line, **compared[line].row} for line in lines],
+        "distributions": [row for line in lines for row in histograms(line, compared[line], params.bins)],
+    }
+    for name, rows in tables.items():
+        write_csv(output / f"{name}.csv", [written(row) for row in rows])
     figures.draw_shift(output / "shift.svg", compared)
     figures.draw_samples(output / "samples.png", compared, params.samples)
 
@@ -55,7 +56,9 @@ def measure(sample: Sample) -> list[float]:
     return [found[name] for name in FEATURES]
 
 
-# ---- the space -----------------------------------------------------------------------------------
+def written(row: Row) -> dict[str, str | int]:
+    """Numbers to six digits, which is what of them is the same on any machine."""
+    return {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
 
 
 # ---- what is counted -----------------------------------------------------------------------------
@@ -82,13 +85,3 @@ def feature_rows(line: str, compared: Comparison) -> Iterable[Row]:
         for sample, (pc1, pc2), values in zip(cloud.samples, places, cloud.values.tolist(), strict=True):
             row: Row = {"cell_line": line, "kind": kind, "file_name": sample.image["file_name"]}
             yield {**row, "pc1": pc1, "pc2": pc2, **dict(zip(FEATURES, values, strict=True))}
-
-
-def write_table(path: Path, rows: Iterable[Mapping[str, str | float]]) -> None:
-    """CSV with numbers to six digits, which is what of them is the same on any machine."""
-    with atomic_write(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        for index, row in enumerate(rows):
-            if index == 0:
-                writer.writerow(row)
-            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row.values()])

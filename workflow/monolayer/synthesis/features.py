@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from monolayer.coco.moments import ellipses
+
 Labels = NDArray[np.int32]
 
 FEATURES = {
@@ -73,13 +75,17 @@ def against_background(pixels: NDArray[np.uint8], labels: Labels) -> dict[str, f
 def crowd(labels: Labels) -> dict[str, float]:
     """Density, clustering, size and shape of the cells."""
     nan = float("nan")
-    area, centre, axes = moments(labels)
+    y, x = np.nonzero(labels)
+    cells = ellipses(np.unique(labels[y, x], return_inverse=True)[1], x, y)
+    area = cells.area
     outline, touching = outlines(labels)
     found = {"density": 1e6 * len(area) / labels.size, "confluence": float(area.sum()) / labels.size}
     if not len(area):
         names = ("neighbour", "clark_evans", "contact", "area", "area_spread", "elongation", "roughness")
         return {**found, **dict.fromkeys(names, nan)}
-    nearest = cKDTree(centre).query(centre, 2)[0][:, 1] if len(area) > 1 else np.array([nan])
+    centres = np.stack([cells.y, cells.x], 1)
+    major, minor = (np.maximum(variance, 1 / 12) for variance in (cells.major, cells.minor))  # a pixel's at least
+    nearest = cKDTree(centres).query(centres, 2)[0][:, 1] if len(area) > 1 else np.array([nan])
     return {
         **found,
         "neighbour": float(np.median(nearest)),
@@ -87,28 +93,9 @@ def crowd(labels: Labels) -> dict[str, float]:
         "contact": float(touching.sum() / max(outline.sum(), 1)),
         "area": float(np.median(area)),
         "area_spread": float(np.log(area).std()),
-        "elongation": float(np.median(axes[:, 0] / axes[:, 1])),
+        "elongation": float(np.median(np.sqrt(major / minor))),
         "roughness": float(np.median(outline**2 / (4 * np.pi * area))),
     }
-
-
-def moments(labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Area (N,), centroid (N, 2) as y, x and the axes (N, 2) of the ellipse with the same moments, longer first."""
-    y, x = np.nonzero(labels)
-    cell = labels[y, x]
-    counts = np.bincount(cell)
-    present = np.flatnonzero(counts)
-    index, area = np.searchsorted(present, cell), counts[present].astype(np.float64)
-
-    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(index, values, len(area)) / area
-
-    centre = np.stack([mean(y.astype(np.float64)), mean(x.astype(np.float64))], 1)
-    v, u = y - centre[index, 0], x - centre[index, 1]
-    yy, xx, xy = mean(v * v) + 1 / 12, mean(u * u) + 1 / 12, mean(u * v)  # 1/12: a pixel is a square, not a point
-    spread = np.sqrt((yy - xx) ** 2 + 4 * xy**2)
-    axes = np.sqrt(8 * np.stack([yy + xx + spread, np.maximum(yy + xx - spread, 1e-9)], 1))
-    return area, centre, axes
 
 
 def outlines(labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

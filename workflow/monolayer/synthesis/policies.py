@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.coco.rle import Placed
 from monolayer.params.extensions import Extension, GrowthLayout, MatchedLayout, PosterLayout, SynthesisParams
 from monolayer.synthesis.composite import Plan, turned
 from monolayer.synthesis.cutouts import Cutouts, pose_of
-from monolayer.synthesis.scene import Placed
 
 Generator = np.random.Generator
 Floats = NDArray[np.float64]

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from monolayer.coco.rle import Mask
+from monolayer.coco.labels import paint
+from monolayer.coco.rle import Mask, Placed
 from monolayer.compiled import compiled
 
 Float = NDArray[np.float32]
-Placed = tuple[Mask, int, int]  # a mask cut to its box and the box's upper left corner (x, y), as coco.crop_from_rle
 
 DOWN = 8  # px: illumination is slow, its filter runs on means of 8x8 px
 RING = 4  # px around a piece of texture that must continue what is there
@@ -64,15 +64,6 @@ def distance(mask: Mask, reach: float) -> Float:
 # ---- background ----------------------------------------------------------------------------------
 
 
-def owners(shape: tuple[int, ...], cells: Sequence[Placed]) -> NDArray[np.int32]:
-    """int32 (H, W): 0, or 1 and up for the cells; where two overlap, the smaller one is seen."""
-    owner = np.zeros(shape, np.int32)
-    for index in sorted(range(len(cells)), key=lambda i: -int(cells[i][0].sum())):
-        mask, x, y = cells[index]
-        owner[y : y + mask.shape[0], x : x + mask.shape[1]][mask] = index + 1
-    return owner
-
-
 def halo_end(images: Sequence[tuple[NDArray[np.uint8], Sequence[Placed]]], low: int, high: int) -> int:
     """The distance in px, from `low` to `high`, at which the mean halo has fallen below 1/20 of its height.
 
@@ -80,7 +71,7 @@ def halo_end(images: Sequence[tuple[NDArray[np.uint8], Sequence[Placed]]], low: 
     """
     total, count = np.zeros(high + 1), np.zeros(high + 1)
     for image, cells in images:
-        away = distance(owners(image.shape, cells) > 0, high).astype(np.int64)
+        away = distance(paint(cells, *image.shape) > 0, high).astype(np.int64)
         level = np.median(image[away >= min(high, float(np.percentile(away, 99)))])
         total += np.bincount(away.ravel(), image.ravel() - level, high + 1)
         count += np.bincount(away.ravel(), minlength=high + 1)
@@ -95,7 +86,7 @@ def take_apart(image: NDArray[np.uint8], cells: Sequence[Placed], margin: int, s
     Where cells leave less than 1 % of the image beyond their margins, that 1 % which is farthest from them counts as
     free; an image that is all cells has nothing free.
     """
-    owner = owners(image.shape, cells)
+    owner = paint(cells, *image.shape)
     away = distance(owner > 0, margin)
     free = (away >= min(margin, float(np.percentile(away, 99)))) & (owner == 0)
     level = float(np.median(image[free] if free.any() else image))

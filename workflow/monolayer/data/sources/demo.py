@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.labels import rles_from_labels
-from monolayer.coco.records import CELL, Annotation, Image, Rle, Truth
-from monolayer.coco.rle import box_xywh, rle_area
+from monolayer.coco.records import CELL, Image, Truth
+from monolayer.coco.rle import annotation, rle_area
 from monolayer.data import images
 from monolayer.data.sources import Read
 from monolayer.data.sources.fetch import open_zip, read_member
@@ -75,7 +75,7 @@ def cut(series: DemoSeries, frames: NDArray[Any], labels: NDArray[Any], truth: T
             fields[image["file_name"]] = images.scale(box.of(frame), low, high)
             truth["images"].append(image)
             for rle in masks:
-                truth["annotations"].append(_annotation(len(truth["annotations"]) + 1, image["id"], rle))
+                truth["annotations"].append(annotation(len(truth["annotations"]) + 1, image["id"], rle))
     return fields
 
 
@@ -106,18 +106,6 @@ def boxes(series: DemoSeries, labelled: NDArray[Any]) -> list[Box]:
         for row in range(rows)
         for column in range(columns)
     ]
-
-
-def _annotation(number: int, image_id: int, rle: Rle) -> Annotation:
-    return Annotation(
-        id=number,
-        image_id=image_id,
-        category_id=CELL["id"],
-        segmentation=rle,
-        bbox=box_xywh(rle),
-        area=float(rle_area(rle)),
-        iscrowd=0,
-    )
 
 
 def _stack(data: bytes) -> NDArray[Any]:

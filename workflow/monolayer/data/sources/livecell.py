@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from monolayer.coco.overlap import overlapping_pairs
-from monolayer.coco.records import Annotation, Image, Truth
+from monolayer.coco.records import Annotation, Image, Truth, by_image
 from monolayer.data.findings import Findings
 from monolayer.data.images import Pixels, grey
 from monolayer.data.sources import Read
@@ -108,9 +108,7 @@ def deduplicate(part: Part, params: LivecellSource, findings: Findings) -> Part:
     of_file: dict[str, list[int]] = defaultdict(list)
     for image in part.images:
         of_file[image["file_name"]].append(image["id"])
-    drawn: dict[int, list[Annotation]] = defaultdict(list)
-    for annotation in part.annotations:
-        drawn[annotation["image_id"]].append(annotation)
+    drawn = by_image(part.annotations)
     annotations: list[Annotation] = []
     for name, (first, *others) in of_file.items():
         kept = drawn[first]

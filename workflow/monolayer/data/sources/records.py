@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from monolayer.data.sources.stream import JsonFile, NoJsonError
+from monolayer.coco.stream import JsonFile, NoJsonError
 from monolayer.files import InputError
 
 KEYS = ("images", "annotations", "categories")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from monolayer.data.sources import stream
-from monolayer.data.sources.stream import JsonFile, NoJsonError
+from monolayer.coco import stream
+from monolayer.coco.stream import JsonFile, NoJsonError
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),

@@ -29,6 +29,9 @@ class JsonFile:
     def next(self) -> str:
         """The next character that is not blank, not yet taken; empty at the end."""
         while True:
+            found = self.text[self.at : self.at + 1]
+            if found > " ":  # mostly so, and faster asked than matched
+                return found
             self.at = cast(re.Match[str], BLANK.match(self.text, self.at)).end()
             if self.at < len(self.text) or not self.more(CHUNK):
                 return self.text[self.at : self.at + 1]
