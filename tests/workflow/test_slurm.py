@@ -24,14 +24,15 @@ TABLES = ("metrics.csv", "pairs.csv", "models/unet1/history.csv", "models/unet1/
 
 # Prints each rule of the Snakefile, and whether it runs where Snakemake was started.
 RULES = """
-import contextlib, io
+import contextlib, io, sys
 from snakemake.cli import main
 from snakemake.workflow import Workflow
 
 made, execute = [], Workflow.execute
 Workflow.execute = lambda self, *given, **named: [made.append(self), execute(self, *given, **named)][1]
 with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-    main(["--workflow-profile", "profiles/slurm", "--dry-run", "--quiet", "all"])
+    words = ["--workflow-profile", "profiles/slurm", "--runtime-source-cache-path", sys.argv[1]]
+    main([*words, "--dry-run", "--quiet", "all"])
 Workflow.local_exec = False  # as it is in a run, but not in a dry run
 for rule in made[0].rules:
     print(rule.name, made[0].is_local(rule))
@@ -39,9 +40,10 @@ for rule in made[0].rules:
 
 
 @pytest.fixture(scope="module")
-def local() -> dict[str, bool]:
+def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bool]:
     """All rules, and whether they are local ones where the profile's executor runs the others."""
-    done = subprocess.run([sys.executable, "-c", RULES], cwd=ROOT, capture_output=True, text=True, check=True)
+    fresh = str(tmp_path_factory.mktemp("sources"))  # else Snakemake reads the rules as they once were
+    done = subprocess.run([sys.executable, "-c", RULES, fresh], cwd=ROOT, capture_output=True, text=True, check=True)
     return {name: is_local == "True" for name, is_local in map(str.split, done.stdout.splitlines())}
 
 
