@@ -1,4 +1,4 @@
-"""A browser for the tests that look at a page: Debian's Chromium, started once."""
+"""A browser for the tests that look at a page: Debian's Chromium, started once for a file of tests: its event loop would be in the way of others'."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:

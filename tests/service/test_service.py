@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -262,8 +263,12 @@ def test_the_log_has_a_line_for_each_request(url: str, caplog: pytest.LogCapture
             headers={"X-Request-ID": "my-own-request"},
             params={"score_min": 0},
         )
-    assert answer.headers["X-Request-ID"] == "my-own-request"
-    (line,) = [json.loads(record.message) for record in caplog.records if "my-own-request" in record.message]
+        assert answer.headers["X-Request-ID"] == "my-own-request"
+        lines, end = list[str](), time.monotonic() + 30  # a line is written once its answer is on the way
+        while not lines and time.monotonic() < end:
+            time.sleep(0.01)
+            lines = [record.message for record in caplog.records if "my-own-request" in record.message]
+    (line,) = map(json.loads, lines)
     assert (line["status"], line["images"], line["cells"], line["path"]) == (200, 1, 3, "/segment")
     odd = httpx.get(f"{url}/health", headers={"X-Request-ID": "../../etc/passwd"})
     assert odd.headers["X-Request-ID"] != "../../etc/passwd"

@@ -20,7 +20,7 @@ class AtScale(Section, Generic[Train, Predict]):
     """How it is asked for cells."""
 
 
-class Network(Section, Generic[Family, Train, Predict]):
+class FamilyModel(Section, Generic[Family, Train, Predict]):
     family: Family
     """Which code trains and asks it."""
     quick: AtScale[Train, Predict]
@@ -262,9 +262,9 @@ class CenterMaskTrain(Section):
         return self
 
 
-YoloModel = Network[Literal["yolo"], YoloTrain, YoloPredict]
-UnetModel = Network[Literal["unet"], UnetTrain, UnetPredict]
-CenterMaskModel = Network[Literal["centermask"], CenterMaskTrain, CenterMaskPredict]
+YoloModel = FamilyModel[Literal["yolo"], YoloTrain, YoloPredict]
+UnetModel = FamilyModel[Literal["unet"], UnetTrain, UnetPredict]
+CenterMaskModel = FamilyModel[Literal["centermask"], CenterMaskTrain, CenterMaskPredict]
 Model = Annotated[YoloModel | UnetModel | CenterMaskModel, Field(discriminator="family")]
 TrainSettings = YoloTrain | UnetTrain | CenterMaskTrain
 PredictSettings = YoloPredict | UnetPredict | CenterMaskPredict
