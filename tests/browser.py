@@ -1,4 +1,4 @@
-"""A browser for the tests that look at a page: Debian's Chromium, started once for a file of tests: its event loop would be in the way of others'."""
+"""A browser for tests that look at a page: Debian's Chromium, one a file: its event loop bars others from theirs."""
 
 from __future__ import annotations
 
