@@ -221,7 +221,9 @@ def test_an_interrupt_ends_all_processes_quietly(here: Path) -> None:
     Path("truth.json").write_text(json.dumps(coco | {"images": images}))
     words = ["measure", "--images", "images", "--truth", "truth.json", "--output", "m", "--workers", "2"]
     command = [sys.executable, "-m", "monolayer", *words, "--params", MEASURE]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    # tests that a shell runs in the background have the signal ignored, and so would what they start
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), "start_new_session": True}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **heeding) as process:  # type: ignore[call-overload]
         wait_until(lambda: Path("m/images.csv").exists() or any(Path("m").glob(".images*")))
         time.sleep(1)
         os.killpg(process.pid, signal.SIGINT)
