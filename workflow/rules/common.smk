@@ -24,9 +24,9 @@ wildcard_constraints:
     extension="|".join(P.extensions),
 
 
-def code(module):
-    """The files that decide what a verb's module does: Snakemake does not see edits of an imported package."""
-    return closure(Path("workflow/monolayer"), module)
+def code(*modules):
+    """The files that decide what a verb's modules do: Snakemake does not see edits of an imported package."""
+    return closure(Path("workflow/monolayer"), *modules)
 
 
 def by_run(pattern):

@@ -18,10 +18,10 @@ from pathlib import Path
 BODIES = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements hold statements
 
 
-def closure(package: Path, module: str) -> list[Path]:
-    """The files of a package on which a module depends, say `data.split`; its own is among them."""
+def closure(package: Path, *modules: str) -> list[Path]:
+    """The files of a package on which modules depend, say `data.split`; their own are among them."""
     found: set[tuple[str, bool]] = set()
-    ahead = [(f"{package.name}.{module}", True)]
+    ahead = [(f"{package.name}.{module}", True) for module in modules]
     while ahead:
         name, used = node = ahead.pop()
         if node in found:

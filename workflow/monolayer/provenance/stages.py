@@ -16,7 +16,7 @@ def with_code(text: str) -> str:
     lines, code, modules = list[str](), list[Path](), modules_of_rules()
     for line in text.splitlines():
         if rule := re.match(r" +cmd: \$\{sm\} (\w+) ", line):
-            code = closure(PACKAGE, modules[rule[1]]) if rule[1] in modules else []
+            code = closure(PACKAGE, *modules[rule[1]]) if rule[1] in modules else []
         if not re.match(rf" +- {PACKAGE}/", line):
             lines.append(line)
         if item := re.match(rf"( +- ){RULES}/", line):
@@ -24,11 +24,11 @@ def with_code(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def modules_of_rules() -> dict[str, str]:
-    """The module that each rule names as its code."""
+def modules_of_rules() -> dict[str, list[str]]:
+    """The modules that each rule names as its code."""
     text = "".join(file.read_text(encoding="utf-8") for file in sorted(RULES.glob("*.smk")))
-    rules = (re.match(r"(\w+):.* code=code\(\"([\w.]+)\"\)", part, re.DOTALL) for part in re.split("(?m)^rule ", text))
-    return {rule[1]: rule[2] for rule in rules if rule}
+    rules = (re.match(r"(\w+):.* code=code\((.+?)\)", part, re.DOTALL) for part in re.split("(?m)^rule ", text))
+    return {rule[1]: re.findall(r"[\w.]+", rule[2]) for rule in rules if rule}
 
 
 if __name__ == "__main__":
