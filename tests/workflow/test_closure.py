@@ -33,6 +33,7 @@ FILES = {
     "data.csv": "",
     "named.py": "TEXT = 'cells.rings.one'\n",
     "sources.py": "import importlib\ndef of(name):\n    return importlib.import_module(f'cells.rings.{name}')\n",
+    "kinds.py": "import importlib\ndef of(name):\n    return importlib.import_module(f'cells.{name}.one')\n",
     "page/__init__.py": "",
     "page/write.py": "",
     "page/templates/page.html": "",
@@ -68,6 +69,7 @@ def package(tmp_path: Path) -> Path:
         ("typed", {"__init__.py", "typed.py", "base.py"}),
         ("named", {"__init__.py", "named.py"}),  # a text is no import where nothing is imported by name
         ("sources", {"sources.py", "rings/three.py", "heavy.py", *ONE}),
+        ("kinds", {"kinds.py", *ONE}),
         ("page.write", {"__init__.py", "page/__init__.py", "page/write.py", "page/templates/page.html"}),
         ("page.inner", {"__init__.py", "page/__init__.py", "page/templates/page.html"} | {"page/inner/__init__.py"}
          | {"page/inner/data.csv"}),

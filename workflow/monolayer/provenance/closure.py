@@ -2,7 +2,7 @@
 
 Snakemake and DVC don't see imports. With these files among a rule's inputs, no edit of one of them goes unseen. Counted
 are the imports of a module, those inside its functions too; where it calls `import_module`, all the modules that its
-strings name (an f-string: those whose names begin as it does); of a package on the way to a module, what its `__init__`
+strings name (an f-string: those that it may name); of a package on the way to a module, what its `__init__`
 runs and, but for the whole package, the files that are not Python, such as templates. Not counted are imports for the
 type checker, and `cli`, which reads arguments and nothing else.
 """
@@ -10,6 +10,7 @@ type checker, and `cli`, which reads arguments and nothing else.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import resolve_name
@@ -94,14 +95,13 @@ def _named(package: Path, inside: str, node: ast.Import | ast.ImportFrom) -> Ite
 
 
 def _dynamic(package: Path, tree: ast.AST) -> Iterator[str]:
-    """The modules that the strings of a source name, or begin to name in an f-string."""
+    """The modules that the strings of a source name; a hole of an f-string stands for any one name."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            start = node.values[0].value if isinstance(node.values[0], ast.Constant) else None
-            if isinstance(start, str) and _ours(package, start):
-                yield from (name for name in _modules(package) if name.startswith(start))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _ours(package, node.value):
-            yield from [node.value] if _source(package, node.value) else []
+        if isinstance(node, ast.JoinedStr | ast.Constant):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = [re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"\w+" for part in parts]
+            if texts and texts[0].startswith(rf"{package.name}\."):
+                yield from (name for name in _modules(package) if re.fullmatch("".join(texts), name))
 
 
 def _ours(package: Path, name: str) -> bool:
