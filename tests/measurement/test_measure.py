@@ -17,9 +17,10 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
 from monolayer.coco.rle import rle_from_mask
+from monolayer.evaluation.threshold import score_threshold
 from monolayer.files import InputError, write_json
 from monolayer.measurement import dictionary
-from monolayer.measurement.measure import CellSource, instances, measure, score_threshold, trimmed
+from monolayer.measurement.measure import CellSource, instances, measure, trimmed
 from monolayer.params.steps import MeasureParams, NeighbourParams
 
 PARAMS = MeasureParams(

@@ -179,7 +179,7 @@ LATER = {
     "data/dataset.py": ALL.removeprefix("download "),
     "models/unet/watershed.py": FOUND,
     "evaluation/bootstrap.py": "evaluate compare measure export card benchmark report",
-    "measurement/outlines.py": "measure export card benchmark report",
+    "measurement/outlines.py": "measure report",
     "reporting/templates/page.css": "card report",
     "models/train.py": "",
     "service/app.py": "",

@@ -10,7 +10,7 @@ rule export:
         splits=rules.split.output,
         results="results/{dataset}/predictions/{run}/test.json.gz",
         scores=rules.evaluate.output.scores,
-        code=code("deployment.export", "measurement.measure"),
+        code=code("deployment.export", "evaluation.threshold"),
     output:
         manifest="results/{dataset}/export/{run}/model.json",
         networks=directory("results/{dataset}/export/{run}/networks"),

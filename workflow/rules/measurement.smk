@@ -13,7 +13,7 @@ rule measure:
                 "results/{dataset}/metrics/{source}.json",
             ],
         ),
-        code=code("measurement.measure"),
+        code=code("measurement.measure", "evaluation.threshold"),
     output:
         tables=expand(
             "results/{{dataset}}/cells/{{source}}/{table}.parquet",

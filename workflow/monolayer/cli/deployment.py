@@ -35,8 +35,8 @@ def export(args: Namespace) -> None:
     """Write a run as ONNX files and TensorRT engines, which need no torch, and hold them against it."""
     from monolayer.backends.manifest import PARITY
     from monolayer.deployment import export
+    from monolayer.evaluation.threshold import score_threshold
     from monolayer.files import write_json
-    from monolayer.measurement.measure import score_threshold
 
     least = score_threshold(args.scores)
     export.export(args.weights, args.images, args.splits, args.params, args.output, score_threshold=least)

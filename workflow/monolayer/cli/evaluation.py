@@ -99,10 +99,11 @@ def measure(args: Namespace) -> None:
       monolayer measure --images images --truth test.json --params "$PARAMS" --output measured \\
         --results cells.json --score-min 0.5
     """
+    from monolayer.evaluation.threshold import score_threshold
     from monolayer.measurement import measure
 
     if args.scores and not args.results:
         args.verb.error("--scores says from which score up --results count; give both")
-    score_min = measure.score_threshold(args.scores) if args.scores else args.score_min
+    score_min = score_threshold(args.scores) if args.scores else args.score_min
     cells = measure.CellSource(args.results, score_min)
     measure.measure(args.images, args.truth, cells, args.params, args.output, workers=args.workers)

@@ -23,7 +23,7 @@ from monolayer.coco.moments import pack
 from monolayer.coco.records import CELL, Image, Rle, Truth
 from monolayer.coco.rle import Placed, crop_from_rle, rle_from_polygons
 from monolayer.data.dataset import read_image
-from monolayer.files import InputError, read_json, write_bytes, write_csv, write_json
+from monolayer.files import InputError, write_bytes, write_csv, write_json
 from monolayer.measurement import dictionary, morphology
 from monolayer.measurement.files import coco_annotations, growing, roi_zip
 from monolayer.measurement.growth import growth, moment
@@ -73,15 +73,6 @@ def measure(
         write_json(output / "masks" / "coco.json", coco)
     write_csv(output / "dictionary.csv", dictionary.rows())
     logger.info("%d cells in %d images", sum(row["cells"] for row in rows), len(rows))
-
-
-def score_threshold(scores: Path) -> float:
-    """The threshold that `evaluate` chose."""
-    found = read_json(scores, "scores", "give metrics/<run>.json of evaluate")
-    try:
-        return float(found["score_threshold"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{scores} has no score_threshold ({error!r}); give metrics/<run>.json of evaluate") from error
 
 
 def _true(path: Path, listed: Truth) -> Found:
