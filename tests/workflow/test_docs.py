@@ -9,9 +9,11 @@ import re
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import inputs
 import pytest
 import yaml
 from monolayer.__main__ import main
@@ -127,6 +129,9 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "study": ("docs/phase-contrast-study.md", study),
     "speed": ("docs/engines-and-service.md", speed),
     "definitions": ("docs/metrics.md", definitions),
+    **{
+        name: ("docs/inputs.md", partial(inputs.table, name)) for name in dict.fromkeys(c.table for c in inputs.cases())
+    },
 }
 
 
