@@ -13,11 +13,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import tifffile
-import uvicorn
 from monolayer.coco.instances import Instances
+from monolayer.models.pipeline import Check, unchecked
 from monolayer.models.unet.watershed import instances
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import NeighbourParams
+from monolayer.service import connections
 from monolayer.service.app import create
 from monolayer.service.state import ServedModel, Settings
 from numpy.typing import NDArray
@@ -28,7 +29,9 @@ SIZE = (120, 160)
 DEEP, NEAR = Percentiles(low=0.5, high=99.8), NeighbourParams(gap=1, radius=100)
 
 
-def by_threshold(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
+def by_threshold(
+    images: Sequence[NDArray[np.uint8]], cell_line: str | None, check: Check = unchecked
+) -> list[Instances]:
     """Connected pixels above 127; the brighter, the higher the score."""
     maps = [image[None].astype(np.float32) / np.float32(255) for image in images]
     return [instances(map_, ndimage.label(map_[0] > 0.5)[0]) for map_ in maps]
@@ -67,8 +70,8 @@ def running(models: Sequence[ServedModel], settings: Settings) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    config = uvicorn.Config(create(list(models), settings), host="127.0.0.1", port=port, log_config=None)
-    server = uvicorn.Server(config)
+    app = create(list(models), settings)
+    server = connections.server(app, app.state.service, "127.0.0.1", port)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{port}"

@@ -23,7 +23,8 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from monolayer.coco.instances import Instances
-from monolayer.service.batcher import Batcher
+from monolayer.models.pipeline import Check
+from monolayer.service.batcher import Batcher, UnwantedError
 from monolayer.service.state import ServedModel, Settings
 from monolayer.service.uploads import Limits
 from numpy.typing import NDArray
@@ -267,7 +268,7 @@ def test_too_many_are_told_to_come_back_and_then_served() -> None:
 
 
 def slow(seconds: float) -> ServedModel:
-    def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
+    def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None, check: Check) -> list[Instances]:
         if images[0].shape == (120, 160):  # not the image that warms up
             time.sleep(seconds)
         return by_threshold(images, cell_line)
@@ -304,35 +305,36 @@ def test_what_takes_too_long_is_given_up() -> None:
 
 
 def test_what_waits_goes_in_one_batch() -> None:
-    sizes, hold = list[int](), threading.Event()
+    sizes, begun, hold = list[int](), list[int](), threading.Event()
 
-    def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
+    def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None, check: Check) -> list[Instances]:
+        begun.append(len(images))
         hold.wait(10)
         return by_threshold(images, cell_line)
 
-    batcher = Batcher(segment, 4, threads=1, seen=sizes.append)
+    batcher = Batcher(segment, 4, 1 << 22, 1, lambda images, *_: sizes.append(images))
     first = batcher.submit(field(1))
-    while not sizes:
+    while not begun:
         time.sleep(0.01)
     others = [batcher.submit(field(count)) for count in range(2, 11)]
     hold.set()
     assert [len(done.result(10).masks) for done in (first, *others)] == list(range(1, 11))
     assert sizes == [1, 4, 4, 1]
-    batcher.close()
+    assert batcher.close(10)
 
 
 def test_lines_are_not_mixed_and_a_bad_image_spoils_no_other() -> None:
     seen: list[tuple[str | None, int]] = []
     hold = threading.Event()
 
-    def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None) -> list[Instances]:
+    def segment(images: Sequence[NDArray[np.uint8]], cell_line: str | None, check: Check) -> list[Instances]:
         hold.wait(10)
         seen.append((cell_line, len(images)))
         if any(image.shape == (2, 2) for image in images):
             raise ValueError("too small")
         return by_threshold(images, cell_line)
 
-    batcher = Batcher(segment, 8, threads=1)
+    batcher = Batcher(segment, 8, 1 << 22, 1, lambda *_: None)
     jobs: list[Future[Instances]] = [batcher.submit(field(1), "a")]
     time.sleep(0.05)
     jobs += [batcher.submit(image, "b") for image in (field(2), np.zeros((2, 2), np.uint8), field(3))]
@@ -344,8 +346,8 @@ def test_lines_are_not_mixed_and_a_bad_image_spoils_no_other() -> None:
         jobs[2].result(10)
     assert [len(jobs[n].result(10).masks) for n in (0, 1, 3, 4)] == [1, 2, 3, 4]
     assert seen == [("a", 1), ("b", 3), ("b", 1), ("b", 1), ("b", 1), ("a", 1)]
-    batcher.close()
+    assert batcher.close(10)
     with pytest.raises(CancelledError):
         cancelled.result()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(UnwantedError):
         batcher.submit(field(1))

@@ -30,6 +30,8 @@ def _add_serve(verbs: Verbs) -> None:
     verb = add_verb(verbs, serve)
     verb.add_argument("--host", default="127.0.0.1", metavar="NAME", help="0.0.0.0: reachable (default: %(default)s)")
     verb.add_argument("--port", type=whole(0, 65535), default=8000, metavar="N", help="default: %(default)s")
+    names = "names beside its address under which it answers, and sites whose pages may ask"
+    verb.add_argument("--allow-host", nargs="+", default=[], metavar="NAME", help=names)
     verb.add_argument("--keep", type=Path, metavar="PATH", help="folder for images that a request asks to store")
     sample = "image that the page offers to try; else a drawn one"
     verb.add_argument("--sample", type=Path, metavar="PATH", help=sample)
@@ -40,7 +42,7 @@ def _add_serve(verbs: Verbs) -> None:
         ("megapixels", 64, "megapixels (2²⁰) of a request, all frames together"),
         ("frames", 200, "pages of a TIFF"),
         ("waiting", 64, "requests at a time; the next ones get 429"),
-        ("seconds", 120, "for a request"),
+        ("seconds", 120, "for a request's upload, its work and its answer, each"),
     ):
         about = f"{text} (default: %(default)s)"
         limits.add_argument(f"--max-{name}", type=whole(1), default=value, metavar="N", help=about)
@@ -55,12 +57,16 @@ def serve(args: Namespace) -> None:
       MONOLAYER_API_KEY=secret monolayer serve --host 0.0.0.0
     """
     from monolayer.backends import manifest
+    from monolayer.files import InputError
     from monolayer.service import serve
     from monolayer.service.state import Settings
     from monolayer.service.uploads import Limits
 
     if args.sample and not args.sample.is_file():
         args.verb.error(f"argument --sample: {args.sample} is no file")
+    key = os.environ.get("MONOLAYER_API_KEY")
+    if key is not None and not key.strip():
+        raise InputError("MONOLAYER_API_KEY is empty, and would let everybody in; give it a key, or unset it to do so")
     if args.keep:
         args.keep.mkdir(parents=True, exist_ok=True)
     limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
@@ -68,8 +74,8 @@ def serve(args: Namespace) -> None:
         serve.load(path, args.dtype, args.threads, args.score_min, args.tta)
         for path in args.model or [manifest.pretrained()]
     ]
-    key = os.environ.get("MONOLAYER_API_KEY") or None
-    serve.serve(models, Settings(limits, key, args.keep, args.sample), args.host, args.port)
+    settings = Settings(limits, key, args.keep, args.sample, (args.host, *args.allow_host))
+    serve.serve(models, settings, args.host, args.port)
 
 
 def _add_watch(verbs: Verbs) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -13,6 +14,30 @@ from monolayer.backends import Backend
 from monolayer.backends.manifest import Range
 from monolayer.coco.instances import Instances
 from monolayer.params.families import PredictSettings
+
+Check = Callable[[], None]  # raises where the work is no longer wanted
+
+
+def unchecked() -> None:
+    """The check of work that is wanted to its end."""
+
+
+@dataclass(frozen=True)
+class CheckedBackend:
+    """A backend that checks before each run: whatever the family, work ends between two batches of tiles."""
+
+    backend: Backend
+    check: Check
+
+    def run(self, graph: str, *given: Any) -> tuple[Any, ...]:
+        self.check()
+        return self.backend.run(graph, *given)
+
+    def seconds(self, graph: str, *given: Any) -> float:
+        return self.backend.seconds(graph, *given)
+
+    def host(self, value: Any) -> NDArray[Any]:
+        return self.backend.host(value)
 
 
 class Pipeline(Protocol):
@@ -42,7 +67,13 @@ def pipeline(family: str, settings: PredictSettings, constants: Mapping[str, Any
     return cast(Pipeline, module.Pipeline.of(settings, constants))
 
 
-def find(of: Pipeline, backend: Backend, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+def find(
+    of: Pipeline, backend: Backend, images: Sequence[NDArray[np.uint8]], check: Check = unchecked
+) -> list[Instances]:
     """The cells of each image at its native size; all steps in turn, all images in the network together."""
-    outputs = of.forward(backend, [of.preprocess(image) for image in images])
-    return [of.postprocess(one, *image.shape) for one, image in zip(outputs, images, strict=True)]
+    outputs = of.forward(CheckedBackend(backend, check), [of.preprocess(image) for image in images])
+    cells = []
+    for one, image in zip(outputs, images, strict=True):
+        check()
+        cells.append(of.postprocess(one, *image.shape))
+    return cells

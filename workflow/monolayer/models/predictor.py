@@ -17,7 +17,7 @@ from monolayer.backends import Backend
 from monolayer.backends.manifest import Manifest, identity, onnx_name, read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.files import InputError
-from monolayer.models.pipeline import Pipeline, find, pipeline
+from monolayer.models.pipeline import Check, Pipeline, find, pipeline, unchecked
 from monolayer.parallel import prefetch
 from monolayer.params.families import PredictSettings, UnetPredict
 from monolayer.params.steps import Dtype
@@ -51,15 +51,17 @@ class Predictor:
     networks: Mapping[str, Network]
     batch: int
 
-    def segment(self, images: Sequence[NDArray[np.uint8]], cell_line: str | None = None) -> list[Instances]:
-        """The cells of uint8 (H, W) images at their native size."""
+    def segment(
+        self, images: Sequence[NDArray[np.uint8]], cell_line: str | None = None, check: Check = unchecked
+    ) -> list[Instances]:
+        """The cells of uint8 (H, W) images at their native size; `check` may end the work between its steps."""
         network = self.network(cell_line)
         cells: list[Instances] = []
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             for place, image in enumerate(part, start):
                 check_size(f"image {place}", image, network.pipeline)
-            cells += find(network.pipeline, network.backend, part)
+            cells += find(network.pipeline, network.backend, part, check)
         return cells
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[Instances]:

@@ -4,46 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
 
 from monolayer.files import InputError
 from monolayer.service import answers
-from monolayer.service.batcher import Batcher
-from monolayer.service.edge import Edge, Gauges
+from monolayer.service.door import AGAIN, CLOSED, Door
+from monolayer.service.edge import Edge
+from monolayer.service.gauges import Gauges
 from monolayer.service.interface import BINARY, BODY, PROBLEMS, Asked, Health, ModelAnswer, Problem
 from monolayer.service.sample import sample
-from monolayer.service.segmenting import segmented
+from monolayer.service.segmenting import Asking, segmented, uploaded
 from monolayer.service.state import ServedModel, Settings, State
 from monolayer.service.uploads import NotAnImageError, TooLargeError
 
 WEB = Path(__file__).with_name("web")
-RETRY_S = 2
+GONE = "the client is gone"
+WARM_UPS = 3
 
 
 def create(models: list[ServedModel], settings: Settings) -> FastAPI:
     """The application; its networks run from start-up to shut-down, which finishes what is under way."""
-    state = State(settings, {model.name: model for model in models}, Gauges(), ThreadPoolExecutor(2, "work"))
+    gauges = Gauges()
+    state = State(settings, {m.name: m for m in models}, gauges, Door(settings.limits, gauges.batch.observe))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for model in models:
-            state.batchers[model.name] = Batcher(model.segment, model.batch, seen=state.gauges.batch.observe)
+            state.door.offer(model.name, model.segment, model.batch)
         await asyncio.to_thread(warm_up, state)  # a network that does not work stops the service here
         yield
         state.ready = False
-        for batcher in state.batchers.values():
-            await asyncio.to_thread(batcher.close)
-        state.pool.shutdown()
+        state.ended = await asyncio.to_thread(state.door.close, settings.grace_s / 20)
 
     app = FastAPI(
         title="monolayer",
@@ -54,8 +55,8 @@ def create(models: list[ServedModel], settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = state
-    app.add_middleware(Edge, limit=settings.limits.bytes, gauges=state.gauges)
-    for kind in (AnyHTTPException, RequestValidationError, InputError):
+    app.add_middleware(Edge, state=state)
+    for kind in (AnyHTTPException, RequestValidationError, InputError, ClientDisconnect):
         app.add_exception_handler(kind, _refuse)
     app.include_router(routes)
     app.mount("/web", StaticFiles(directory=WEB))
@@ -67,14 +68,16 @@ def warm_up(state: State) -> None:
     for model in state.models.values():
         image = sample()
         line = model.lines[0] if model.lines else None
-        found = answers.from_score(state.batchers[model.name].submit(image, line).result(), 0.0)
+        for _ in range(WARM_UPS):  # the first one compiles, the others tell the model's speed
+            cells = state.door.small.batchers[model.name].submit(image, line).result()
+        found = answers.from_score(cells, 0.0)
         record = answers.record_of("sample.png", 0, image, None)
         frame = answers.frame(record, (image, image), found, None, model.neighbours)
         answers.as_json([frame], {}, "polygons", True)
         for make, _ in answers.FORMS.values():
             if make:
                 make([frame])
-    state.ready = True
+    state.ready = state.served = True
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -83,6 +86,8 @@ async def _refuse(request: Request, error: Exception) -> Response:
         status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
     elif isinstance(error, RequestValidationError):
         detail = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
+    elif isinstance(error, ClientDisconnect):
+        status, detail = 499, GONE
     elif isinstance(error, TooLargeError | NotAnImageError):
         status = 413 if isinstance(error, TooLargeError) else 415
     body = Problem(detail=detail, request_id=request.scope["request_id"])
@@ -94,18 +99,7 @@ def _state(request: Request) -> State:
     return state
 
 
-def _authorised(request: Request) -> None:
-    """Compare the key of X-API-Key or Authorization: Bearer in a time that does not depend on it."""
-    key = _state(request).settings.key
-    if key is None:
-        return
-    given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-    if not secrets.compare_digest(given.encode("latin-1"), key.encode()):  # as headers come
-        raise HTTPException(401, "give the API key as X-API-Key", {"WWW-Authenticate": "Bearer"})
-
-
 routes = APIRouter()
-GUARDED = [Depends(_authorised)]
 FORMS = {media: BINARY for media in answers.FORMS if media != "application/json"}
 
 
@@ -119,22 +113,22 @@ async def health() -> Health:
 async def ready(request: Request) -> Health:
     """Whether images will be segmented at once."""
     if not _state(request).ready:
-        raise HTTPException(503, "starting or shutting down; ask again in a moment")
+        raise HTTPException(503, CLOSED, AGAIN)
     return Health(status="ready")
 
 
-@routes.get("/models", dependencies=GUARDED, responses={401: PROBLEMS[401]})
+@routes.get("/models", responses={401: PROBLEMS[401]})
 async def models(request: Request) -> list[ModelAnswer]:
     """The models that /segment takes, the default first."""
     fields = ModelAnswer.model_fields
     return [ModelAnswer(**{name: getattr(model, name) for name in fields}) for model in _state(request).models.values()]
 
 
-@routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, 401: PROBLEMS[401]})
 async def metrics(request: Request) -> Response:
     """Counters and times for Prometheus."""
     state = _state(request)
-    state.gauges.waiting.set(state.waiting)
+    state.gauges.waiting.set(state.door.inside)
     return Response(state.gauges.text(), media_type="text/plain; version=0.0.4")
 
 
@@ -155,7 +149,6 @@ async def sample_file(request: Request) -> Response:
 
 @routes.post(
     "/segment",
-    dependencies=GUARDED,
     responses={200: {"model": answers.Answer, "content": FORMS}, **PROBLEMS},
     openapi_extra={"requestBody": BODY},
 )
@@ -166,22 +159,18 @@ async def segment(request: Request, asked: Annotated[Asked, Query()]) -> Respons
     if media is None:
         raise HTTPException(406, f"this service offers {', '.join(answers.FORMS)}")
     model = _model(state, asked)
-    if state.waiting >= state.settings.limits.waiting:
-        raise HTTPException(429, "too many requests wait; come back later", {"Retry-After": str(RETRY_S)})
-    state.waiting += 1
-    try:
-        async with asyncio.timeout(state.settings.limits.seconds):
-            return await segmented(request, asked, model, media)
-    except TimeoutError:
-        took = f"it took longer than {state.settings.limits.seconds:g} s; send less at once"
-        raise HTTPException(504, took) from None
-    finally:
-        state.waiting -= 1
+    state.door.check_room()  # before the upload, which takes none
+    data, name = await uploaded(request)
+    given = Asking(state, asked, model, media, data, name, request.scope["request_id"])
+    with state.door.entered():
+        response, noted = await state.door.wanted(request, partial(segmented, given))
+    request.scope["noted"] = noted
+    return cast(Response, response)
 
 
 def _model(state: State, asked: Asked) -> ServedModel:
     if not state.ready:
-        raise HTTPException(503, "starting or shutting down; ask again in a moment", {"Retry-After": str(RETRY_S)})
+        raise HTTPException(503, CLOSED, AGAIN)
     name = asked.model or next(iter(state.models))
     if name not in state.models:
         raise HTTPException(422, f"model {name} is not offered; there are {', '.join(state.models)}")

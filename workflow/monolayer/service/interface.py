@@ -49,9 +49,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "The request is broken.",
         401: "The API key is missing or wrong.",
+        403: "A page of another site asks, which the operator has not allowed.",
         406: "None of the accepted media types is offered.",
-        413: "More bytes, pixels or frames than the service takes.",
+        408: "The upload took too long.",
+        413: "More bytes, pixels, frames or time than the service takes.",
         415: "No PNG, JPEG or TIFF.",
+        421: "The Host is no name of this service.",
         422: "The image or the query can't be used.",
         429: "Too many requests wait; come back after Retry-After seconds.",
         503: "The service is starting or shutting down.",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import logging
+import os
 import re
+import threading
 import time
-from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from fastapi import HTTPException, Request
@@ -19,11 +23,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from monolayer.data.images import eight_bit
 from monolayer.files import write_bytes
 from monolayer.params.data import Percentiles
-from monolayer.params.steps import NeighbourParams
 from monolayer.service import answers
+from monolayer.service.batcher import UnwantedError
 from monolayer.service.interface import IMAGE_TYPES, Asked
 from monolayer.service.state import ServedModel, State
-from monolayer.service.uploads import Limits, NotAnImageError, frames
+from monolayer.service.uploads import Limits, NotAnImageError, count_pixels, frames
+
+logger = logging.getLogger("monolayer.service")
 
 
 class InMemory(MultiPartParser):
@@ -32,41 +38,47 @@ class InMemory(MultiPartParser):
     spool_max_size = 1 << 62
 
 
-async def segmented(request: Request, asked: Asked, model: ServedModel, media: str) -> Response:
-    state: State = request.app.state.service
-    started = time.perf_counter()
-    data, name = await _upload(request)
-    score_min = model.score_min if asked.score_min is None else asked.score_min
+class Asking(NamedTuple):
+    """A request with its whole upload."""
 
-    async def apart(work: Callable[..., Any], *given: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(state.pool, work, *given)
+    state: State
+    asked: Asked
+    model: ServedModel
+    media: str
+    data: bytes
+    name: str
+    request_id: str
 
-    read = await apart(_read, data, name, state.settings.limits, model.percentiles)
-    line = asked.cell_line if model.lines else None
-    jobs = [asyncio.wrap_future(state.batchers[model.name].submit(image, line)) for _, image in read]
-    found = await asyncio.gather(*jobs)
-    about = {
-        "request_id": request.scope["request_id"],
-        "file_name": name,
-        "model": model.name,
-        "cell_line": asked.cell_line,
-        "score_min": score_min,
-        "pixel_size_um": asked.pixel_size_um,
-    }
-    body, cells = await apart(_answer, model.neighbours, asked, media, about, (read, found))
+
+async def segmented(given: Asking, unwanted: threading.Event) -> tuple[Response, dict[str, Any]]:
+    """The answer and what the log says of it; work stops once the event is set."""
+    state, asked, model, started = given.state, given.asked, given.model, time.perf_counter()
+    limits, door = state.settings.limits, state.door
+    pixels = await door.small.run(count_pixels, given.data, given.name, limits)
+    async with door.turn(model.name, given.name, pixels) as lane:
+        read = await lane.run(_read, given.data, given.name, limits, model.percentiles)
+        line = asked.cell_line if model.lines else None
+        batcher = lane.batchers[model.name]
+        found = await asyncio.gather(*(asyncio.wrap_future(batcher.submit(image, line, unwanted)) for _, image in read))
+        body, cells = await lane.run(_answer, given, (read, found), unwanted)
+    headers = {"Server-Timing": f"total;dur={1000 * (time.perf_counter() - started):.1f}"}
     if asked.keep and state.settings.keep is not None:
-        await apart(_keep, state.settings.keep / request.scope["request_id"], data, body)
+        try:
+            await door.small.run(_keep, state.settings.keep, given.request_id, given.data, body)
+        except OSError as error:  # the answer is there all the same
+            logger.error("%s can't be kept: %s", given.request_id, error)
+            headers["X-Not-Kept"] = os.strerror(error.errno or 0)
     state.gauges.images.inc(len(read))
     state.gauges.cells.inc(cells)
-    request.scope["noted"] = {"images": len(read), "cells": cells, "model": model.name, "bytes": len(data)}
-    headers = {"Server-Timing": f"total;dur={1000 * (time.perf_counter() - started):.1f}"}
-    if media != "application/json":
-        stem = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(name).stem) or "image"  # any header and file system takes it
-        headers["Content-Disposition"] = f'attachment; filename="{stem}{answers.FORMS[media][1]}"'
-    return Response(body, media_type=media, headers=headers)
+    noted = {"images": len(read), "cells": cells, "model": model.name, "bytes": len(given.data)}
+    if given.media != "application/json":
+        stem = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(given.name).stem) or "image"  # any file system takes it
+        ending = answers.FORMS[given.media][1]
+        headers["Content-Disposition"] = f'attachment; filename="{stem}{ending}"'
+    return Response(body, media_type=given.media, headers=headers), noted
 
 
-async def _upload(request: Request) -> tuple[bytes, str]:
+async def uploaded(request: Request) -> tuple[bytes, str]:
     """The bytes and the name of the image: a part called image, or the whole body."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -90,20 +102,41 @@ def _read(
     return [(own, eight_bit(own, name, percentiles)) for own in frames(data, name, limits)]
 
 
-def _answer(
-    neighbours: NeighbourParams, asked: Asked, media: str, about: dict[str, Any], segmented: Any
-) -> tuple[bytes, int]:
+def _answer(given: Asking, segmented: Any, unwanted: threading.Event) -> tuple[bytes, int]:
     """The body of the answer and the number of cells in it."""
+    asked, model = given.asked, given.model
+    score_min = model.score_min if asked.score_min is None else asked.score_min
+    about = {
+        "request_id": given.request_id,
+        "file_name": given.name,
+        "model": model.name,
+        "cell_line": asked.cell_line,
+        "score_min": score_min,
+        "pixel_size_um": asked.pixel_size_um,
+    }
     done = []
     for index, (images, instances) in enumerate(zip(*segmented, strict=True)):
-        found = answers.from_score(instances, about["score_min"])
-        record = answers.record_of(about["file_name"], index, images[1], asked.cell_line)
-        done.append(answers.frame(record, images, found, asked.pixel_size_um, neighbours))
-    make = answers.FORMS[media][0]
+        if unwanted.is_set():
+            raise UnwantedError
+        found = answers.from_score(instances, score_min)
+        record = answers.record_of(given.name, index, images[1], asked.cell_line)
+        done.append(answers.frame(record, images, found, asked.pixel_size_um, model.neighbours))
+    make = answers.FORMS[given.media][0]
     body = make(done) if make else answers.as_json(done, about, asked.masks, asked.picture)
     return body, sum(len(frame.found.masks) for frame in done)
 
 
-def _keep(path: Path, data: bytes, body: bytes) -> None:
-    for suffix, content in ((".image", data), (".answer", body)):
-        write_bytes(path.with_suffix(suffix), content)
+def _keep(folder: Path, request_id: str, data: bytes, body: bytes) -> None:
+    """Store image and answer under the request's id; a request whose id was used before gets .2, .3, ..."""
+    for number in itertools.count(1):
+        stem = folder / (request_id if number == 1 else f"{request_id}.{number}")
+        image = stem.with_name(f"{stem.name}.image")
+        with contextlib.suppress(FileExistsError):
+            image.open("xb").close()  # ours from here on
+            break
+    try:
+        for suffix, content in ((".image", data), (".answer", body)):
+            write_bytes(stem.with_name(stem.name + suffix), content)
+    except OSError:
+        image.unlink()
+        raise

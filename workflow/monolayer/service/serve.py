@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from monolayer.params.steps import Dtype
 from monolayer.service.app import create
-from monolayer.service.state import ServedModel, Settings
+from monolayer.service.state import ServedModel, Settings, State
 
 logger = logging.getLogger(__name__)
-GRACE_S = 30  # for what is under way at shut-down
 
 
 def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: int | None = None) -> ServedModel:
@@ -38,17 +39,15 @@ def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: i
 
 def serve(models: Sequence[ServedModel], settings: Settings, host: str, port: int) -> None:
     """Answer requests until SIGTERM or SIGINT; then finish what is under way."""
-    import uvicorn
+    from monolayer.service.connections import server
 
     app = create(list(models), settings)
+    state: State = app.state.service
     names = ", ".join(model.name for model in models)
     logger.info("models %s; page, service and metrics at http://%s:%d/", names, host, port)
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
+    try:
+        server(app, state, host, port).run()
+    finally:
+        if state.served and not state.ended:  # a step of nobody's work goes on; Python would wait for its end
+            logging.shutdown()
+            os._exit(128 + signal.SIGTERM)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import NeighbourParams
-from monolayer.service.batcher import Batcher, Segment
-from monolayer.service.edge import Gauges
+from monolayer.service.batcher import Segment
+from monolayer.service.door import Door
+from monolayer.service.gauges import Gauges
 from monolayer.service.uploads import Limits
 
 
@@ -30,12 +30,17 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class Settings:
-    """Run-time choices. `keep` is a folder for images that a request asks to store; None: nothing is ever stored."""
+    """Run-time choices. `keep` is a folder for images that a request asks to store; None: nothing is ever stored.
+
+    Pages of `hosts` may ask too, and the service answers to these names beside its addresses and this machine's name.
+    """
 
     limits: Limits = field(default_factory=Limits)
     key: str | None = None
     keep: Path | None = None
     sample: Path | None = None
+    hosts: tuple[str, ...] = ()
+    grace_s: float = 30.0  # from SIGTERM to the end, for what is under way
 
 
 @dataclass
@@ -45,7 +50,7 @@ class State:
     settings: Settings
     models: dict[str, ServedModel]
     gauges: Gauges
-    pool: ThreadPoolExecutor
-    batchers: dict[str, Batcher] = field(default_factory=dict)
+    door: Door
     ready: bool = False
-    waiting: int = 0
+    served: bool = False  # it was ready once
+    ended: bool = False  # no thread works on

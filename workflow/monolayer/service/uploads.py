@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,16 +40,30 @@ class Limits:
     seconds: float = 120.0
 
 
+def count_pixels(data: bytes, name: str, limits: Limits) -> int:
+    """The pixels of all frames, as the header says them; files and sizes that are not taken are refused."""
+    if data.startswith(images.TIFF_STARTS):
+        with _tiff(data, name, limits) as (_, count):
+            return count
+    if data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        return _png_or_jpeg(data, name, limits)
+    if not data:
+        raise NotAnImageError(f"{name} is empty (0 bytes); choose an image")
+    raise NotAnImageError(f"{name} is no PNG, JPEG or TIFF; save it as one of these")
+
+
 def frames(data: bytes, name: str, limits: Limits) -> list[NDArray[Any]]:
     """The frames of an image file, (H, W) in its own grey values; several where a TIFF has several pages."""
+    count_pixels(data, name, limits)
+    found = []
     if data.startswith(images.TIFF_STARTS):
-        found = list(_tiff(data, name, limits))
-    elif data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
-        found = [_png_or_jpeg(data, name, limits)]
-    elif not data:
-        raise NotAnImageError(f"{name} is empty (0 bytes); choose an image")
+        with _tiff(data, name, limits) as (pages, _):
+            for number, page in enumerate(pages, start=1):
+                label = f"{name}, page {number}" if len(pages) > 1 else name
+                found.append(images.one_plane(images.tiff_page(page, len(data), label)))
     else:
-        raise NotAnImageError(f"{name} is no PNG, JPEG or TIFF; save it as one of these")
+        with images.decoding(name):
+            found.append(images.one_plane(images.decode_png_or_jpeg(data, name)))
     for frame in found:
         if not np.isfinite(frame).all():
             raise InputError(f"{name} has pixels that are NaN or infinite; export it again without them")
@@ -62,19 +77,22 @@ def _check(name: str, count: int, limits: Limits) -> None:
         )
 
 
-def _png_or_jpeg(data: bytes, name: str, limits: Limits) -> NDArray[Any]:
+def _png_or_jpeg(data: bytes, name: str, limits: Limits) -> int:
     with images.decoding(name):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # our limit is checked below
                 with PillowImage.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as image:
-                    _check(name, image.width * image.height, limits)
+                    count = image.width * image.height
         except PillowImage.DecompressionBombError as error:
             raise TooLargeError(f"{name} has too many pixels ({error}); cut it into tiles") from None
-        return images.one_plane(images.decode_png_or_jpeg(data, name))
+    _check(name, count, limits)
+    return count
 
 
-def _tiff(data: bytes, name: str, limits: Limits) -> Iterator[NDArray[Any]]:
+@contextmanager
+def _tiff(data: bytes, name: str, limits: Limits) -> Iterator[tuple[list[Any], int]]:
+    """The pages and their pixels."""
     import tifffile
 
     with images.decoding(name), tifffile.TiffFile(io.BytesIO(data)) as tif:
@@ -90,10 +108,9 @@ def _tiff(data: bytes, name: str, limits: Limits) -> Iterator[NDArray[Any]]:
             raise TooLargeError(f"{name} has more than {limits.frames} pages; send the series in parts")
         if not pages or _goes_on(tif, data, pages[-1]):
             raise InputError(f"{name} is cut short: it announces more pages than it has; copy it again")
-        _check(name, sum(_cost(page, name) for page in pages), limits)
-        for number, page in enumerate(pages, start=1):
-            label = f"{name}, page {number}" if len(pages) > 1 else name
-            yield images.one_plane(images.tiff_page(page, len(data), label))
+        count = sum(_cost(page, name) for page in pages)
+        _check(name, count, limits)
+        yield pages, count
 
 
 def _goes_on(tif: Any, data: bytes, page: Any) -> bool:

@@ -28,6 +28,7 @@ from monolayer.data.images import eight_bit
 from monolayer.files import InputError, write_bytes, write_csv
 from monolayer.measurement import dictionary, files
 from monolayer.measurement.growth import growth
+from monolayer.models.pipeline import unchecked
 from monolayer.service import answers
 from monolayer.service.state import ServedModel
 from monolayer.service.uploads import Limits, frames
@@ -138,7 +139,7 @@ def segmented(what: Watching, file: File, tables: Tables) -> list[answers.Segmen
     pages = frames(file.content, file.name, LIMITS)
     for index, own in enumerate(pages):
         image = eight_bit(own, file.name, what.model.percentiles)
-        (found,) = what.model.segment([image], line or None)
+        (found,) = what.model.segment([image], line or None, unchecked)
         found = answers.from_score(found, what.model.score_min)
         record = answers.record_of(file.name, index, image, line)
         record["id"] += len(tables.rows)

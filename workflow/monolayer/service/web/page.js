@@ -365,7 +365,7 @@ $("files").addEventListener("change", (event) => {
 });
 $("sample").addEventListener("click", async () => {
   try {
-    const answer = await fetch("sample");
+    const answer = await fetch("sample", { headers: headers("image/*") });
     const name = answer.headers.get("Content-Disposition")?.match(/filename="([^"]+)"/)?.[1] ?? "sample.png";
     await take([new File([await answer.blob()], name)]);
   } catch {
