@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from csv import DictReader
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.path import Path as Polygon
 from monolayer.coco import rle
 from monolayer.coco.instances import Instances
 from monolayer.coco.labels import label_tiff
+from monolayer.files import write_csv
 from monolayer.measurement import files
 from monolayer.measurement.dictionary import TABLES
 from pyarrow import parquet
@@ -118,3 +120,24 @@ def test_rows_of_many_images_share_their_groups(tmp_path: Path, monkeypatch: pyt
     assert [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)] == [300, 300, 100]
     assert file.read()["image_id"].to_pylist() == list(range(700))
     assert (tmp_path / "images.csv").read_text().count("\n") == 701
+
+
+def test_no_text_of_a_table_is_a_formula(tmp_path: Path) -> None:
+    """In CSV, which spreadsheets open; Parquet holds the names as they are."""
+    names = ["=1+1", "+a", "-b", "@c", "\td", "plain-name=ok", "a,=b"]
+    columns = {
+        name: names if name == "file_name" else ["x"] * 7 if column.type == "text" else [1] * 7
+        for name, column in TABLES["images"].items()
+    }
+    with files.growing("images", tmp_path / "images") as append:
+        append(columns)
+    safe = [f"'{name}" for name in names[:5]] + names[5:]
+    tables = [
+        DictReader(io.StringIO(text))
+        for text in ((tmp_path / "images.csv").read_text(), files.csv_bytes("images", columns).decode())
+    ]
+    assert [row["file_name"] for row in tables[0]] == [row["file_name"] for row in tables[1]] == safe
+    assert parquet.read_table(tmp_path / "images.parquet")["file_name"].to_pylist() == names
+    write_csv(tmp_path / "other.csv", [{"name": name, "number": -1.5} for name in names])
+    with (tmp_path / "other.csv").open(newline="") as file:
+        assert [(row["name"], row["number"]) for row in DictReader(file)] == [(name, "-1.5") for name in safe]

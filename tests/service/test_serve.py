@@ -105,6 +105,15 @@ def test_answers_are_the_predictors(served: tuple[str, object], exported: Path, 
     assert total > 30
 
 
+def test_an_empty_key_lets_nobody_in(exported: Path) -> None:
+    words = [sys.executable, "-m", "monolayer", "serve", "--model", str(exported)]
+    given = os.environ | {"MONOLAYER_API_KEY": " "}
+    done = subprocess.run(words, env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("monolayer serve: MONOLAYER_API_KEY is empty")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_curl_line_of_the_docs(served: tuple[str, object], culture: Culture) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")

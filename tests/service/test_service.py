@@ -77,6 +77,13 @@ def test_every_form_holds_as_many_cells(url: str) -> None:
     assert (overlay == (255, 157, 28)).all(2).sum() == 16 * expected  # the border of 5 x 5 px
 
 
+@pytest.mark.parametrize("name", ["=1+1.png", "+cmd.png", "-2.png", "@SUM(A1).png"])
+def test_a_files_name_is_no_formula(url: str, name: str) -> None:
+    table = pd.read_csv(io.BytesIO(ask(url, png(field(3)), "text/csv", name=name).content))
+    assert set(table["file_name"]) == {f"'{name}"}
+    assert ask(url, png(field(3)), name=name).json()["file_name"] == name
+
+
 def test_polygons_and_picture_for_the_page(url: str) -> None:
     answer = ask(url, png(field(5)), masks="polygons", picture=True).json()["frames"][0]
     assert answer["cells"][0]["polygons"] == [[6, 1, 6, 6, 1, 6, 1, 1]]

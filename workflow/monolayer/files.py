@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 FORMAT: Final = 2  # of weights.pt, checkpoints, run.json and model.json; in 1 parameters had other names
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 FULL = 1 << 20  # bytes free, below which a disk counts as full
 
 
@@ -61,13 +62,18 @@ def read_json(path: Path, what: str, cure: str) -> Any:
         raise InputError(f"{path} is not readable as {what} ({error}); {cure}") from error
 
 
+def no_formula(value: Any) -> Any:
+    """A value for CSV; text that a spreadsheet would compute (a file called =HYPERLINK(...)) gets a ' before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] | None = None) -> None:
     """Write a row for each of `rows`, under these columns or all that any of them has; what a row lacks is empty."""
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         names = dict.fromkeys(name for row in rows for name in row) if columns is None else columns
         table = csv.DictWriter(file, list(names), lineterminator="\n")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({name: no_formula(value) for name, value in row.items()} for row in rows)
 
 
 @contextmanager

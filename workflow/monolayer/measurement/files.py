@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from monolayer.coco import rle
 from monolayer.coco.instances import Instances
-from monolayer.files import atomic_write
+from monolayer.files import FORMULA, atomic_write
 from monolayer.measurement import dictionary
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.outlines import rings
@@ -83,6 +84,19 @@ def arrow(name: str, columns: Columns | Mapping[str, Sequence[Any]]) -> Any:
     return pa.table([values(field.name, field.type) for field in schema], schema=schema)
 
 
+def _no_formulas(table: Any) -> Any:
+    """An Arrow table for CSV: as `no_formula` of each text."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    first = f"^([{re.escape(''.join(FORMULA))}])"
+    for number, field in enumerate(table.schema):
+        if field.type == pa.string():
+            safe = compute.replace_substring_regex(table.column(number), pattern=first, replacement=r"'\1")
+            table = table.set_column(number, field, safe)
+    return table
+
+
 @contextmanager
 def growing(name: str, path: Path) -> Iterator[Any]:
     """A function that appends columns to `path`.parquet and `path`.csv; both appear once the block has ended well."""
@@ -102,7 +116,7 @@ def growing(name: str, path: Path) -> Iterator[Any]:
         def append(columns: Columns | Mapping[str, Sequence[Any]]) -> None:
             nonlocal rows
             pending.append(arrow(name, columns))
-            written.write_table(pending[-1])
+            written.write_table(_no_formulas(pending[-1]))
             rows += pending[-1].num_rows
             if len(pending) == MERGE:
                 pending[:] = [pa.concat_tables(pending).combine_chunks()]
@@ -124,5 +138,5 @@ def csv_bytes(name: str, columns: Columns | Mapping[str, Sequence[Any]]) -> byte
     from pyarrow import BufferOutputStream, csv
 
     sink = BufferOutputStream()
-    csv.write_csv(arrow(name, columns), sink, csv.WriteOptions(**PLAIN))
+    csv.write_csv(_no_formulas(arrow(name, columns)), sink, csv.WriteOptions(**PLAIN))
     return bytes(sink.getvalue())
