@@ -26,8 +26,9 @@ from monolayer.params.data import Percentiles
 from monolayer.service import answers
 from monolayer.service.batcher import UnwantedError
 from monolayer.service.interface import IMAGE_TYPES, Asked
+from monolayer.service.size import announced_pixels
 from monolayer.service.state import ServedModel, State
-from monolayer.service.uploads import Limits, NotAnImageError, count_pixels, frames
+from monolayer.service.uploads import Limits, NotAnImageError, frames
 
 logger = logging.getLogger("monolayer.service")
 
@@ -54,7 +55,7 @@ async def segmented(given: Asking, unwanted: threading.Event) -> tuple[Response,
     """The answer and what the log says of it; work stops once the event is set."""
     state, asked, model, started = given.state, given.asked, given.model, time.perf_counter()
     limits, door = state.settings.limits, state.door
-    pixels = await door.small.run(count_pixels, given.data, given.name, limits)
+    pixels = await door.small.run(announced_pixels, given.data, limits.frames)
     async with door.turn(model.name, given.name, pixels) as lane:
         read = await lane.run(_read, given.data, given.name, limits, model.percentiles)
         line = asked.cell_line if model.lines else None

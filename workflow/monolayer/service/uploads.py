@@ -6,7 +6,6 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,30 +39,16 @@ class Limits:
     seconds: float = 120.0
 
 
-def count_pixels(data: bytes, name: str, limits: Limits) -> int:
-    """The pixels of all frames, as the header says them; files and sizes that are not taken are refused."""
-    if data.startswith(images.TIFF_STARTS):
-        with _tiff(data, name, limits) as (_, count):
-            return count
-    if data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
-        return _png_or_jpeg(data, name, limits)
-    if not data:
-        raise NotAnImageError(f"{name} is empty (0 bytes); choose an image")
-    raise NotAnImageError(f"{name} is no PNG, JPEG or TIFF; save it as one of these")
-
-
 def frames(data: bytes, name: str, limits: Limits) -> list[NDArray[Any]]:
     """The frames of an image file, (H, W) in its own grey values; several where a TIFF has several pages."""
-    count_pixels(data, name, limits)
-    found = []
     if data.startswith(images.TIFF_STARTS):
-        with _tiff(data, name, limits) as (pages, _):
-            for number, page in enumerate(pages, start=1):
-                label = f"{name}, page {number}" if len(pages) > 1 else name
-                found.append(images.one_plane(images.tiff_page(page, len(data), label)))
+        found = list(_tiff(data, name, limits))
+    elif data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        found = [_png_or_jpeg(data, name, limits)]
+    elif not data:
+        raise NotAnImageError(f"{name} is empty (0 bytes); choose an image")
     else:
-        with images.decoding(name):
-            found.append(images.one_plane(images.decode_png_or_jpeg(data, name)))
+        raise NotAnImageError(f"{name} is no PNG, JPEG or TIFF; save it as one of these")
     for frame in found:
         if not np.isfinite(frame).all():
             raise InputError(f"{name} has pixels that are NaN or infinite; export it again without them")
@@ -77,22 +62,19 @@ def _check(name: str, count: int, limits: Limits) -> None:
         )
 
 
-def _png_or_jpeg(data: bytes, name: str, limits: Limits) -> int:
+def _png_or_jpeg(data: bytes, name: str, limits: Limits) -> NDArray[Any]:
     with images.decoding(name):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # our limit is checked below
                 with PillowImage.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as image:
-                    count = image.width * image.height
+                    _check(name, image.width * image.height, limits)
         except PillowImage.DecompressionBombError as error:
             raise TooLargeError(f"{name} has too many pixels ({error}); cut it into tiles") from None
-    _check(name, count, limits)
-    return count
+        return images.one_plane(images.decode_png_or_jpeg(data, name))
 
 
-@contextmanager
-def _tiff(data: bytes, name: str, limits: Limits) -> Iterator[tuple[list[Any], int]]:
-    """The pages and their pixels."""
+def _tiff(data: bytes, name: str, limits: Limits) -> Iterator[NDArray[Any]]:
     import tifffile
 
     with images.decoding(name), tifffile.TiffFile(io.BytesIO(data)) as tif:
@@ -108,9 +90,10 @@ def _tiff(data: bytes, name: str, limits: Limits) -> Iterator[tuple[list[Any], i
             raise TooLargeError(f"{name} has more than {limits.frames} pages; send the series in parts")
         if not pages or _goes_on(tif, data, pages[-1]):
             raise InputError(f"{name} is cut short: it announces more pages than it has; copy it again")
-        count = sum(_cost(page, name) for page in pages)
-        _check(name, count, limits)
-        yield pages, count
+        _check(name, sum(_cost(page, name) for page in pages), limits)
+        for number, page in enumerate(pages, start=1):
+            label = f"{name}, page {number}" if len(pages) > 1 else name
+            yield images.one_plane(images.tiff_page(page, len(data), label))
 
 
 def _goes_on(tif: Any, data: bytes, page: Any) -> bool:
