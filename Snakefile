@@ -31,6 +31,7 @@ include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/measurement.smk"
+include: "workflow/rules/tracking.smk"
 include: "workflow/rules/deployment.smk"
 include: "workflow/rules/reporting.smk"
 

@@ -120,7 +120,7 @@ def stages_of(runs: list[str]) -> dict[str, Any]:
     stages = found["stages"]
     for name in ("extend", "domain_shift", "train_extended"):
         del stages[name]
-    for name in ("train", "predict", "evaluate", "measure", "export", "card", "benchmark"):
+    for name in ("train", "predict", "evaluate", "measure", "track", "export", "card", "benchmark"):
         stages[name]["foreach"] = {run: f"${{runs.{run}}}" for run in runs}
     stages["report"]["deps"].remove("results/${dataset}/extensions")
     found["artifacts"] = {}

@@ -172,14 +172,14 @@ for file in sys.argv[1:]:
 
 
 # What an edit makes again, and what lies after that.
-FOUND = "predict evaluate compare measure export card benchmark report"
+FOUND = "predict evaluate compare measure track compare_tracks export card benchmark report"
 ALL = f"download audit split extend domain_shift train {FOUND}"
 LATER = {
     "coco/rle.py": ALL,
     "data/dataset.py": ALL.removeprefix("download "),
     "models/unet/watershed.py": FOUND,
-    "evaluation/bootstrap.py": "evaluate compare measure export card benchmark report",
-    "measurement/outlines.py": "measure report",
+    "evaluation/bootstrap.py": "evaluate compare measure track compare_tracks export card benchmark report",
+    "measurement/outlines.py": "measure track compare_tracks report",
     "reporting/templates/page.css": "card report",
     "models/train.py": "",
     "service/app.py": "",

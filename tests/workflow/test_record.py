@@ -246,8 +246,8 @@ def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path)
     before = contents(checkout)
     output = checkout.run("dvc", "exp", "run", "-S", "models.unet.quick.train.fit.learning_rate=0.001").stdout
     ran = set(re.findall(r"Running stage '([\w@]+)'", output))
-    of_run = {"train", "predict", "evaluate", "measure", "export", "card", "benchmark"}
-    assert ran == {*(f"{stage}@unet1" for stage in of_run), "compare", "report"}
+    of_run = {"train", "predict", "evaluate", "measure", "track", "export", "card", "benchmark"}
+    assert ran == {*(f"{stage}@unet1" for stage in of_run), "compare", "compare_tracks", "report"}
     after = contents(checkout)
     changed = {name for name in before if before[name] != after[name]}
     assert {"models/unet1/weights.pt", "models/unet1/history.csv", "metrics.csv"} <= changed

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.workflow
 COMMAND = ("snakemake", "--cores", "2")
 RULES = (
     *("download", "audit", "split", "train", "predict", "evaluate", "measure"),
+    *("track", "compare_tracks"),
     *("compare", "export", "card", "benchmark", "report"),
 )
 SEEDS = 24

@@ -19,6 +19,12 @@ rule report:
             source=[*P.selected_runs, "truth"],
             allow_missing=True,
         ),
+        tracks=expand(
+            rules.track.output.tables,
+            source=[*P.selected_runs, "truth"],
+            allow_missing=True,
+        ),
+        track_scores=rules.compare_tracks.output,
         parity=by_exported_run(rules.export.output.parity),
         cards=by_exported_run(rules.card.output),
         timings=by_exported_run(rules.benchmark.output),

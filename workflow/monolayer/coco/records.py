@@ -32,7 +32,10 @@ class Image(TypedDict):
 
 
 class Annotation(TypedDict):
-    """One true cell; bbox is xywh in px, area in px²."""
+    """One true cell; bbox is xywh in px, area in px².
+
+    Where truth has tracks: `track_id` is the cell's over all frames of its well, `parent_id` its mother's, 0 for none.
+    """
 
     id: int
     image_id: int
@@ -41,6 +44,8 @@ class Annotation(TypedDict):
     bbox: list[float]
     area: float
     iscrowd: int
+    track_id: NotRequired[int]
+    parent_id: NotRequired[int]
 
 
 class Category(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -117,10 +118,10 @@ TABLES: dict[str, dict[str, Column]] = {
 }
 
 
-def rows() -> list[dict[str, str]]:
-    """The dictionary as a table."""
+def rows(tables: Mapping[str, Mapping[str, Column]] = TABLES) -> list[dict[str, str]]:
+    """A dictionary as a table."""
     return [
         {"table": table, "column": name, "unit": column.unit, "type": column.type, "meaning": column.meaning}
-        for table, columns in TABLES.items()
+        for table, columns in tables.items()
         for name, column in columns.items()
     ]

@@ -17,6 +17,7 @@ from monolayer.coco import rle
 from monolayer.coco.instances import Instances
 from monolayer.files import FORMULA, atomic_write
 from monolayer.measurement import dictionary
+from monolayer.measurement.dictionary import Column
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.outlines import rings
 
@@ -69,12 +70,16 @@ def coco_annotations(found: Instances, image_id: int, first_id: int) -> list[dic
     ]
 
 
-def arrow(name: str, columns: Columns | Mapping[str, Sequence[Any]]) -> Any:
-    """An Arrow table of these columns with the names, order and types of the dictionary; NaN becomes empty."""
+def arrow(table: str | Mapping[str, Column], columns: Columns | Mapping[str, Sequence[Any]]) -> Any:
+    """An Arrow table of these columns with the names, order and types of the dictionary; NaN becomes empty.
+
+    `table` is a name in the dictionary, or what another one says of the columns.
+    """
     import pyarrow as pa
 
     types = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64(), "flag": pa.bool_()}
-    schema = pa.schema([(column, types[about.type]) for column, about in dictionary.TABLES[name].items()])
+    described = dictionary.TABLES[table] if isinstance(table, str) else table
+    schema = pa.schema([(column, types[about.type]) for column, about in described.items()])
 
     def values(column: str, type_: Any) -> Any:
         given = np.asarray(columns[column])
@@ -98,12 +103,13 @@ def _no_formulas(table: Any) -> Any:
 
 
 @contextmanager
-def growing(name: str, path: Path) -> Iterator[Any]:
+def growing(table: str | Mapping[str, Column], path: Path) -> Iterator[Any]:
     """A function that appends columns to `path`.parquet and `path`.csv; both appear once the block has ended well."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    schema = arrow(name, dict.fromkeys(dictionary.TABLES[name], ())).schema
+    described = dictionary.TABLES[table] if isinstance(table, str) else table
+    schema = arrow(described, dict.fromkeys(described, ())).schema
     with (
         atomic_write(path.with_suffix(".parquet")) as binary,
         atomic_write(path.with_suffix(".csv")) as text,
@@ -115,7 +121,7 @@ def growing(name: str, path: Path) -> Iterator[Any]:
 
         def append(columns: Columns | Mapping[str, Sequence[Any]]) -> None:
             nonlocal rows
-            pending.append(arrow(name, columns))
+            pending.append(arrow(described, columns))
             written.write_table(_no_formulas(pending[-1]))
             rows += pending[-1].num_rows
             if len(pending) == MERGE:

@@ -53,7 +53,7 @@ def measure(
     Any number of workers gives the same bytes.
     """
     listed = read_truth(truth, IMAGE)
-    found = _true(truth, listed) if cells.results is None else _predicted(cells.results, cells.score_min, listed)
+    found = cells_of(truth, listed, cells)
     jobs = ((image, found.pop(image["id"])) for image in listed["images"])
     one = partial(_measure_one, images=images, params=params, output=output / "masks")
     (output / "masks").mkdir(parents=True, exist_ok=True)
@@ -73,6 +73,13 @@ def measure(
         write_json(output / "masks" / "coco.json", coco)
     write_csv(output / "dictionary.csv", dictionary.rows())
     logger.info("%d cells in %d images", sum(row["cells"] for row in rows), len(rows))
+
+
+def cells_of(truth: Path, listed: Truth, cells: CellSource) -> Found:
+    """By image the cells to measure; those of an image become 1, 2, ... in this order, without those of no pixel."""
+    if cells.results is None:
+        return _true(truth, listed)
+    return _predicted(cells.results, cells.score_min, listed)
 
 
 def _true(path: Path, listed: Truth) -> Found:

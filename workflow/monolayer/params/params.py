@@ -26,6 +26,8 @@ from monolayer.params.steps import (
     ReportParams,
     ReportSettings,
     Run,
+    TrackParams,
+    TrackScoresParams,
     TrainParams,
 )
 
@@ -67,6 +69,8 @@ class Params(Section):
     """Of every run with torch and each exported dtype that runs here."""
     measure: MeasureParams
     """Cells of the test images, predicted and true."""
+    track: TrackParams
+    """Links of those cells from frame to frame: tracks, divisions, lineages."""
     report: ReportSettings
     """The page of results."""
 
@@ -136,6 +140,10 @@ class Params(Section):
     def benchmark_params(self, run: str) -> BenchmarkParams:
         predict = self.predict_params(run).settings
         return BenchmarkParams(predict=predict, settings=self.benchmark, cpu_threads=self.cpu_threads)
+
+    @property
+    def track_scores_params(self) -> TrackScoresParams:
+        return TrackScoresParams(n_resamples=self.evaluate.n_resamples, seed=self.evaluate.seed)
 
     @property
     def report_params(self) -> ReportParams:

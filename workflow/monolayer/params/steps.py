@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from monolayer.params.data import Percentiles
 from monolayer.params.families import PredictSettings, TrainSettings
@@ -157,6 +157,34 @@ class MeasureParams(Section):
     def scales(self, cell_line: str) -> tuple[float | None, float | None]:
         """Pixel size (µm) and hours from frame to frame of a cell line."""
         return tuple(of.get(cell_line, of.get("all")) for of in (self.pixel_size_um, self.frame_hours))  # type: ignore[return-value]
+
+
+class TrackParams(Section):
+    """How cells are linked; lengths are in diameters of the well's median cell, once the stage's drift is out."""
+
+    max_move: PositiveFloat
+    """From frame to frame, at most."""
+    gap_frames: NonNegativeInt
+    """Frames in a row in which a cell may be missing."""
+    gap_move: PositiveFloat
+    """Over such a gap, at most."""
+    division_move: NonNegativeFloat
+    """From the mother to a daughter, at most; 0: no divisions."""
+    division_area: PositiveFloat
+    """Of both daughters together, in areas of the mother, at most."""
+    drift: NonNegativeFloat
+    """Of the stage from frame to frame, at most; 0: none."""
+    division_tolerance: NonNegativeInt
+    """Frames that a division may be early or late and still count as found, in the scores."""
+    files: list[Literal["ctc", "napari"]]
+    """For each well a folder in the layout of the Cell Tracking Challenge; a table of napari tracks."""
+
+
+class TrackScoresParams(Section):
+    """Of the bootstrap behind the 95 % intervals of the scores of tracks, over wells."""
+
+    n_resamples: PositiveInt
+    seed: NonNegativeInt
 
 
 class ReportSettings(Section):

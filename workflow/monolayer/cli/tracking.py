@@ -1,0 +1,56 @@
+"""What cells do over time: track, compare-tracks."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from monolayer.cli.options import Verbs, add_verb
+
+
+def add_verbs(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs,
+        track,
+        "steps.TrackParams",
+        workers=True,
+        truth="COCO file that lists the images; without --results its own cells are tracked",
+        cells="folder that `measure` wrote of the same cells",
+        output="folder to write cells, tracks, frames, divisions, scores, dictionary.csv and files/ to",
+    )
+    found = verb.add_argument_group("cells that were found")
+    found.add_argument("--results", type=Path, metavar="PATH", help="COCO results (.json, .json.gz) that were measured")
+    least = found.add_mutually_exclusive_group()
+    least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
+    least.add_argument("--score-min", type=float, default=0.0, metavar="S", help="from which score up cells count")
+    compared = add_verb(
+        verbs, compare_tracks, "steps.TrackScoresParams", output="table to write, CSV; its .pairs.csv stands beside it"
+    )
+    help_ = "folders that `track` wrote, named as their runs"
+    compared.add_argument("--tracks", type=Path, nargs="+", required=True, metavar="PATH", help=help_)
+
+
+def track(args: Namespace) -> None:
+    """Link cells from frame to frame: tracks, divisions, lineages, files for napari and the Cell Tracking Challenge.
+
+    examples:
+      monolayer track --truth test.json --cells measured --params "$(cat track.json)" --output tracks
+      monolayer track --truth test.json --cells measured --params "$(cat track.json)" --output tracks \\
+        --results cells.json --score-min 0.5
+    """
+    from monolayer.evaluation.threshold import score_threshold
+    from monolayer.measurement.measure import CellSource
+    from monolayer.tracking import track
+
+    if args.scores and not args.results:
+        args.verb.error("--scores says from which score up --results count; give both")
+    score_min = score_threshold(args.scores) if args.scores else args.score_min
+    cells = track.Measured(args.cells), CellSource(args.results, score_min)
+    track.track(args.truth, cells, args.params, args.output, workers=args.workers)
+
+
+def compare_tracks(args: Namespace) -> None:
+    """Put the scores of several runs' tracks into one table, and say which differences between them are real."""
+    from monolayer.tracking import comparison
+
+    comparison.compare(args.tracks, args.params, args.output)

@@ -1,0 +1,156 @@
+"""One time-lapse: its cells linked, its tracks described, written for other programs, and held against true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco.records import Rle
+from monolayer.compiled import Floats, Ints
+from monolayer.files import write_csv
+from monolayer.measurement.measure import instances
+from monolayer.params.steps import TrackParams
+from monolayer.tracking import ctc
+from monolayer.tracking.drift import drifts
+from monolayer.tracking.lineage import Lineage, WellCells, lineage, track_rows
+from monolayer.tracking.linking import Links, Reach, link
+from monolayer.tracking.scores import FrameMatch, Scored, match, scores
+from monolayer.tracking.timelapse import Timelapse
+
+TRACKER = "laptrack"
+Masks = list[tuple[float, Rle]]  # of an image: score and mask of each cell
+TrueTracks = list[tuple[Rle, int, int]]  # of an image: mask, track and mother's track of each true cell
+
+
+class Job(NamedTuple):
+    """What is known of a time-lapse, image by image: the cells' rows in their table, what it says, masks and truth."""
+
+    lapse: Timelapse
+    rows: list[Ints]
+    columns: list[dict[str, NDArray[Any]]]
+    masks: list[Masks]
+    true: list[TrueTracks] | None
+
+
+class Tracked(NamedTuple):
+    """What became of a job: the lineage of the cells in these rows, and rows of the tables."""
+
+    rows: Ints
+    found: Lineage
+    tables: dict[str, list[dict[str, Any]]]
+
+
+def track_well(job: Job, params: TrackParams, folder: Path, true: bool) -> Tracked:
+    """Link the cells of one time-lapse and write its files into `folder`; `true`: the cells are the truth's."""
+    lapse, rows = job.lapse, np.concatenate(job.rows)
+    cells, drift, links = follow(job, params)
+    found = lineage(cells.frame, links)
+    pixel_size = float(job.columns[0]["pixel_size_um"][0]) if len(job.rows[0]) else float("nan")
+    tables = {
+        "tracks": track_rows(lapse, cells, found, pixel_size),
+        "frames": frame_rows(job, cells.frame, drift, links),
+        "scores": [],
+    }
+    if job.true is not None or "ctc" in params.files:
+        labels = Labels(lapse, job.masks)
+        parts = ctc.parts_of(cells.frame, found.track, found.parent, labels.seen())
+        if "ctc" in params.files:
+            ctc.write(folder / "ctc" / lapse.name, parts, labels.frames(), len(labels.numbers), true)
+        if job.true is not None:
+            tables["scores"] = [score_row(job, labels, Scored(parts, labels.numbers), params.division_tolerance)]
+    if "napari" in params.files:
+        write_csv(folder / "napari" / f"{lapse.name}.csv", napari_rows(job, cells.frame, found), NAPARI)
+    return Tracked(rows, found, tables)
+
+
+def follow(job: Job, params: TrackParams) -> tuple[WellCells, Floats, Links]:
+    """The cells in the order of frames, drift taken out; the drift (T, 2) of each frame; the links."""
+    last = job.lapse.frames[-1]
+    places: list[Floats] = [np.zeros((0, 2))] * (last + 1)
+    areas: list[Floats] = [np.zeros(0)] * (last + 1)
+    for frame, columns in zip(job.lapse.frames, job.columns, strict=True):
+        places[frame] = np.c_[columns["centroid_x_px"], columns["centroid_y_px"]]
+        areas[frame] = columns["area_px2"]
+    every = np.concatenate(areas)
+    diameter = float(np.sqrt(4 * np.median(every) / np.pi)) if len(every) else 0.0
+    drift = drifts(places, diameter, params.drift * diameter)
+    steady = [place - moved for place, moved in zip(places, drift, strict=True)]
+    links = link(steady, areas, Reach.of(params, diameter))
+    counts = [len(rows) for rows in job.rows]
+    x, y = np.concatenate(steady).T
+    at_edge = np.concatenate([columns["touches_border"] for columns in job.columns])
+    cells = WellCells(np.repeat(job.lapse.frames, counts), np.repeat(job.lapse.times, counts), x, y, every, at_edge)
+    return cells, drift, links
+
+
+def frame_rows(job: Job, frame_of: Ints, drift: Floats, links: Links) -> list[dict[str, Any]]:
+    """A row for each image."""
+    linked = np.bincount(frame_of[np.unique(links.before)], minlength=len(drift))
+    return [
+        {
+            "cell_line": job.lapse.cell_line,
+            "well": job.lapse.well,
+            "timelapse": job.lapse.name,
+            "image_id": image["id"],
+            "file_name": image["file_name"],
+            "frame": frame,
+            "drift_x_px": drift[frame, 0],
+            "drift_y_px": drift[frame, 1],
+            "cells": len(rows),
+            "linked": int(linked[frame]),
+        }
+        for image, frame, rows in zip(job.lapse.images, job.lapse.frames, job.rows, strict=True)
+    ]
+
+
+class Labels:
+    """The label images of a time-lapse's frames, one at a time; cells are numbered over all frames, from 0 on."""
+
+    def __init__(self, lapse: Timelapse, masks: Sequence[Masks]) -> None:
+        image = lapse.images[0]
+        self.size = image["height"], image["width"]
+        self.masks: list[Masks] = [[]] * (lapse.frames[-1] + 1)
+        for frame, found in zip(lapse.frames, masks, strict=True):
+            self.masks[frame] = found
+        first = np.cumsum([0, *map(len, self.masks)])
+        self.numbers = [np.arange(a, b) for a, b in pairwise(first)]
+
+    def frame(self, number: int) -> NDArray[np.int32]:
+        return instances(self.masks[number], *self.size).label_image()
+
+    def frames(self) -> Any:
+        """Each frame's label image and the cells that its values stand for."""
+        return ((self.frame(number), cells) for number, cells in enumerate(self.numbers))
+
+    def seen(self) -> NDArray[np.bool_]:
+        """Which cells have a pixel of their own: others may cover one altogether."""
+        counts = [np.bincount(labels.ravel(), minlength=len(cells) + 1)[1:] for labels, cells in self.frames()]
+        return np.concatenate(counts) > 0
+
+
+def score_row(job: Job, labels: Labels, pred: Scored, tolerance: int) -> dict[str, Any]:
+    """The row of the table `scores`."""
+    assert job.true is not None
+    true = Labels(job.lapse, [[(1.0, rle) for rle, _, _ in cells] for cells in job.true])
+    frame_of = np.repeat(np.arange(len(true.numbers)), [len(cells) for cells in true.numbers])
+    track, parent = (np.array([cell[n] for cells in job.true for cell in cells], np.int64) for n in (1, 2))
+    parts = ctc.parts_of(frame_of, track, parent, true.seen())
+    matches: list[FrameMatch] = [match(true.frame(n), labels.frame(n)) for n in range(len(true.numbers))]
+    common = {"cell_line": job.lapse.cell_line, "well": job.lapse.well, "timelapse": job.lapse.name}
+    return common | {"tracker": TRACKER} | scores(Scored(parts, true.numbers), pred, matches, tolerance)
+
+
+NAPARI = ("track_id", "t", "y", "x", "parent")
+
+
+def napari_rows(job: Job, frame_of: Ints, found: Lineage) -> list[dict[str, Any]]:
+    """Rows of napari's Tracks layer, in px of the images, track by track, each with its mother's or 0."""
+    y, x = (np.concatenate([columns[f"centroid_{axis}_px"] for columns in job.columns]) for axis in "yx")
+    order = np.lexsort((frame_of, found.track))
+    columns = (found.track, frame_of, y, x, found.parent)
+    return [dict(zip(NAPARI, row, strict=True)) for row in zip(*(c[order].tolist() for c in columns), strict=True)]

@@ -1,0 +1,73 @@
+# What the cells of the test images do over time: of each run, and the true ones.
+
+
+rule track:
+    input:
+        truth="results/{dataset}/splits/test.json",
+        measured=rules.measure.output.tables,
+        cells=branch(
+            lambda w: w.source == "truth",
+            then=[],
+            otherwise=[
+                "results/{dataset}/predictions/{source}/test.json.gz",
+                "results/{dataset}/metrics/{source}.json",
+            ],
+        ),
+        code=code("tracking.track", "evaluation.threshold"),
+    output:
+        tables=expand(
+            "results/{{dataset}}/tracks/{{source}}/{table}.parquet",
+            table=["cells", "tracks", "frames", "divisions", "scores"],
+        ),
+        csv=expand(
+            "results/{{dataset}}/tracks/{{source}}/{table}.csv",
+            table=["cells", "tracks", "frames", "divisions", "scores"],
+        ),
+        dictionary="results/{dataset}/tracks/{source}/dictionary.csv",
+        files=directory("results/{dataset}/tracks/{source}/files"),
+    log:
+        "results/{dataset}/logs/track/{source}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=P.track.model_dump_json(),
+        measured="results/{dataset}/cells/{source}",
+        cells=lambda w, input: (
+            "--results {0} --scores {1}".format(*input.cells) if input.cells else ""
+        ),
+        output=subpath(output.dictionary, parent=True),
+    shell:
+        "monolayer track --truth {input.truth} --cells {params.measured} {params.cells}"
+        " --workers {threads} --params {params.settings:q} --output {params.output} --log {log}"
+
+
+rule compare_tracks:
+    input:
+        tables=expand(
+            rules.track.output.tables,
+            source=["truth", *P.selected_runs],
+            allow_missing=True,
+        ),
+        code=code("tracking.comparison"),
+    output:
+        table=report(
+            "results/{dataset}/tracks.csv",
+            caption="../captions/tracks.rst",
+            category="Tables",
+            labels={"dataset": "{dataset}", "content": "scores of all runs' tracks"},
+        ),
+        pairs="results/{dataset}/tracks.pairs.csv",
+    log:
+        "results/{dataset}/logs/compare_tracks.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=P.track_scores_params.model_dump_json(),
+        folders=lambda w: expand(
+            "results/{dataset}/tracks/{source}",
+            dataset=w.dataset,
+            source=["truth", *P.selected_runs],
+        ),
+    shell:
+        "monolayer compare-tracks --tracks {params.folders}"
+        " --params {params.settings:q} --output {output.table} --log {log}"
