@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any
 
 from PIL import Image as PillowImage
 
@@ -22,10 +23,10 @@ def announced_pixels(data: bytes, frames: int) -> int:
             count = 0
             for index in range(frames):
                 try:
-                    page = tif.pages[index]
+                    page: Any = tif.pages[index]
                 except IndexError:
                     break
-                count += int(page.imagelength) * int(page.imagewidth)
-            return count
+                count += page.imagelength * page.imagewidth
+            return int(count)
     except Exception:  # whatever a decoder makes of a broken file: its reader says it
         return 0
