@@ -29,20 +29,35 @@ def check_format(path: Path, found: object, cure: str) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` and rename it once the block has ended well: no half-written file."""
+    """Give a temporary name beside `path` and rename it once the block has ended well: no half-written file.
+
+    The content is on the disk before the name, and the name when this returns: a power cut leaves the old or the new.
+    """
     if path.is_dir():  # known before hours of work, not after
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     except RuntimeError as error:  # torch's writer does not tell why it could not write
         if shutil.disk_usage(path.parent).free < FULL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -89,6 +104,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             shutil.rmtree(path)
         partial.rename(path)
+        sync_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

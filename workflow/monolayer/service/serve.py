@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from monolayer.backends import manifest
 from monolayer.params.steps import Dtype
 from monolayer.service.app import create
 from monolayer.service.state import ServedModel, Settings, State
@@ -17,24 +19,34 @@ logger = logging.getLogger(__name__)
 
 def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: int | None = None) -> ServedModel:
     """An exported run as a model of the service; without `score_min` its threshold of val is taken."""
-    from monolayer.backends.manifest import read_manifest
     from monolayer.models import predictor
 
-    folder, manifest = read_manifest(path)
+    folder, about = manifest.read_manifest(path)
     run = predictor.load(folder, "onnxruntime", dtype, threads, tta=tta)
     lines = [] if "all" in run.networks else sorted(run.networks)
 
     return ServedModel(
-        name=manifest.run,
-        family=manifest.family,
+        name=about.run,
+        family=about.family,
         lines=lines,
         dtype=dtype,
-        score_min=manifest.score_threshold if score_min is None else score_min,
-        percentiles=manifest.percentiles,
-        neighbours=manifest.neighbours,
+        score_min=about.score_threshold if score_min is None else score_min,
+        percentiles=about.percentiles,
+        neighbours=about.neighbours,
         segment=run.segment,
         batch=run.batch,
+        digest=_digest(folder, dtype),
+        tta=tta,
     )
+
+
+def _digest(folder: Path, dtype: Dtype) -> str:
+    """A hash of the files that a run's cells hang on."""
+    whole = hashlib.sha256()
+    for path in (folder / manifest.MANIFEST, *sorted((folder / manifest.NETWORKS).glob(f"*.{dtype}.onnx"))):
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def serve(models: Sequence[ServedModel], settings: Settings, host: str, port: int) -> None:

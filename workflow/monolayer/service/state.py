@@ -26,6 +26,8 @@ class ServedModel:
     neighbours: NeighbourParams
     segment: Segment
     batch: int
+    digest: str = ""  # of its files
+    tta: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,42 @@
-"""Segment images as a microscope writes them: every complete file once, into growing tables and a growth curve.
-
-done.jsonl is the truth about what is done: a line for each file with how long the tables were after it. What a crash
-leaves in them beyond that is cut off at the next start, so that no file is done twice and none is lost.
-"""
+"""Segment images as a microscope writes them: every complete file once, into growing tables and a growth curve."""
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import hashlib
-import io
 import json
 import logging
-import math
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from monolayer.data.images import eight_bit
-from monolayer.files import InputError, write_bytes, write_csv
-from monolayer.measurement import dictionary, files
-from monolayer.measurement.growth import growth
+from monolayer.files import InputError, write_csv
+from monolayer.measurement import dictionary
 from monolayer.models.pipeline import unchecked
 from monolayer.service import answers
+from monolayer.service.growth_chart import draw_growth
+from monolayer.service.journal import Tables, WatchedFile
+from monolayer.service.size import announced_pixels
 from monolayer.service.state import ServedModel
 from monolayer.service.uploads import Limits, frames
 
 logger = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LIMITS = Limits(bytes=4 << 30, pixels=1 << 30, frames=10_000)  # of files that are the user's own
-TABLES = ("cells", "images")
+ZEROS, PATIENCE = 4096, 30  # a file that ends in so many zeros may be a copy under way: it waits so many times as long
+NEEDED = 70  # bytes of memory that a pixel takes in the network and around it
+TRIES = 3  # of a file at which the process ended
+AHEAD_S = 60
+TIMES = {
+    "pattern": "the group `time` of --pattern",
+    "frames": "the number of a page in its file",
+    "files": "when each file was written",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,25 @@ class Watching:
     frame_hours: float | None
     settle_s: float
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the numbers hang on: tables hold numbers of one kind."""
+        model = self.model
+        return {
+            **{"model": model.name, "digest": model.digest, "dtype": model.dtype, "tta": model.tta},
+            **{"score_min": model.score_min, "pixel_size_um": self.pixel_size_um, "frame_hours": self.frame_hours},
+            **{"pattern": self.pattern.pattern if self.pattern else None},
+        }
+
+
+@dataclass
+class Looks:
+    """What looks at the folder found: each file's size and time and since when, and what can't be used as it is."""
+
+    seen: dict[str, tuple[tuple[int, int], float]] = field(default_factory=dict)
+    faulty: dict[str, tuple[int, int]] = field(default_factory=dict)
+    ahead: bool = False  # a file from the future was spoken of
+
 
 def watch(what: Watching, stop: Callable[[], bool], every_s: float) -> None:
     """Segment what is and what comes until `stop()`; raises InputError where another process watches for `output`."""
@@ -58,19 +77,17 @@ def watch(what: Watching, stop: Callable[[], bool], every_s: float) -> None:
         raise InputError(f"{what.folder} is no folder; give the one that the microscope writes to")
     what.output.mkdir(parents=True, exist_ok=True)
     with _alone(what.output):
-        tables = Tables.open(what.output)
+        tables = Tables.open(what.output, what.settings)
         write_csv(what.output / "dictionary.csv", dictionary.rows())
-        seen: dict[str, tuple[int, int]] = {}
-        faulty: dict[str, tuple[int, int]] = {}
-        drawn = -1
+        looks, drawn = Looks(), (-1, -1)
         while not stop():
-            for path in settled(what, tables, seen, faulty):
+            for path in settled(what, tables, looks):
                 if stop():
                     break
-                _take(what, tables, path, faulty)
-            if len(tables.rows) != drawn:
+                _take(what, tables, path, looks)
+            if tables.state != drawn:
                 draw_growth(tables, what.output)
-                drawn = len(tables.rows)
+                drawn = tables.state
             time.sleep(every_s)
 
 
@@ -84,163 +101,176 @@ def _alone(output: Path) -> Iterator[None]:
         yield
 
 
-def settled(
-    what: Watching, tables: Tables, seen: dict[str, tuple[int, int]], faulty: dict[str, tuple[int, int]]
-) -> list[Path]:
-    """Images that are new, have not changed since the last look and for `settle_s`, the oldest first."""
-    found, now = [], time.time()
-    for path in what.folder.rglob("*"):
-        name = path.relative_to(what.folder).as_posix()
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or name in tables.done:
-            continue
-        try:
-            status = path.stat()
-        except FileNotFoundError:  # renamed since
-            continue
-        state = (status.st_size, status.st_mtime_ns)
-        still = seen.get(name) == state
-        seen[name] = state
-        if still and now - status.st_mtime >= what.settle_s and faulty.get(name) != state and status.st_size:
-            found.append((status.st_mtime_ns, path))
+def settled(what: Watching, tables: Tables, looks: Looks) -> list[Path]:
+    """Images that are new or changed and have not changed for `settle_s` by this machine's clock, the oldest first."""
+    found, now = [], time.monotonic()
+    for folder, _, names in os.walk(what.folder):  # a folder that goes away meanwhile is no fault
+        for path in (Path(folder, name) for name in names):
+            if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+                continue
+            try:
+                status = path.stat()
+            except OSError:  # moved away since
+                continue
+            name, state = path.relative_to(what.folder).as_posix(), (status.st_size, status.st_mtime_ns)
+            before, since = looks.seen.get(name, (None, now))
+            since = since if before == state else now
+            looks.seen[name] = state, since
+            waited = now - since
+            known = state in (looks.faulty.get(name), _done(tables, name))
+            if before != state or not status.st_size or known or waited < what.settle_s:
+                continue
+            if waited >= PATIENCE * what.settle_s or not _ends_in_zeros(path, status.st_size):
+                found.append((status.st_mtime_ns, path))
     return [path for _, path in sorted(found)]
 
 
-def _take(what: Watching, tables: Tables, path: Path, faulty: dict[str, tuple[int, int]]) -> None:
-    """Segment one file; a file that can't be read is reported, and tried again once it changes."""
-    name = path.relative_to(what.folder).as_posix()
-    status = path.stat()
+def _ends_in_zeros(path: Path, size: int) -> bool:
+    """Whether a file may be a copy under way whose room was taken beforehand."""
     try:
-        file = File(name, path.read_bytes(), status.st_mtime)
-        segmented_frames = segmented(what, file, tables)
-    except (InputError, OSError) as error:
-        faulty[name] = (status.st_size, status.st_mtime_ns)
-        logger.warning("%s is left out until it changes: %s", name, error)
+        with path.open("rb") as file:
+            file.seek(max(0, size - ZEROS))
+            return file.read(ZEROS) == bytes(ZEROS)
+    except OSError:  # what reads it all will say so
+        return False
+
+
+def _done(tables: Tables, name: str) -> tuple[int, int] | None:
+    """Size and time of a file when it was done."""
+    entry = tables.done.get(name)
+    return (entry["size"], entry["mtime_ns"]) if entry else None
+
+
+def _take(what: Watching, tables: Tables, path: Path, looks: Looks) -> None:
+    """Segment one file; a file that can't be used is reported, and tried again once it changes."""
+    name = path.relative_to(what.folder).as_posix()
+    file = None
+    try:
+        file = _read(path, name)
+        if name in tables.done and tables.done[name]["sha256"] == file.sha256:
+            tables.done[name] |= {"size": file.state[0], "mtime_ns": file.mtime_ns}
+            return
+    except FileNotFoundError:
+        logger.info("%s was moved away", _shown(name))
         return
-    tables.append(file, segmented_frames)
-    logger.info("%s: %s cells", name, ", ".join(str(one.row["cells"]) for one in segmented_frames))
+    except (InputError, OSError, MemoryError) as error:
+        _set_aside(name, looks, error)
+        return
+    try:
+        with _tried(what.output, file):
+            found = segmented(what, file, tables)
+    except (InputError, MemoryError) as error:
+        _set_aside(name, looks, error)
+        return
+    time_from = _time_from(what, len(found))
+    _say_times(tables, file, time_from, looks)
+    tables.append(file, found, time_from, _origin(tables, file))
+    logger.info("%s: %s cells", name, ", ".join(str(one.row["cells"]) for one in found))
 
 
-class File(NamedTuple):
-    """A file by its path in the folder; `taken` is when it was written, in seconds since 1970."""
-
-    name: str
-    content: bytes
-    taken: float
+def _set_aside(name: str, looks: Looks, error: Exception) -> None:
+    looks.faulty[name] = looks.seen[name][0]
+    said = "it does not fit into memory; cut it into tiles" if isinstance(error, MemoryError) else error
+    logger.warning("%s is left out until it changes: %s", _shown(name), said)
 
 
-def segmented(what: Watching, file: File, tables: Tables) -> list[answers.SegmentedFrame]:
+def _say_times(tables: Tables, file: WatchedFile, time_from: str, looks: Looks) -> None:
+    if file.name in tables.done:
+        logger.warning("%s has changed: its rows are replaced", file.name)
+    if tables.origin is None:
+        logger.info("times come from %s", TIMES[time_from])
+    ahead = file.mtime_ns / 1e9 - time.time()
+    if ahead > AHEAD_S and time_from == "files" and not looks.ahead:
+        looks.ahead = True
+        logger.warning("%s was written %.0f s from now: its clock is ahead of this machine's", file.name, ahead)
+
+
+def _shown(name: str) -> str:
+    """A name that is no UTF-8 as it can be shown."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _read(path: Path, name: str) -> WatchedFile:
+    """All of a file that fits into the limits and into memory."""
+    status = path.stat()
+    if status.st_size > min(LIMITS.bytes, _free_memory()):
+        raise InputError(f"it has {status.st_size:,} bytes, which is too much; save it in parts")
+    content = path.read_bytes()
+    if len(content) != status.st_size:
+        raise InputError("it changes while it is read")
+    if content.startswith(b"\x89PNG") and b"IEND" not in content[-ZEROS:]:
+        raise InputError("it is cut short: a PNG ends with IEND; copy it again")
+    return WatchedFile(name, content, status.st_mtime_ns)
+
+
+def _free_memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+@contextmanager
+def _tried(output: Path, file: WatchedFile) -> Iterator[None]:
+    """Refuse a file at which the process ended again and again, as it does where the memory is full."""
+    mark, now = output / ".trying", {"file": file.name, "sha256": file.sha256}
+    try:
+        before = json.loads(mark.read_text())
+    except (OSError, ValueError):
+        before = {}
+    tries = before.pop("tries", 0)
+    if before == now and tries >= TRIES:
+        raise InputError(f"the process ended {tries} times at it; is it larger than the memory? cut it into tiles")
+    mark.write_text(json.dumps(now | {"tries": tries + 1 if before == now else 1}))
+    try:
+        yield
+    finally:
+        mark.unlink()
+
+
+def segmented(what: Watching, file: WatchedFile, tables: Tables) -> list[answers.SegmentedFrame]:
     """The frames of a file with their cells."""
+    if file.name != _shown(file.name):
+        raise InputError("its name is no UTF-8; rename it")
     named = what.pattern.search(file.name) if what.pattern else None
     if what.pattern and named is None:
         raise InputError(f"the pattern {what.pattern.pattern} does not match; correct it")
     groups = {key: value or "" for key, value in (named.groupdict() if named else {}).items()}
     line = groups.get("line", "")
+    _check_memory(announced_pixels(file.content, 1))
     done: list[answers.SegmentedFrame] = []
     pages = frames(file.content, file.name, LIMITS)
+    time_from = _time_from(what, len(pages))
+    if file.name not in tables.done and tables.times and time_from not in tables.times:
+        told = f"its time would come from {TIMES[time_from]}, that of the others from {TIMES[tables.times[0]]}"
+        raise InputError(f"{told}; give it a folder of its own, or times by --pattern")
     for index, own in enumerate(pages):
         image = eight_bit(own, file.name, what.model.percentiles)
         (found,) = what.model.segment([image], line or None, unchecked)
         found = answers.from_score(found, what.model.score_min)
         record = answers.record_of(file.name, index, image, line)
-        record["id"] += len(tables.rows)
+        record["id"] = tables.next_id + index
         record["well"] = groups.get("well", Path(file.name).parent.as_posix())
         record["timestamp"] = groups.get("time", record["timestamp"])
         near, hours = what.model.neighbours, what.frame_hours
         done.append(answers.frame(record, (own, image), found, what.pixel_size_um, near, hours=hours))
-        if "time" not in groups and len(pages) == 1:
-            done[-1].row["time_h"] = (file.taken - tables.began(file.taken)) / 3600
+        if time_from == "files":
+            done[-1].row["time_h"] = (file.mtime_ns / 1e9 - _origin(tables, file)) / 3600
     return done
 
 
-@dataclass
-class Tables:
-    """cells.csv and images.csv, what is in them, and the files that are done."""
-
-    folder: Path
-    done: dict[str, dict[str, Any]]
-    rows: list[dict[str, Any]]  # of images.csv
-
-    @classmethod
-    def open(cls, folder: Path) -> Tables:
-        """Make the tables, or cut off what was not finished."""
-        journal = folder / "done.jsonl"
-        text = journal.read_bytes() if journal.exists() else b""
-        text = text[: text.rfind(b"\n") + 1]
-        entries = [json.loads(line) for line in text.splitlines()]
-        write_bytes(journal, text)
-        for table in TABLES:
-            header = (",".join(dictionary.TABLES[table]) + "\n").encode()
-            path, length = folder / f"{table}.csv", entries[-1][table] if entries else 0
-            if length == 0:
-                path.write_bytes(header)
-            elif not path.exists() or path.stat().st_size < length:
-                raise InputError(f"{path} is shorter than {journal} says; restore it, or start with an empty folder")
-            else:
-                os.truncate(path, length)
-        with (folder / "images.csv").open(encoding="utf-8", newline="") as file:
-            rows = [_typed(row) for row in csv.DictReader(file)]
-        return cls(folder, {entry["file"]: entry for entry in entries}, rows)
-
-    def began(self, taken: float) -> float:
-        """When the first file was written (seconds since 1970)."""
-        return min((entry["taken"] for entry in self.done.values()), default=taken)
-
-    def append(self, done: File, segmented: list[answers.SegmentedFrame]) -> None:
-        """Add a file's rows, then note that it is done: a crash in between leaves it to do."""
-        digest = hashlib.sha256(done.content).hexdigest()
-        entry: dict[str, Any] = {"file": done.name, "sha256": digest, "taken": done.taken}
-        rows = {key: [one.row[key] for one in segmented] for key in segmented[0].row}
-        for table, values in (("cells", answers.cell_table(segmented)), ("images", rows)):
-            text = files.csv_bytes(table, values)
-            entry[table] = _add(self.folder / f"{table}.csv", text[text.index(b"\n") + 1 :])
-        _add(self.folder / "done.jsonl", json.dumps(entry).encode() + b"\n")
-        self.done[done.name] = entry
-        self.rows += [_typed(row) for row in csv.DictReader(io.StringIO(text.decode()))]  # as a restart reads them
+def _check_memory(pixels: int) -> None:
+    free = _free_memory()
+    if NEEDED * pixels > free:
+        need = f"it has {pixels:,} pixels, which take {NEEDED * pixels / 1e9:.1f} GB of memory"
+        raise InputError(f"{need}, and {free / 1e9:.1f} are free; cut it into tiles")
 
 
-def _add(path: Path, content: bytes) -> int:
-    """Append to a file, down to the disk; return its length."""
-    with path.open("ab") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-        return file.tell()
+def _time_from(what: Watching, pages: int) -> str:
+    if what.pattern and "time" in what.pattern.groupindex:
+        return "pattern"
+    return "files" if pages == 1 else "frames"
 
 
-def _typed(row: dict[str, str]) -> dict[str, Any]:
-    """A row of images.csv with its numbers."""
-    types: dict[str, Callable[[str], Any]] = {"whole": int, "text": str, "number": lambda v: float(v or "nan")}
-    return {name: types[column.type](row[name]) for name, column in dictionary.TABLES["images"].items()}
-
-
-def draw_growth(tables: Tables, output: Path) -> None:
-    """Write growth.csv and growth.svg of all images so far."""
-    fits = growth(tables.rows)
-    columns = {name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]}
-    write_bytes(output / "growth.csv", files.csv_bytes("growth", columns))
-    write_bytes(output / "growth.svg", _chart(tables.rows, fits))
-
-
-def _chart(rows: list[dict[str, Any]], fits: list[dict[str, Any]]) -> bytes:
-    """SVG: cells per image over time with the fitted curves, a colour for each line and well."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for index, fit in enumerate(fit for fit in fits if fit["quantity"] == "cells" and fit["well"] != "all"):
-        column = "time_h" if fit["time_unit"] == "h" else "frame"
-        own = [row for row in rows if (row["cell_line"], row["well"]) == (fit["cell_line"], fit["well"])]
-        label = " ".join(part for part in (fit["cell_line"], fit["well"]) if part not in ("", "."))
-        if not math.isnan(fit["doubling_time"]):
-            label += f" doubles in {fit['doubling_time']:.3g} {fit['time_unit']}"
-        axes.plot([row[column] for row in own], [row["cells"] for row in own], "o", color=f"C{index}", label=label)
-        time = np.linspace(fit["start_time"], fit["end_time"], 60)
-        axes.plot(time, fit["start"] * np.exp(fit["rate_per_time"] * (time - fit["start_time"])), color=f"C{index}")
-        axes.set_xlabel("h" if fit["time_unit"] == "h" else "frame")
-    axes.set_ylabel("cells per image")
-    axes.set_ylim(0)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+def _origin(tables: Tables, file: WatchedFile) -> float:
+    """From when times are counted (seconds since 1970): from the first file that was done, whatever comes later."""
+    return file.mtime_ns / 1e9 if tables.origin is None else tables.origin
