@@ -71,7 +71,7 @@ def _by_size(evidence: Evidence, area: int, chosen: Ints) -> dict[str, Any]:
     """What can be said of cells of one size; a prediction of another size is no error here, as in COCO."""
     once = np.ones((1, len(chosen)), np.int64)
     by_iou = metrics.precision_curve(evidence.masks, area, chosen).mean(axis=1)
-    true = evidence.masks.counts(TRUE, area, np.ones(len(evidence.masks.cell), np.bool_))
+    true = evidence.masks.counts(TRUE, area, evidence.masks.rank < evidence.masks.cap)
     recalls = metrics.recall((true, evidence.masks.positives[area]), chosen, once)[0]
     scores = {name: value[0] for name, value in metrics.detection(evidence, area, chosen, once).items()}
     return scores | {"mask_ap": by_iou.mean(), "mask_ap50": by_iou[0], "afnr": 1 - recalls.mean()}

@@ -92,6 +92,12 @@ DEFINITIONS: dict[str, Definition] = {
     "count_r2": Definition(
         "Count R²", "1 - (squared count errors) / (squared deviations of the true counts): 1 is perfect, 0 the mean."
     ),
+    "capped_images": Definition(
+        "Capped images",
+        "Images with more predictions than the protocol lets AP and AR count, the best (livecell 2,000, coco 100); all "
+        "other scores count every prediction. Only where there are any; `capped` in the table of images.",
+        "pycocotools, maxDets",
+    ),
     "low_high": Definition(
         "95 % interval",
         "Percentiles 2.5 and 97.5 of 1,000 bootstrap draws of the images (or wells) within their cell lines. Frames of "

@@ -44,6 +44,12 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
     pred = read_results(test[1], images)
     log.info("%d images, %d true cells, %d predictions", len(images), len(true), len(pred))
     evidence = gather((images, true, pred), params, threshold, threads)
+    if len(capped := evidence.masks.capped):
+        log.warning(
+            "AP and AR count the %d best predictions of an image (protocol %s), and %d of %d images have more, e.g. "
+            "%s; all other scores count every prediction",
+            *(evidence.masks.cap, params.protocol, len(capped), len(images), images.names[capped[0]]),
+        )
     run, by_line = output.name.removesuffix(".json"), groups(images)
     numbers, draws = score(evidence, images, params)
     scores = plain({"run": run} | head(evidence, params, threshold, pred) | numbers)
@@ -130,6 +136,7 @@ def score(evidence: Evidence, images: Images, params: EvaluateParams) -> tuple[R
     weights = bootstrap.draws(images.lines, drawn, params.n_resamples, params.seed)
     weights = np.vstack([np.ones((1, len(images)), np.int64), weights])
     scores: Row = {}
+    capped = evidence.masks.capped
     draws: dict[str, Floats] = {}
     for group, chosen in groups(images).items():
         prefix = "" if group == "all" else f"{group}/"
@@ -142,12 +149,17 @@ def score(evidence: Evidence, images: Images, params: EvaluateParams) -> tuple[R
             if uncertain:
                 draws[f"{prefix}{name}"] = values
         scores |= {f"{prefix}{name}": value for name, value in metrics.details(evidence, chosen).items()}
+        if len(capped):
+            scores[f"{prefix}capped_images"] = int(np.isin(chosen, capped).sum())
         log.info("%s: %d images, mask AP %.4f", group, len(chosen), numbers["mask_ap"][0])
     return scores, draws
 
 
 def image_rows(evidence: Evidence, images: Images) -> list[Row]:
     columns = metrics.by_image(evidence)
+    if len(evidence.masks.capped):
+        capped = np.isin(np.arange(len(images)), evidence.masks.capped)
+        columns["capped"] = np.where(capped, "true", "false")
     return [
         {"image_id": images.ids[i], "file_name": images.names[i], "cell_line": images.lines[i]}
         | {name: column[i].item() for name, column in columns.items()}

@@ -73,9 +73,10 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Matches:
-    """Predictions by falling score, cut to the protocol's cap; of equal score by image, category and place in the file.
+    """All predictions by falling score; of equal score by image, category and place in the file.
 
-    Columns of equal length K. Pycocotools orders them so.
+    Columns of equal length K. Pycocotools orders them so. AP and AR count those whose rank is below the cap; the better
+    ones are matched first, so that their states are the same with and without the others.
     """
 
     cell: Ints  # index into the predicted cells
@@ -86,6 +87,12 @@ class Matches:
     state: NDArray[np.uint8]  # (A, T, K), ranking's FALSE, TRUE or IGNORED at each area range and IoU threshold
     partner: NDArray[np.int32]  # (K,) the true cell taken at IoU 0.5 among all areas, or -1
     positives: Ints  # (A, C, I) true cells that count
+    cap: int
+
+    @property
+    def capped(self) -> Ints:
+        """Indices of the images that have more predictions than AP and AR count."""
+        return np.unique(self.image[self.rank >= self.cap])
 
     def counts(self, state: int, area: int, kept: NDArray[np.bool_]) -> Ints:
         """Kept predictions in this state (T, C, I), by IoU threshold, category and image."""
@@ -167,9 +174,8 @@ def match(true: CellTable, pairs: Pairs, score: Floats, area: Floats, of: Settin
     unit = np.repeat(np.arange(len(of.units.pred) - 1), np.diff(of.units.pred))
     order = np.lexsort((-score, unit))
     rank = np.arange(len(order)) - of.units.pred[unit]
-    kept = rank < of.protocol.max_dets[-1]
-    order, rank, unit = order[kept], rank[kept], unit[kept]
-    first = np.searchsorted(unit, np.arange(len(of.units.pred)))
+    unit = unit[order]
+    first = of.units.pred
     state = np.zeros((len(of.ranges), len(IOUS), len(order)), np.uint8)
     partner = np.full(len(order), -1, np.int32)
     flags = [
@@ -199,6 +205,7 @@ def match(true: CellTable, pairs: Pairs, score: Floats, area: Floats, of: Settin
         state=state[:, :, falling],
         partner=partner[falling],
         positives=np.array(positives),
+        cap=of.protocol.max_dets[-1],
     )
 
 

@@ -103,9 +103,9 @@ def _over_categories(matches: Matches, area: int, chosen: Ints, work: Callable[[
     means = []
     place = np.full(matches.positives.shape[2], -1, np.int32)
     place[chosen] = np.arange(len(chosen))
-    image = place[matches.image]
+    image, counted = place[matches.image], matches.rank < matches.cap
     for category, positives in enumerate(np.ascontiguousarray(matches.positives[area][:, chosen])):
-        here = np.flatnonzero((image >= 0) & (matches.category == category))
+        here = np.flatnonzero((image >= 0) & (matches.category == category) & counted)
         ranked = cocoeval.events_of(matches.state[area], here, image[here])
 
         def curves(weights: Ints, ranked: cocoeval.Events = ranked, positives: Ints = positives) -> Floats:
