@@ -21,12 +21,12 @@ import yaml
 from monolayer import models
 from monolayer.backends import cuda
 from monolayer.backends.manifest import read_manifest
+from monolayer.coco import table as cells_of
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import CELL
 from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rles_from_crops
 from monolayer.data.dataset import Sample, evenly, read_image, samples
 from monolayer.deployment import benchmark, parity
-from monolayer.evaluation import cells as cells_of
 from monolayer.files import write_json
 from monolayer.models import predict, predictor
 from monolayer.models.predict import frames

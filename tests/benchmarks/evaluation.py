@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from monolayer.coco import table as cells
 from monolayer.coco.io import write_results
 from monolayer.coco.records import CELL, Rle
 from monolayer.coco.rle import box_xywh, rle_area, rles_from_crops
-from monolayer.evaluation import cells, evaluate, matching, metrics
+from monolayer.evaluation import evaluate, matching, metrics
 from monolayer.files import write_json
 from monolayer.params.steps import EvaluateParams
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from culture import HEIGHT, WELLS, WIDTH, Culture, polygon
+from monolayer.coco.findings import REPAIRED, STOPS, WARNINGS, Findings
 from monolayer.coco.records import Annotation, Truth
 from monolayer.coco.rle import box_xywh, rle_from_mask, rle_from_polygons
 from monolayer.data.audit import audit
-from monolayer.data.findings import REPAIRED, STOPS, WARNINGS, Findings
 from monolayer.files import InputError, write_json
 from monolayer.params.data import AuditParams
 from PIL import Image as PillowImage

@@ -23,9 +23,9 @@ from monolayer.backends.manifest import EngineFile, read_manifest
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
+from monolayer.coco.table import CellTable, Images, read_results
 from monolayer.data.dataset import read_image, samples
 from monolayer.deployment import engines, export, parity
-from monolayer.evaluation.cells import CellTable, Images, read_results
 from monolayer.files import InputError
 from monolayer.models import predict, predictor
 from monolayer.models.pipeline import pipeline

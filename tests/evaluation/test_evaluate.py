@@ -20,8 +20,8 @@ from monolayer.coco.io import stream, write_results
 from monolayer.coco.labels import label_image
 from monolayer.coco.records import Rle
 from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask, rle_from_polygons
+from monolayer.coco.table import read_results, read_truth
 from monolayer.evaluation import bootstrap, evaluate
-from monolayer.evaluation.cells import read_results, read_truth
 from monolayer.evaluation.definitions import definition
 from monolayer.files import InputError
 from monolayer.params.steps import EvaluateParams
@@ -371,12 +371,12 @@ def spoil_truth(truth: Record, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     {
-        "no annotations": "no annotations: there is nothing to compare with",
-        "no images": "holds no list of images",
-        "same id": "two images have the id 10",
-        "no size": "lacks id, file_name, width or height",
-        "other image": "annotation 4: image_id 99 is not in the truth",
-        "mixed sizes": r"annotation 1: its mask has the size \[40, 60\] \(height, width\), its image \[60, 40\]",
+        "no annotations": "lists no annotations; there is nothing to learn from or to compare with",
+        "no images": "has no 'images'; a COCO file has images, annotations, categories",
+        "same id": "image id 10 is used twice",
+        "no size": "image 1 has no 'width'",
+        "other image": r"annotation 3 \(id 4\): image_id 99 is no id of 'images'",
+        "mixed sizes": r"annotation 1 of A_0.png: its RLE is of size \[40, 60\], the image is \[60, 40\] \(height",
     }.items(),
 )
 def test_bad_truth(tmp_path: Path, how: str, message: str) -> None:

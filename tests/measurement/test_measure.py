@@ -142,7 +142,7 @@ def test_results_of_another_truth_are_an_error(culture: Culture, tmp_path: Path)
     rle = rle_from_mask(np.ones((96, 128), np.bool_))
     result = Result(image_id=999, category_id=1, segmentation=rle, bbox=[0, 0, 1, 1], score=1.0)
     write_results(tmp_path / "results.json.gz", [result])
-    with pytest.raises(InputError, match="image 999, which is not in the truth"):
+    with pytest.raises(InputError, match="record 1: image_id 999 is not in the truth"):
         measure(
             culture.images, culture.splits / "test.json", CellSource(tmp_path / "results.json.gz", 0), PARAMS, tmp_path
         )

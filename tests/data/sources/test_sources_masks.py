@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from monolayer.coco.findings import Findings
+from monolayer.coco.reader import check
 from monolayer.coco.records import Annotation
 from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask
-from monolayer.data.findings import Findings
 from monolayer.data.sources.masks import cells
-from monolayer.data.sources.records import check
 from monolayer.files import InputError
 from pycocotools import mask as rle_codec
 
@@ -24,14 +24,18 @@ MASKS = arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
 
 def cell(segmentation: Any, height: int, width: int, **more: Any) -> Annotation | None:
-    """The one annotation of a file with one image."""
+    """The first annotation of a file with one image; the second is its whole image."""
+    whole = {"size": [height, width], "counts": [0, height * width]}
     data = {
         "images": [{"id": 1, "file_name": "a.png", "height": height, "width": width}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": segmentation} | more],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "segmentation": segmentation} | more,
+            {"id": 2, "image_id": 1, "category_id": 1, "segmentation": whole},
+        ],
         "categories": [{"id": 1, "name": "x"}],
     }
     found = list(cells(check(lambda: StringIO(json.dumps(data)), "f.json"), {1}, Findings(), keep_area=True))
-    return found[0] if found else None
+    return found[0] if len(found) == 2 else None
 
 
 @given(MASKS)

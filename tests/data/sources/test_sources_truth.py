@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from monolayer.coco.findings import Findings
 from monolayer.coco.records import Annotation, Image, Rle
-from monolayer.data.findings import Findings
 from monolayer.data.sources.truth import Part, flat_names, join, sample
 from monolayer.files import InputError
 

@@ -5,33 +5,28 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 from monolayer.coco.records import Result, Truth
-from monolayer.coco.stream import JsonFile
+from monolayer.coco.stream import JsonFile, open_json
 from monolayer.files import InputError, atomic_write, read_json
 
 IMAGE = ("id", "file_name", "width", "height")  # what COCO says of an image
 FRAME = (*IMAGE, "cell_line", "well", "timestamp", "split")  # what this pipeline adds
 
 
-def read_coco(path: Path) -> Any:
-    """Read COCO truth of any tool, unchecked."""
-    return read_json(path, "COCO truth", "make it again")
-
-
-def read_truth(path: Path, keys: Sequence[str] = FRAME) -> Truth:
-    """Read truth whose images have these keys: all of them where this pipeline wrote it."""
-    truth = read_coco(path)
+def read_truth(path: Path) -> Truth:
+    """Read truth that this pipeline wrote; reader.py reads that of others."""
+    truth = read_json(path, "COCO truth", "make it again")
     if not isinstance(truth, dict) or not all(isinstance(truth.get(name), list) for name in ("images", "annotations")):
         raise InputError(f"{path} has no lists of images and annotations; give COCO truth")
     for number, image in enumerate(truth["images"], start=1):
-        if missing := [key for key in keys if key not in image]:
-            source = "`monolayer download` writes" if keys == FRAME else "has them"
-            raise InputError(f"{path}, image {number}: {', '.join(missing)} is missing; give COCO truth that {source}")
+        if missing := [key for key in FRAME if key not in image]:
+            cure = "give COCO truth that `monolayer download` writes"
+            raise InputError(f"{path}, image {number}: {', '.join(missing)} is missing; {cure}")
     return cast(Truth, truth)
 
 
@@ -56,14 +51,15 @@ def write_results(path: Path, results: Iterable[Result]) -> int:
 
 def stream(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a JSON array, gzipped or plain, one at a time: memory does not grow with the file."""
-    number = 0
+    number, whole = 0, False
     try:
-        with path.open("rb") as probe:
-            packed = probe.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as file:
-            for record in JsonFile(file).elements():
+        with open_json(path) as file:
+            reader = JsonFile(file)
+            whole = reader.next() == "{"
+            for record in reader.elements():
                 number += 1
                 yield record
     except (OSError, EOFError, zlib.error, ValueError) as error:
         where = f", after record {number}" if number else ""
-        raise InputError(f"{path} is not readable as COCO results ({error}{where}); make it again") from error
+        cure = "results are a list of records with scores, not a COCO file with images" if whole else "make it again"
+        raise InputError(f"{path} is not readable as COCO results ({error}{where}); {cure}") from error

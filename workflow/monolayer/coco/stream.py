@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 BLANK = re.compile(r"[ \t\n\r]*")
 DECODER = json.JSONDecoder()
 CHUNK = 1 << 20  # characters
 NUMBER_GOES_ON = "0123456789.eE+-"  # and so may nothing, the end of the piece
+
+
+def open_json(path: Path) -> TextIO:
+    """A JSON file, gzipped or plain, with or without a byte order mark."""
+    with path.open("rb") as probe:
+        packed = probe.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig")
 
 
 class NoJsonError(ValueError):

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from monolayer.coco import rle
+from monolayer.coco.findings import Findings
 from monolayer.coco.io import read_truth
 from monolayer.coco.overlap import confluence, overlapping_pairs
 from monolayer.coco.records import Annotation, Finding, Image, Truth, by_image
 from monolayer.data.dataset import read_image
-from monolayer.data.findings import Findings
 from monolayer.data.images import fingerprint
 from monolayer.files import InputError, write_json
 from monolayer.params.data import AuditParams

@@ -10,6 +10,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from monolayer.coco.findings import log_findings
 from monolayer.coco.records import Image
 from monolayer.data.sources import Read, source_of
 from monolayer.files import InputError, check_disk, whole_folder, write_json
@@ -31,9 +32,9 @@ def download(params: Dataset, images: Path, annotations: Path) -> None:
     with whole_folder(images) as partial:
         write_images(truth["images"], read, partial)
     write_json(annotations, truth)
-    logging.info("%d images and %d cells from %s", len(truth["images"]), len(truth["annotations"]), params.source)
-    for finding in truth.get("findings", []):
-        logging.warning("%d × %s, e.g. %s", finding["count"], finding["meaning"], finding["examples"][0])
+    cells = sum(not annotation["iscrowd"] for annotation in truth["annotations"])
+    logging.info("%d images and %d cells from %s", len(truth["images"]), cells, params.source)
+    log_findings(truth.get("findings", []))
 
 
 def write_images(images: list[Image], read: Read, folder: Path) -> None:

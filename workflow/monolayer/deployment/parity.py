@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from monolayer.backends.manifest import Manifest, read_manifest
+from monolayer.coco import table
 from monolayer.coco.io import read_truth, write_results
+from monolayer.coco.table import CellTable, Images
 from monolayer.compiled import Floats, Ints
 from monolayer.data.dataset import samples
-from monolayer.evaluation import cells, matching
-from monolayer.evaluation.cells import CellTable, Images
+from monolayer.evaluation import matching
 from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import precision_curve
 from monolayer.evaluation.pairs import Pairs
@@ -36,8 +37,8 @@ def check(
     """
     folder, manifest = read_manifest(folder)
     todo = samples(read_truth(truth), images)
-    listed, true = cells.read_truth(truth)
-    torchs = cells.read_results(reference, listed)
+    listed, true = table.read_truth(truth)
+    torchs = table.read_results(reference, listed)
     ap_torch = mask_ap(listed, true, torchs)
     rows = []
     for backend, dtype in variants(manifest):
@@ -52,7 +53,7 @@ def check(
         with tempfile.TemporaryDirectory() as place:
             path = Path(place) / "results.json.gz"
             write_results(path, predict.results(run, todo, f"parity {backend} {dtype}"))
-            found = cells.read_results(path, listed)
+            found = table.read_results(path, listed)
         row |= compared(listed, torchs, found) | {"ap_torch": ap_torch, "ap": mask_ap(listed, true, found)}
         logger.info("%s", row)
         check_limits(row, manifest.run, limits[dtype])

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.coco.table import CellTable, Images
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import metrics
-from monolayer.evaluation.cells import CellTable, Images
 from monolayer.evaluation.cocoeval import FALSE, IGNORED, TRUE
 from monolayer.evaluation.matching import ANY_AREA, IOUS, RECALLS, Matches
 from monolayer.evaluation.metrics import Evidence, ratio

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from monolayer.coco.table import CellTable, Images, read_results, read_truth
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import bootstrap, breakdown, matching, metrics
-from monolayer.evaluation.cells import CellTable, Images, read_results, read_truth
 from monolayer.evaluation.definitions import prefixes
 from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import Evidence

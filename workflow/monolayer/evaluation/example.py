@@ -11,7 +11,7 @@ import numpy as np
 
 from monolayer.coco.records import CELL
 from monolayer.coco.rle import box_xywh, rle_area, rle_from_mask
-from monolayer.evaluation.cells import read_results, read_truth
+from monolayer.coco.table import read_results, read_truth
 from monolayer.evaluation.evaluate import gather
 from monolayer.evaluation.metrics import Evidence
 from monolayer.files import write_json

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.coco.table import CellTable, Images
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import cocoeval
 from monolayer.evaluation import pairs as loops
-from monolayer.evaluation.cells import CellTable, Images
 from monolayer.evaluation.cocoeval import IgnoreFlags
 from monolayer.evaluation.pairs import Boxes, Pairs, Units
 from monolayer.files import InputError

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.instances import Instances
-from monolayer.coco.io import IMAGE, read_truth, stream
+from monolayer.coco.io import IMAGE
 from monolayer.coco.labels import label_tiff
 from monolayer.coco.moments import pack
-from monolayer.coco.records import CELL, Image, Rle, Truth
-from monolayer.coco.rle import Placed, crop_from_rle, rle_from_polygons
+from monolayer.coco.reader import read
+from monolayer.coco.records import CELL, Image, Rle
+from monolayer.coco.rle import Placed, crop_from_rle
+from monolayer.coco.table import images_of, read_results, true_cells
 from monolayer.data.dataset import read_image
 from monolayer.files import InputError, write_bytes, write_csv, write_json
 from monolayer.measurement import dictionary, morphology
@@ -52,14 +55,14 @@ def measure(
 
     Any number of workers gives the same bytes.
     """
-    listed = read_truth(truth, IMAGE)
-    found = cells_of(truth, listed, cells)
-    jobs = ((image, found.pop(image["id"])) for image in listed["images"])
+    listed, found = cells_of(truth, cells)
+    stems = unique_stems(listed)
+    jobs = ((image, stems[image["id"]], found.pop(image["id"])) for image in listed)
     one = partial(_measure_one, images=images, params=params, output=output / "masks")
     (output / "masks").mkdir(parents=True, exist_ok=True)
     rows, records = [], list[dict[str, Any]]()
     with growing("cells", output / "cells") as append_cells, growing("images", output / "images") as append_images:
-        for columns, row, of_image in track(each(one, jobs, workers), len(listed["images"]), "measure"):
+        for columns, row, of_image in track(each(one, jobs, workers), len(listed), "measure"):
             append_cells(columns)
             append_images({name: [value] for name, value in row.items()})
             rows.append(row)
@@ -69,69 +72,66 @@ def measure(
         append({name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]})
     if "coco" in params.files:
         records = [record | {"id": number} for number, record in enumerate(records, start=1)]
-        coco = {"images": listed["images"], "annotations": records, "categories": [CELL]}
+        coco = {"images": listed, "annotations": records, "categories": [CELL]}
         write_json(output / "masks" / "coco.json", coco)
     write_csv(output / "dictionary.csv", dictionary.rows())
     logger.info("%d cells in %d images", sum(row["cells"] for row in rows), len(rows))
 
 
-def cells_of(truth: Path, listed: Truth, cells: CellSource) -> Found:
-    """By image the cells to measure; those of an image become 1, 2, ... in this order, without those of no pixel."""
-    if cells.results is None:
-        return _true(truth, listed)
-    return _predicted(cells.results, cells.score_min, listed)
+def cells_of(truth: Path, cells: CellSource) -> tuple[list[Image], Found]:
+    """The images of the truth in its order, and by image the cells to measure, best first, without crowds.
 
-
-def _true(path: Path, listed: Truth) -> Found:
-    """By image its true cells; crowds are left out."""
-    found: Found = {image["id"]: [] for image in listed["images"]}
-    sizes = {image["id"]: (image["height"], image["width"]) for image in listed["images"]}
-    for number, annotation in enumerate(listed["annotations"], start=1):
-        try:
-            image_id, mask = annotation["image_id"], annotation["segmentation"]
-            rle = rle_from_polygons(mask, *sizes[image_id]) if isinstance(mask, list) else mask
-        except (KeyError, TypeError, ValueError) as error:
-            fault = f"{path}, annotation {number} has no mask of a listed image ({error!r}); mend it"
-            raise InputError(fault) from error
-        if not annotation.get("iscrowd"):
-            found[image_id].append((1.0, rle))
-    return found
-
-
-def _predicted(results: Path, score_min: float, listed: Truth) -> Found:
-    """By image the predicted cells from the least score up, best first."""
-    found: Found = {image["id"]: [] for image in listed["images"]}
-    for result in stream(results):
-        score = result.get("mask_score", result["score"])
-        if result["image_id"] not in found:
-            raise InputError(
-                f"{results} has cells of image {result['image_id']}, which is not in the truth; "
-                "give the COCO file that they were predicted for"
-            )
-        if score >= score_min:
-            found[result["image_id"]].append((score, result["segmentation"]))
-    return {image_id: sorted(cells, key=lambda cell: -cell[0]) for image_id, cells in found.items()}
+    Those of an image become 1, 2, ... in this order; none is without a pixel.
+    """
+    records = read(truth, keep=True)
+    images = images_of(records)
+    table = true_cells(records, images) if cells.results is None else read_results(cells.results, images)
+    score = np.ones(len(table)) if cells.results is None else table.mask_score
+    found: Found = {number: [] for number in records.frames}
+    for row in np.lexsort((table.place, -score, table.image)):
+        if score[row] >= cells.score_min and not table.crowd[row] and table.pixels[row]:
+            image = table.image[row]
+            found[images.ids[image]].append((float(score[row]), table.rle(row, images.sizes[image])))
+    frames = records.frames.values()
+    return [cast(Image, frame.record | {name: getattr(frame, name) for name in IMAGE}) for frame in frames], found
 
 
 def _measure_one(
-    job: tuple[Image, list[tuple[float, Rle]]], images: Path, params: MeasureParams, output: Path
+    job: tuple[Image, str, list[tuple[float, Rle]]], images: Path, params: MeasureParams, output: Path
 ) -> tuple[Columns, dict[str, Any], list[dict[str, Any]]]:
     """The rows of the cells of one image (best first), its own row, its COCO annotations; writes TIFF and ROI zip."""
-    image, cells = job
+    image, stem, cells = job
+    pixels = read_image(images / image["file_name"])
+    if pixels.shape != (image["height"], image["width"]):  # before anything of that size is made
+        raise InputError(
+            f"{images / image['file_name']} is {pixels.shape[1]}x{pixels.shape[0]} px, its annotations say "
+            f"{image['width']}x{image['height']}; masks and image don't belong together"
+        )
     found = instances(cells, image["height"], image["width"])
     pixel_size, frame_hours = params.scales(image.get("cell_line") or "")
     about = described(image, pixel_size, frame_hours)
     labels = found.label_image()
-    columns = cell_columns(found, labels, read_image(images / image["file_name"]), params.neighbours)
+    columns = cell_columns(found, labels, pixels, params.neighbours)
     columns = with_um(columns, pixel_size)
     row = about | image_row(columns, labels, pixel_size)
-    stem = Path(image["file_name"]).stem
     if "labels" in params.files:
         write_bytes(output / f"{stem}.tif", label_tiff([labels], pixel_size))
     if "rois" in params.files:
         write_bytes(output / f"{stem}.zip", roi_zip([found]))
     common = {name: np.full(len(found.masks), value) for name, value in about.items()}
     return common | columns, row, coco_annotations(found, image["id"], 1) if "coco" in params.files else []
+
+
+def unique_stems(listed: Sequence[Image]) -> dict[int, str]:
+    """What the files of each image are called, by its id: its path without suffix, and the id where several have that.
+
+    >>> same = [{"id": 1, "file_name": "a/b.png"}, {"id": 2, "file_name": "c/b.png"}, {"id": 3, "file_name": "c/b.tif"}]
+    >>> unique_stems(same)
+    {1: 'a/b', 2: 'c/b.2', 3: 'c/b.3'}
+    """
+    stems = {image["id"]: PurePosixPath(image["file_name"]).with_suffix("").as_posix() for image in listed}
+    count = Counter(stems.values())
+    return {number: stem if count[stem] == 1 else f"{stem}.{number}" for number, stem in stems.items()}
 
 
 def instances(cells: Sequence[tuple[float, Rle]], height: int, width: int) -> Instances:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import write_results
 from monolayer.coco.records import CELL, Truth
+from monolayer.coco.table import read_results, read_truth
 from monolayer.data.dataset import Sample, read_image
 from monolayer.evaluation import matching, metrics
-from monolayer.evaluation.cells import read_results, read_truth
 from monolayer.evaluation.cocoeval import FALSE, TRUE
 from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.files import write_json

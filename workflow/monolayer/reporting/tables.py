@@ -17,7 +17,7 @@ from monolayer.evaluation.definitions import DEFINITIONS, Definition, definition
 from monolayer.reporting.study import Study, read_table
 
 PAGE = Path(__file__).with_name("templates")
-NO_SCORES = ("run", "cell_line", "images", "cells", "protocol", "score_threshold", "threshold_from")
+NO_SCORES = ("run", "cell_line", "images", "cells", "protocol", "score_threshold", "threshold_from", "capped_images")
 NO_PAIRS = pd.DataFrame(columns=["run_a", "run_b", "metric", "real"])
 BETTER = {"afnr": "lower", "box_afnr": "lower", "count_mae": "lower", "count_bias": "zero"}  # others: higher
 DIGITS = 3  # of scores; two values are as good as each other when they read the same

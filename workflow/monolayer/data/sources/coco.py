@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from monolayer.coco.findings import Findings
+from monolayer.coco.reader import Records, read
 from monolayer.coco.records import Image, Truth
-from monolayer.data.findings import Findings
 from monolayer.data.images import SUFFIXES, Pixels, grey
 from monolayer.data.sources import Read
 from monolayer.data.sources.masks import cells
-from monolayer.data.sources.records import Records, read
 from monolayer.data.sources.truth import Part, by_pattern, cell_lines, flat_names, join, sample
 from monolayer.files import InputError
 from monolayer.params.data import CocoSource

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import cast
 
+from monolayer.coco.findings import Findings
 from monolayer.coco.overlap import overlapping_pairs
+from monolayer.coco.reader import ListedImage, Records, read
 from monolayer.coco.records import Annotation, Image, Truth, by_image
-from monolayer.data.findings import Findings
 from monolayer.data.images import Pixels, grey
 from monolayer.data.sources import Read
 from monolayer.data.sources.fetch import Remote, fetch, open_zip, read_member, verify
 from monolayer.data.sources.masks import cells
-from monolayer.data.sources.records import ListedImage, Records, read
 from monolayer.data.sources.truth import Part, join, sample
 from monolayer.files import InputError
 from monolayer.params.data import LivecellFile, LivecellSource

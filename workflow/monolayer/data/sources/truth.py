@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from monolayer.coco.findings import Findings
+from monolayer.coco.reader import ListedImage, Records
 from monolayer.coco.records import CELL, Annotation, Image, Truth
-from monolayer.data.findings import Findings
-from monolayer.data.sources.records import ListedImage, Records
 from monolayer.files import InputError
 
 Key = TypeVar("Key", int, str)
@@ -35,6 +35,10 @@ def cell_lines(records: Records, rule: str, findings: Findings) -> dict[int, str
         return {frame.id: by_pattern(rule, "line", frame, records.name) for frame in records.frames.values()}
     if rule != "category":
         return dict.fromkeys(records.frames, rule)
+    if not records.categories:
+        raise InputError(
+            f"{records.name} has no 'categories' to tell cell lines; set cell_line to a regex: or one name"
+        )
     lines = {}
     every = set().union(*records.lines.values())
     for image, frame in records.frames.items():

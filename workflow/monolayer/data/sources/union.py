@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from monolayer.coco.findings import Findings
 from monolayer.coco.records import Image, Truth
 from monolayer.data import images
-from monolayer.data.findings import Findings
 from monolayer.data.sources import Read, source_of
 from monolayer.data.sources.truth import Part, join
 from monolayer.files import InputError

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from monolayer.coco.records import Finding
 
 EXAMPLES = 20
+log = logging.getLogger(__name__)
 
-# Seen by `download`, which repairs or leaves out; none of these stops the run.
+# Seen by whoever reads truth, which is repaired or left out; none of these stops the run.
 REPAIRED = {
-    "ids_renumbered": "image or annotation ids that several files or records use; renumbered",
+    "ids_renumbered": "image or annotation ids that are missing or used several times; renumbered",
     "no_mask": "annotations without a polygon of at least three points or a mask; left out",
     "outside_image": "annotations without a pixel inside their image; left out",
+    "crowds": "annotations marked as crowds (iscrowd 1), which never count as cells; where each is one cell, as CVAT "
+    "exports them, set iscrowd to 0",
+    "one_corner": "files whose masks all lie in the upper left quarter of their images: are their coordinates those of "
+    "smaller images?",
     "clipped": "annotations that reach more than 1 px out of their image; clipped at its edge",
     "box_replaced": "boxes that don't fit their mask; computed from the mask",
     "area_replaced": "areas that don't fit their mask; computed from the mask",
@@ -50,6 +56,11 @@ WARNINGS = {
 }
 
 
+def log_findings(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        log.warning("%d × %s, e.g. %s", finding["count"], finding["meaning"], finding["examples"][0])
+
+
 class Findings:
     """Gathers findings by kind, in the order of the tables above, with the first examples of each."""
 
@@ -57,9 +68,9 @@ class Findings:
         self._counts = Counter[str]()
         self._examples: dict[str, list[str]] = defaultdict(list)
 
-    def add(self, kind: str, example: str) -> None:
-        """Note one case; `example` names the record or file and the value."""
-        self._counts[kind] += 1
+    def add(self, kind: str, example: str, count: int = 1) -> None:
+        """Note a case, or so many; `example` names the record or file and the value."""
+        self._counts[kind] += count
         if len(self._examples[kind]) < EXAMPLES:
             self._examples[kind].append(example)
 
@@ -69,6 +80,9 @@ class Findings:
             self._counts[finding["kind"]] += finding["count"]
             room = EXAMPLES - len(self._examples[finding["kind"]])
             self._examples[finding["kind"]] += finding["examples"][:room]
+
+    def count(self, kind: str) -> int:
+        return self._counts[kind]
 
     def records(self) -> list[Finding]:
         return [

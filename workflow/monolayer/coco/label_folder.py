@@ -1,0 +1,80 @@
+"""A folder of label images as results: one for each image, under the image's path."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco.labels import read_labels, rles_from_labels
+from monolayer.coco.names import Names
+from monolayer.files import InputError
+
+log = logging.getLogger(__name__)
+SUFFIXES = (".tif", ".tiff", ".png")
+MARK = "_cp_masks"  # Cellpose writes <image>_cp_masks beside the image
+
+
+def label_records(
+    folder: Path, ids: Sequence[int], names: Sequence[str], sizes: Sequence[list[int]]
+) -> Iterator[dict[str, Any]]:
+    """One record, of score 1, for each cell of the label images."""
+    files, parts = label_files(folder, names), dict[str, int]()
+    several = False
+    for index, (image, name, size) in enumerate(zip(ids, names, sizes, strict=True)):
+        if index not in files:
+            stem = "/".join(Names.parts(name))
+            raise InputError(
+                f"{folder} has no label image {stem}.tif or .png; save one of zeros where no cell was found"
+            )
+        labels = read_labels(files[index])
+        if list(labels.shape) != size:
+            raise InputError(
+                f"{files[index]} is {labels.shape[1]}x{labels.shape[0]} px, its image {size[1]}x{size[0]} px"
+            )
+        rles = rles_from_labels(labels)
+        several |= len(rles) > 1
+        if len(rles) == 1:
+            parts[str(files[index])] = _parts(labels)
+        for rle in rles:
+            yield {"image_id": image, "category_id": 1, "segmentation": rle, "score": 1.0}
+    most = max(parts, key=lambda path: parts[path], default="")
+    if most and parts[most] > 1 and not several:
+        log.warning(
+            "no label image of %s has more than one label, and %s has %d separate parts: binary masks? A label is a "
+            "cell, so number the parts first (connected components, as by scipy.ndimage.label)",
+            *(folder, most, parts[most]),
+        )
+
+
+def _parts(labels: NDArray[Any]) -> int:
+    from scipy import ndimage
+
+    return int(ndimage.label(labels > 0, np.ones((3, 3)))[1])
+
+
+def label_files(folder: Path, names: Sequence[str]) -> dict[int, Path]:
+    """The label image of each image, by its index."""
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    files = [path for path in files if path.stem.endswith(MARK)] or files
+    paths, found = Names(names), dict[int, Path]()
+    for path in files:
+        own = path.relative_to(folder).with_name(path.stem.removesuffix(MARK) + path.suffix).as_posix()
+        meant = paths.find(own)
+        if not meant:
+            raise InputError(f"{path} belongs to no image of the truth; remove it or give the truth that lists it")
+        if len({names[index] for index in meant}) > 1:
+            shown = " or ".join(names[index] for index in meant[:3])
+            raise InputError(f"{path} can be the label image of {shown}; save it under the image's own path")
+        if meant[0] in found:
+            raise InputError(f"{found[meant[0]]} and {path} are both label images of {names[meant[0]]}; remove one")
+        found |= dict.fromkeys(meant, path)
+    return found

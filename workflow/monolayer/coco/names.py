@@ -1,0 +1,46 @@
+"""Which image of a list a path means: images are told apart by their paths, whatever their numbers and suffixes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+
+class Names:
+    """Paths of images. A path means the one that is equal, or else equal but for the suffix, or else ends alike.
+
+    >>> names = Names(["plate1/B1.png", "plate2/B1.png", "c.png"])
+    >>> [names.find(name) for name in ("plate2/B1.png", "plate1/B1.tif", "plates/c.jpg", "B1.png", "plate3/B1.png")]
+    [[1], [0], [2], [0, 1], []]
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._parts = [self.parts(name) for name in names]
+        self._exact: dict[str, list[int]] = defaultdict(list)
+        self._whole: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._base: dict[str, list[int]] = defaultdict(list)
+        for index, (name, parts) in enumerate(zip(names, self._parts, strict=True)):
+            self._exact[name].append(index)
+            self._whole[parts].append(index)
+            self._base[parts[-1]].append(index)
+
+    @staticmethod
+    def parts(name: str) -> tuple[str, ...]:
+        """Folders and stem."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        return path.with_suffix("").parts if path.name else (name,)
+
+    def find(self, name: str) -> list[int]:
+        """Indices of the images that the path can mean: one, unless nothing tells several apart."""
+        parts = self.parts(name)
+        return self._exact.get(name) or self._whole.get(parts) or self._ends_alike(parts)
+
+    def _ends_alike(self, parts: tuple[str, ...]) -> list[int]:
+        """Those of which one path is the end of the other, as where one of them was written from another folder."""
+
+        def alike(other: tuple[str, ...]) -> bool:
+            common = min(len(parts), len(other))
+            return parts[-common:] == other[-common:]
+
+        return [index for index in self._base.get(parts[-1], []) if alike(self._parts[index])]
