@@ -11,7 +11,7 @@ import numpy as np
 
 from monolayer.coco.findings import Findings
 from monolayer.coco.reader import ListedImage, Records
-from monolayer.coco.segmentation import counts_of, fault_of
+from monolayer.coco.segmentation import counts_of, fault_of, ready
 from monolayer.compiled import Flags, Floats
 from monolayer.files import InputError
 
@@ -21,19 +21,19 @@ GRACE = np.array((-0.5, -0.5, 1, 1))  # px, of boxes that are compared
 ENOUGH = 20  # cells, of which it is no chance that all lie in one quarter of their images
 
 
-class TrueMask(NamedTuple):
-    """A mask of at least one pixel; box (x y w h) and area are the file's where they fit it, else its own."""
+Listed = tuple[dict[str, Any], ListedImage, str]  # annotation, image, compressed counts
 
-    record: dict[str, Any]
-    frame: ListedImage
-    counts: str
-    pixels: int
-    box: list[float]
-    area: float
+
+class TrueMasks(NamedTuple):
+    """Masks of at least one pixel; boxes (N, 4) and areas (N,) are the file's where they fit, else their own."""
+
+    listed: list[Listed]
+    boxes: Floats
+    areas: Floats
 
 
 @dataclass
-class Census:
+class MaskCensus:
     """Annotations of a file: all, masks, crowds, those without a pixel; how far right or down masks reach (0-1)."""
 
     seen: int = 0
@@ -50,41 +50,40 @@ def shown(record: dict[str, Any], frame: ListedImage, name: str) -> str:
 
 def true_masks(
     records: Records, findings: Findings, wanted: set[int] | None = None, *, keep_area: bool = True
-) -> Iterator[TrueMask]:
+) -> Iterator[TrueMasks]:
     """The masks of the wanted images, or of all, in the order of the file; at its end the file as a whole is judged."""
     if not records.lines:
         raise InputError(f"{records.name} lists no annotations; there is nothing to learn from or to compare with")
-    census = Census()
+    census = MaskCensus()
     listed = _listed(records, findings, wanted, census)
     while batch := list(islice(listed, BATCH)):
-        yield from _decoded(batch, records.name, findings, census, keep_area)
+        yield _decoded(batch, records.name, findings, census, keep_area)
     judge(records.name, census, findings)
 
 
-Listed = tuple[dict[str, Any], ListedImage, str]  # annotation, image, compressed counts
-
-
-def _listed(records: Records, findings: Findings, wanted: set[int] | None, census: Census) -> Iterator[Listed]:
+def _listed(records: Records, findings: Findings, wanted: set[int] | None, census: MaskCensus) -> Iterator[Listed]:
     for record in records.annotations():
         frame = records.frames[record["image_id"]]
         if wanted is not None and frame.id not in wanted:
             continue
         census.seen += 1
-        where = shown(record, frame, records.name)
-        before = findings.count("outside_image")
-        try:
-            counts = counts_of(record.get("segmentation"), (frame.height, frame.width), where, findings)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        census.outside += findings.count("outside_image") - before
+        segmentation, size = record.get("segmentation"), [frame.height, frame.width]
+        counts = ready(segmentation, size)
+        if counts is None:
+            where, before = shown(record, frame, records.name), findings.count("outside_image")
+            try:
+                counts = counts_of(segmentation, size, where, findings)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+            census.outside += findings.count("outside_image") - before
         if counts is not None:
             yield record, frame, counts
 
 
-def _decoded(batch: list[Listed], name: str, findings: Findings, census: Census, keep_area: bool) -> Iterator[TrueMask]:
+def _decoded(batch: list[Listed], name: str, findings: Findings, census: MaskCensus, keep_area: bool) -> TrueMasks:
     from monolayer.coco.rle_kernels import decode_runs, measure_runs
 
-    encoded = [counts.encode("utf-8", "replace") for _, _, counts in batch]
+    encoded = [counts.encode("utf-8", "surrogatepass") for _, _, counts in batch]
     sizes = np.array([(frame.height, frame.width) for _, frame, _ in batch])
     last = np.cumsum([len(counts) for counts in encoded])
     first, runs, fault = decode_runs(np.frombuffer(b"".join(encoded), np.uint8), last, sizes)
@@ -93,43 +92,59 @@ def _decoded(batch: list[Listed], name: str, findings: Findings, census: Census,
         raise InputError(f"{shown(record, frame, name)}: {fault_of(counts, (frame.height, frame.width))}")
     pixels, extents = measure_runs(runs, first, sizes[:, 0].copy())
     census.reach = max(census.reach, float((extents[:, 2:] / sizes[:, ::-1]).max()))
-    boxes = np.c_[extents[:, :2], extents[:, 2:] - extents[:, :2]].astype(np.float64)
-    fits = boxes_fit([record.get("bbox") for record, _, _ in batch], boxes).tolist()
-    for (record, frame, counts), count, box, fit in zip(batch, pixels.tolist(), boxes.tolist(), fits, strict=True):
-        if not count:
-            census.outside += 1
+    own = np.c_[extents[:, :2], extents[:, 2:] - extents[:, :2]].astype(np.float64)
+    given = _numbers([record.get("bbox") for record, _, _ in batch], 4)
+    areas = _numbers([record.get("area") for record, _, _ in batch], 1)[:, 0]
+    fits, right = boxes_fit(given, own), (pixels / 2 <= areas) & (areas <= 2 * pixels)
+    census.kept += int((pixels > 0).sum())
+    census.outside += int((pixels == 0).sum())
+    census.crowds += sum(record["iscrowd"] for (record, _, _), count in zip(batch, pixels, strict=True) if count)
+    for index in np.flatnonzero((pixels == 0) | ~fits | ~right):
+        record, frame, _ = batch[index]
+        if not pixels[index]:
             findings.add("outside_image", shown(record, frame, name))
             continue
-        census.kept += 1
-        census.crowds += record["iscrowd"]
-        given, area = record.get("bbox"), record.get("area")
-        if given is not None and not fit:
-            findings.add("box_replaced", f"{shown(record, frame, name)}: {str(given)[:80]} for a mask at {box}")
-        if not keep_area or not (is_number(area) and count / 2 <= area <= 2 * count):
-            if keep_area and area is not None:
-                of = shown(record, frame, name)
-                findings.add("area_replaced", f"{of}: {str(area)[:40]} for a mask of {count} px²")
-            area = count
-        own = list(map(float, given)) if given is not None and fit else box
-        yield TrueMask(record, frame, counts, count, own, float(area or count))
+        if not fits[index] and record.get("bbox") is not None:
+            said = f"{str(record['bbox'])[:80]} for a mask at {own[index].tolist()}"
+            findings.add("box_replaced", f"{shown(record, frame, name)}: {said}")
+        if not right[index] and keep_area and record.get("area") is not None:
+            said = f"{str(record['area'])[:40]} for a mask of {pixels[index]} px²"
+            findings.add("area_replaced", f"{shown(record, frame, name)}: {said}")
+    kept = np.flatnonzero(pixels)
+    boxes, areas = np.where(fits[:, None], given, own), np.where(right & keep_area, areas, pixels)
+    return TrueMasks([batch[index] for index in kept], boxes[kept], areas[kept])
 
 
-def is_number(value: Any) -> bool:
+def _numbers(given: list[Any], count: int) -> Floats:
+    """So many numbers (N, count) of each; NaN where it is anything else, or beyond 10¹²."""
+    try:
+        values = np.array(given)
+    except ValueError:  # of several lengths
+        values = np.array(None)
+    if values.dtype.kind in "if" and values.size == count * len(given):
+        values = values.astype(np.float64).reshape(-1, count)
+    else:
+        rows = [one if isinstance(one, list) and count > 1 else [one] for one in given]
+        good = [len(row) == count and all(map(_is_number, row)) for row in rows]
+        values = np.array([row if fine else [np.nan] * count for row, fine in zip(rows, good, strict=True)], np.float64)
+    values[~(np.abs(values) < 1e12).all(axis=1)] = np.nan
+    return values
+
+
+def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and -1e12 < value < 1e12  # neither NaN nor beyond floats
 
 
-def boxes_fit(given: list[Any], boxes: Floats) -> Flags:
-    """Whether each is xywh numbers that overlap its mask's box by half, measured as IoU with 1 px of grace."""
-    valid = [isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) for box in given]
-    theirs = np.array([box if good else (0, 0, 0, 0) for box, good in zip(given, valid, strict=True)], np.float64)
-    (x, y, w, h), (u, v, p, q) = ((b + GRACE).T for b in (theirs, boxes))
+def boxes_fit(given: Floats, own: Floats) -> Flags:
+    """Whether each (N, 4) is a box that overlaps its mask's box by half, measured as IoU with 1 px of grace."""
+    (x, y, w, h), (u, v, p, q) = ((boxes + GRACE).T for boxes in (given, own))
     both = np.maximum(0, np.minimum(x + w, u + p) - np.maximum(x, u))
     both *= np.maximum(0, np.minimum(y + h, v + q) - np.maximum(y, v))
-    fit = np.array(valid) & (theirs[:, 2] > 0) & (theirs[:, 3] > 0) & (both >= 0.5 * (w * h + p * q - both))
-    return np.asarray(fit, np.bool_)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((w > 1) & (h > 1) & (both >= 0.5 * (w * h + p * q - both)), np.bool_)
 
 
-def judge(name: str, census: Census, findings: Findings) -> None:
+def judge(name: str, census: MaskCensus, findings: Findings) -> None:
     """Refuse a file of which nothing is left, or numbers would be wrong."""
     if census.seen and not census.kept:
         raise InputError(

@@ -6,6 +6,8 @@ is said here, for every entry point. Format: https://cocodataset.org/#format-dat
 
 from __future__ import annotations
 
+import gc
+import json
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -78,7 +80,7 @@ def check(open_file: Callable[[], TextIO], name: str, *, keep: bool = False, fol
     first: dict[tuple[int, int | None], str] = {}  # image and category: the first annotation of both
     seen, kept = set(), list[dict[str, Any]]()
     with open_file() as file, _as_json(name):
-        for key, index, record in _entries(JsonFile(file), name):
+        for key, index, record in _entries(_members(file, keep, name), name):
             seen.add(key)
             if index is None:
                 continue
@@ -122,14 +124,38 @@ def _annotations(open_file: Callable[[], TextIO], name: str) -> Iterator[dict[st
                 deque(values, maxlen=0)
 
 
-def _entries(file: JsonFile, name: str) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
-    """Key, index and record of every entry of the three lists; index None where a list begins."""
-    if file.next() not in ("{", ""):
+def _members(file: TextIO, keep: bool, name: str) -> Iterator[tuple[str, Any]]:
+    """The members of the file's object, its lists as iterators; all at once where the annotations are kept."""
+    if keep:
+        data = _loaded(file)
+    else:
+        reader = JsonFile(file)
+        data = {} if reader.next() in ("{", "") else reader.value()
+    if not isinstance(data, dict):
         raise InputError(
-            f"{name} holds {kind_of(file.value())}, not an object with {', '.join(KEYS)}; "
+            f"{name} holds {kind_of(data)}, not an object with {', '.join(KEYS)}; "
             "results, a list of records with scores, are no truth"
         )
-    for key, values in file.members():
+    if keep:
+        return ((key, iter(value) if isinstance(value, list) else value) for key, value in data.items())
+    return reader.members()
+
+
+def _loaded(file: TextIO) -> Any:
+    collecting = gc.isenabled()
+    gc.disable()  # there is no circle in JSON, and looking for some takes as long as reading it
+    try:
+        return json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise NoJsonError(error) from error
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _entries(members: Iterator[tuple[str, Any]], name: str) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
+    """Key, index and record of every entry of the three lists; index None where a list begins."""
+    for key, values in members:
         if key in KEYS:
             if key == "categories" and values is None:
                 continue
@@ -157,10 +183,10 @@ def _references(record: dict[str, Any], index: int, name: str) -> tuple[int, int
         record["id"] = 0 if number is None else _integer(record, "id", where)
         category = record["category_id"] = None if category is None else _integer(record, "category_id", where)
     crowd = record.get("iscrowd")
-    if crowd is None:
-        record["iscrowd"] = 0
-    elif crowd not in (0, 1):
-        raise InputError(f"{_shown(record, index, name)}: iscrowd is {crowd!r}; it must be 0 or 1")
+    if type(crowd) is not int or not 0 <= crowd <= 1:
+        if crowd is not None and crowd not in (0, 1):
+            raise InputError(f"{_shown(record, index, name)}: iscrowd is {crowd!r}; it must be 0 or 1")
+        record["iscrowd"] = int(crowd or 0)
     return image, category
 
 

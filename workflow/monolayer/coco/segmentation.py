@@ -26,6 +26,14 @@ NORMALISED = 8  # px: where an image is larger, polygons between 0 and 1 are not
 Size = Sequence[int]  # height, width
 
 
+def ready(segmentation: Any, size: list[int]) -> str | None:
+    """Compressed counts where they are given so, which is mostly the case and soon seen; else None."""
+    if type(segmentation) is dict and segmentation.get("size") == size:
+        counts = segmentation.get("counts")
+        return counts if type(counts) is str else None
+    return None
+
+
 def counts_of(segmentation: Any, size: Size, where: str, findings: Findings) -> str | None:
     """The compressed counts, or None (and a finding) where there is no mask to have."""
     if segmentation is None or segmentation == []:

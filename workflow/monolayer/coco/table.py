@@ -23,7 +23,7 @@ from monolayer.coco.masks import true_masks
 from monolayer.coco.reader import Records, read
 from monolayer.coco.records import Rle
 from monolayer.coco.rle_kernels import BAD_TEXT, NEGATIVE_RUN, WRONG_SUM, RunLengths, decode_runs, measure_runs
-from monolayer.coco.segmentation import counts_of
+from monolayer.coco.segmentation import counts_of, ready
 from monolayer.compiled import Flags, Floats, Ints
 from monolayer.files import InputError
 
@@ -110,12 +110,14 @@ def true_cells(records: Records, images: Images) -> CellTable:
     for name, count in Counter(images.names).items():
         if count > 1:
             findings.add("same_file", name)
-    for mask in true_masks(records, findings):
-        columns.image.append(index[mask.frame.id])
-        columns.category.append(records.category(mask.record))
-        columns.crowd.append(mask.record["iscrowd"])
-        columns.area.append(mask.area)
-        columns.add_counts(mask.counts, mask.box)
+    for masks in true_masks(records, findings):
+        columns.area.frombytes(masks.areas.tobytes())
+        columns.box.frombytes(masks.boxes.tobytes())
+        for record, frame, counts in masks.listed:
+            columns.image.append(index[frame.id])
+            columns.category.append(records.category(record))
+            columns.crowd.append(record["iscrowd"])
+            columns.add_counts(counts)
     log_findings(findings.records())
     return columns.cells(images)
 
@@ -193,21 +195,15 @@ class Columns:
 
     def add_mask(self, segmentation: Any, box_xywh: Any, size: list[int]) -> None:
         """Add a mask of an image of this size (height, width) in any of COCO's forms, and its box if there is one."""
-        findings = Findings()
-        counts = counts_of(segmentation, size, "", findings)
-        if counts is None:
-            if findings.count("outside_image"):
-                raise ValueError("its polygon lies between 0 and 1; coordinates must be in px of the image")
-            raise ValueError("its polygon has fewer than 3 points or it has none; drop it or draw it again")
-        self.add_counts(counts, box_xywh)
-
-    def add_counts(self, counts: str, box_xywh: Any) -> None:
-        self.text += counts.encode("utf-8", "replace")
-        self.last.append(len(self.text))
+        self.add_counts(ready(segmentation, size) or _counts(segmentation, size))
         x, y, w, h = (math.nan,) * 4 if box_xywh is None else box_xywh
         if box_xywh and not (math.isfinite(x) and math.isfinite(y) and 0 <= w < math.inf and 0 <= h < math.inf):
             raise ValueError(f"bbox {box_xywh} is no box [x, y, width, height]; leave it out to use the mask's")
         self.box.extend((x, y, w, h))
+
+    def add_counts(self, counts: str) -> None:
+        self.text += counts.encode("utf-8", "surrogatepass")
+        self.last.append(len(self.text))
 
     def cells(self, images: Images) -> CellTable:
         """Decode all masks, and order the cells."""
@@ -244,3 +240,14 @@ class Columns:
             counts=bytes(self.text),
             last=last,
         )
+
+
+def _counts(segmentation: Any, size: list[int]) -> str:
+    """Compressed counts of a prediction, which has a mask in any case."""
+    findings = Findings()
+    counts = counts_of(segmentation, size, "", findings)
+    if counts is None and findings.count("outside_image"):
+        raise ValueError("its polygon lies between 0 and 1; coordinates must be in px of the image")
+    if counts is None:
+        raise ValueError("its polygon has fewer than 3 points, or there is none; drop it or draw it again")
+    return counts

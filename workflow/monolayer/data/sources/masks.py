@@ -15,13 +15,15 @@ def cells(records: Records, wanted: set[int], findings: Findings, keep_area: boo
 
     Box and area are the file's where they fit the mask (area only if `keep_area`), else the mask's.
     """
-    for mask in true_masks(records, findings, wanted, keep_area=keep_area):
-        yield Annotation(
-            id=mask.record["id"],
-            image_id=mask.frame.id,
-            category_id=records.category(mask.record),
-            segmentation=Rle(size=[mask.frame.height, mask.frame.width], counts=mask.counts),
-            bbox=mask.box,
-            area=mask.area,
-            iscrowd=int(mask.record["iscrowd"]),
-        )
+    for masks in true_masks(records, findings, wanted, keep_area=keep_area):
+        rows = zip(masks.listed, masks.boxes.tolist(), masks.areas.tolist(), strict=True)
+        for (record, frame, counts), box, area in rows:
+            yield Annotation(
+                id=record["id"],
+                image_id=frame.id,
+                category_id=records.category(record),
+                segmentation=Rle(size=[frame.height, frame.width], counts=counts),
+                bbox=box,
+                area=area,
+                iscrowd=int(record["iscrowd"]),
+            )
