@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.io import IMAGE, read_truth
-from monolayer.coco.records import Annotation, Truth, by_image
+from monolayer.coco.findings import Findings
+from monolayer.coco.masks import true_masks
+from monolayer.coco.reader import read
+from monolayer.coco.records import CELL, Annotation, Rle, Truth, by_image
 from monolayer.coco.rle import rle_area
 from monolayer.compiled import Ints
 from monolayer.files import InputError, whole_folder, write_csv
@@ -75,14 +77,15 @@ def track(
 
     Any number of workers gives the same bytes.
     """
-    listed = read_truth(truth, IMAGE)
+    images, masks = cells_of(truth, cells[1])
+    listed = Truth(images=images, annotations=true_annotations(truth), categories=[CELL])
     source = cells[0]
     columns = source.columns()
     moments = source.moments()
     if other := next((image for image in listed["images"] if image["id"] not in moments), None):
         raise InputError(f"{source.folder} does not know {other['file_name']}, which {truth} lists; measure it first")
     lapses = timelapses(listed["images"], moments)
-    found = jobs(lapses, columns, (listed, cells_of(truth, listed, cells[1])), source)
+    found = jobs(lapses, columns, (listed, masks), source)
     lineages = np.zeros((3, len(columns["cell"])), np.int64)
     tables: dict[str, list[dict[str, Any]]] = {"tracks": [], "frames": [], "scores": []}
     with whole_folder(output / "files") as folder:
@@ -97,6 +100,17 @@ def track(
             append({column: [row[column] for row in rows] for column in dictionary.TABLES[name]})
     write_csv(output / "dictionary.csv", measured.rows(dictionary.TABLES))
     logger.info("%d tracks in %d time-lapses", len(tables["tracks"]), len(lapses))
+
+
+def true_annotations(truth: Path) -> list[Annotation]:
+    """The true cells, if there are any, with all that their records say."""
+    records = read(truth, keep=True)
+    batches = true_masks(records, Findings()) if records.lines else ()
+    return [
+        cast(Annotation, record | {"segmentation": Rle(size=[frame.height, frame.width], counts=counts)})
+        for masks in batches
+        for record, frame, counts in masks.listed
+    ]
 
 
 def jobs(
