@@ -70,13 +70,15 @@ def test_scores_that_truth_does_not_have(tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "tracks.csv")[["division_f1", "branching", "cell_cycle"]].isna().all(axis=None)
 
 
-def test_runs_of_other_truth_are_not_compared(tmp_path: Path) -> None:
+def test_runs_of_other_truth_are_not_compared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     one, other = write(tmp_path / "one", [0.9], ["A1"]), write(tmp_path / "other", [0.9], ["A2"])
-    with pytest.raises(InputError, match="the tracks of other were scored on other time-lapses or truth"):
-        compare([one, other], PARAMS, tmp_path / "tracks.csv")
+    compare([one, other], PARAMS, tmp_path / "tracks.csv")
+    assert pd.read_csv(tmp_path / "tracks.csv")["run"].tolist() == ["one", "one", "other", "other"]
+    assert len(pd.read_csv(tmp_path / "tracks.pairs.csv")) == 0
+    assert "one and other were scored on other time-lapses: no differences between them" in caplog.text
     with pytest.raises(InputError, match="two folders are of the same run"):
-        compare([one, one], PARAMS, tmp_path / "tracks.csv")
-    assert not (tmp_path / "tracks.csv").exists()
+        compare([one, one], PARAMS, tmp_path / "twice.csv")
+    assert not (tmp_path / "twice.csv").exists()
 
 
 def test_without_true_tracks_the_table_is_empty(tmp_path: Path) -> None:

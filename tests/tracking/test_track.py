@@ -34,6 +34,7 @@ PARAMS = TrackParams(
     drift=5,
     division_tolerance=1,
     files=["ctc", "napari"],
+    extension=None,
 )
 MEASURE = MeasureParams(
     pixel_size_um={"disk": 2.0}, frame_hours={"disk": 0.5}, neighbours=NeighbourParams(gap=1, radius=40), files=[]

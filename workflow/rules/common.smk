@@ -20,7 +20,7 @@ wildcard_constraints:
     dataset="|".join(P.datasets),
     run="|".join(P.selected_runs),
     split="val|test",
-    source="|".join([*P.selected_runs, "truth"]),
+    source="|".join([*P.selected_runs, "truth", *P.cultures]),
     extension="|".join(P.extensions),
 
 
@@ -37,6 +37,32 @@ def by_run(pattern):
 def by_exported_run(pattern):
     """The paths of those runs of the results table that are exported and timed."""
     return expand(pattern, run=P.exported_runs, allow_missing=True)
+
+
+def images_of(wildcards):
+    """The images whose cells a source has."""
+    if wildcards.source in P.cultures:
+        name = {"extension": wildcards.source, "dataset": wildcards.dataset}
+        return expand(rules.extend.output.images, **name)
+    return rules.download.output.images
+
+
+def truth_of(wildcards):
+    """The file that lists those images, with their true cells."""
+    if wildcards.source in P.cultures:
+        name = {"extension": wildcards.source, "dataset": wildcards.dataset}
+        return expand(rules.extend.output.annotations, **name)
+    return "results/{dataset}/splits/test.json"
+
+
+def found_by(wildcards):
+    """What a run found, and its scores; nothing of true cells."""
+    if wildcards.source not in P.selected_runs:
+        return []
+    return [
+        "results/{dataset}/predictions/{source}/test.json.gz",
+        "results/{dataset}/metrics/{source}.json",
+    ]
 
 
 def extension_of(wildcards):

@@ -1,18 +1,11 @@
-# What a biologist measures of the test images' cells: those of each run, and the true ones.
+# What a biologist measures of the test images' cells: those of each run, and the true ones; and of cultures.
 
 
 rule measure:
     input:
-        images=rules.download.output.images,
-        truth="results/{dataset}/splits/test.json",
-        cells=branch(
-            lambda w: w.source == "truth",
-            then=[],
-            otherwise=[
-                "results/{dataset}/predictions/{source}/test.json.gz",
-                "results/{dataset}/metrics/{source}.json",
-            ],
-        ),
+        images=images_of,
+        truth=truth_of,
+        cells=found_by,
         code=code("measurement.measure", "evaluation.threshold"),
     output:
         tables=expand(

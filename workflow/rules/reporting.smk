@@ -21,7 +21,7 @@ rule report:
         ),
         tracks=expand(
             rules.track.output.tables,
-            source=[*P.selected_runs, "truth"],
+            source=[*P.selected_runs, "truth", *P.cultures],
             allow_missing=True,
         ),
         track_scores=rules.compare_tracks.output,

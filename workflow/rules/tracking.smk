@@ -3,16 +3,9 @@
 
 rule track:
     input:
-        truth="results/{dataset}/splits/test.json",
+        truth=truth_of,
         measured=rules.measure.output.tables,
-        cells=branch(
-            lambda w: w.source == "truth",
-            then=[],
-            otherwise=[
-                "results/{dataset}/predictions/{source}/test.json.gz",
-                "results/{dataset}/metrics/{source}.json",
-            ],
-        ),
+        cells=found_by,
         code=code("tracking.track", "evaluation.threshold"),
     output:
         tables=expand(
@@ -45,7 +38,7 @@ rule compare_tracks:
     input:
         tables=expand(
             rules.track.output.tables,
-            source=["truth", *P.selected_runs],
+            source=["truth", *P.selected_runs, *P.cultures],
             allow_missing=True,
         ),
         code=code("tracking.comparison"),
@@ -66,7 +59,7 @@ rule compare_tracks:
         folders=lambda w: expand(
             "results/{dataset}/tracks/{source}",
             dataset=w.dataset,
-            source=["truth", *P.selected_runs],
+            source=["truth", *P.selected_runs, *P.cultures],
         ),
     shell:
         "monolayer compare-tracks --tracks {params.folders}"

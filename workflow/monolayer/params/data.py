@@ -162,7 +162,26 @@ class CocoSource(Section):
     """So many images, evenly over cell lines; null: all."""
 
 
-Part = Annotated[DemoSource | LivecellSource | RoboflowSource | CocoSource, Field(discriminator="source")]
+class CtcSource(Section):
+    """Time-lapses in the layout of the Cell Tracking Challenge; each sequence is a well."""
+
+    source: Literal["ctc"]
+    """Time-lapses with true tracks."""
+    folder: str
+    """The folder that holds 01/, 01_GT/TRA/ and so on."""
+    sequences: Annotated[list[Annotated[str, Field(pattern=r"^\d\d$")]], Field(min_length=1)] | None
+    """Names of sequences; null: all."""
+    cell_line: Name
+    """Of all sequences."""
+    masks: Literal["GT/TRA", "GT/SEG", "ST/SEG"]
+    """Where the masks lie; those that differ from the markers of GT/TRA take the track of the marker they hold."""
+    border: NonNegativeInt
+    """px at the frame's edge that carry no truth; they are cut off."""
+    percentiles: Percentiles
+    """Of each image with more than 8 bits become 0 and 255."""
+
+
+Part = Annotated[DemoSource | LivecellSource | RoboflowSource | CocoSource | CtcSource, Field(discriminator="source")]
 
 
 class UnionSource(Section):
@@ -177,7 +196,7 @@ class UnionSource(Section):
 
 
 Dataset = Annotated[
-    DemoSource | LivecellSource | RoboflowSource | CocoSource | UnionSource, Field(discriminator="source")
+    DemoSource | LivecellSource | RoboflowSource | CocoSource | CtcSource | UnionSource, Field(discriminator="source")
 ]
 
 

@@ -104,7 +104,24 @@ class GrowthLayout(Section):
     """A daughter's distance from her mother, times the sum of both radii."""
 
 
-Extension = Annotated[MatchedLayout | PosterLayout | GrowthLayout, Field(discriminator="layout")]
+class TimelapseLayout(Section):
+    layout: Literal["timelapse"]
+    """A growing culture on a background, its images the frames of a time-lapse with true tracks."""
+    factor: PositiveInt
+    """Frames of each time-lapse."""
+    backgrounds: PositiveInt
+    """Time-lapses of each cell line: real images, drawn by the seed, on whose backgrounds they are made."""
+    confluence: Interval
+    """Of the first and the last frame, a share of its area; cells grow and divide to meet it."""
+    spread: PositiveFloat
+    """A daughter's distance from her sister, times the sum of both radii."""
+    move: NonNegativeFloat
+    """Of a cell from frame to frame, in diameters (standard deviation)."""
+    turn: NonNegativeFloat
+    """Of a cell from frame to frame, rad (standard deviation)."""
+
+
+Extension = Annotated[MatchedLayout | PosterLayout | GrowthLayout | TimelapseLayout, Field(discriminator="layout")]
 
 
 class ExtendParams(Section):

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_
 from pydantic_core import PydanticCustomError
 
 from monolayer.params.data import AuditParams, Dataset, SplitParams
-from monolayer.params.extensions import DomainShiftParams, ExtendParams, Extension, SynthesisParams
+from monolayer.params.extensions import DomainShiftParams, ExtendParams, Extension, SynthesisParams, TimelapseLayout
 from monolayer.params.families import Model
 from monolayer.params.section import Name, ParamsError, Scale, Section, faults
 from monolayer.params.steps import (
@@ -93,6 +93,12 @@ class Params(Section):
             check("selected", name, self.runs)
         for name in () if self.export.runs == "all" else self.export.runs:
             check("export.runs", name, self.runs)
+        for name in self.cultures:
+            check("track.extension", name, self.extensions)
+            if not isinstance(self.extensions[name], TimelapseLayout):
+                raise ValueError(f"track.extension: {name} is of another layout than timelapse; name one of that")
+            if name in self.runs or name == "truth":
+                raise ValueError(f"track.extension: {name} is a run's name too; call the extension otherwise")
         if "truth" in self.runs:
             raise ValueError("runs.truth: the name is taken, cells/truth holds the measured truth; call it otherwise")
         return self
@@ -111,6 +117,11 @@ class Params(Section):
         """The extensions that a selected run trains on, each once."""
         named = [self.runs[run].extension for run in self.selected_runs]
         return list(dict.fromkeys(name for name in named if name is not None))
+
+    @property
+    def cultures(self) -> list[str]:
+        """The extension whose cells are measured and tracked as if they were a run's, if any."""
+        return [self.track.extension] if self.track.extension else []
 
     def extend_params(self, extension: str) -> ExtendParams:
         row = self.extensions[extension]
@@ -156,7 +167,8 @@ class Params(Section):
         used["selected"] = self.selected_runs
         used["datasets"] = {self.dataset: used["datasets"][self.dataset]}
         used["runs"] = {name: used["runs"][name] for name in self.selected_runs}
-        used["extensions"] = {name: used["extensions"][name] for name in self.selected_extensions}
+        made = dict.fromkeys([*self.selected_extensions, *self.cultures])
+        used["extensions"] = {name: used["extensions"][name] for name in made}
         used["models"] = {name: model for name, model in used["models"].items() if name in models}
         return ReportParams(settings=self.report, dataset=self.dataset, scale=self.scale, used=used)
 

@@ -178,6 +178,8 @@ class TrackParams(Section):
     """Frames that a division may be early or late and still count as found, in the scores."""
     files: list[Literal["ctc", "napari"]]
     """For each well a folder in the layout of the Cell Tracking Challenge; a table of napari tracks."""
+    extension: Name | None
+    """One of the layout timelapse, whose true cells are tracked besides; null: none."""
 
 
 class TrackScoresParams(Section):

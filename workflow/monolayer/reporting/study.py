@@ -93,7 +93,8 @@ class Study:
     @property
     def extensions(self) -> dict[str, dict[str, Any]]:
         """The parameters of each extension that a run trained on."""
-        return cast(dict[str, dict[str, Any]], self.params.used.get("extensions", {}))
+        trained = {run["extension"] for run in self.params.used.get("runs", {}).values()}
+        return {name: row for name, row in self.params.used.get("extensions", {}).items() if name in trained}
 
     def shift(self, extension: str) -> pd.DataFrame:
         """shift.csv of an extension: a row per cell line."""

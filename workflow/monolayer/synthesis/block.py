@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ from monolayer.coco.records import Annotation, Image
 from monolayer.coco.rle import Placed, annotation, crop_from_rle, decoded
 from monolayer.data.dataset import Sample, read_image
 from monolayer.files import InputError, write_bytes
-from monolayer.params.extensions import ExtendParams
+from monolayer.params.extensions import ExtendParams, TimelapseLayout
 from monolayer.synthesis import policies
 from monolayer.synthesis.composite import Composite, Plan, compose
+from monolayer.synthesis.culture import Culture
 from monolayer.synthesis.cutouts import Cutouts, cut_out, joined
 from monolayer.synthesis.scene import Float, Scene, background, halo_end, take_apart, texture_of
 
@@ -81,26 +83,47 @@ def is_whole(cell: Annotation, image: Image) -> bool:
 
 def make(block: Block, params: ExtendParams, folder: Path) -> list[Made]:
     """Make the synthetic images of a block: write the pixels into `folder`, return the truth."""
-    layout_policy, made, parts = params.extension, list[Made](), dissect(block, params)
+    made, parts = list[Made](), dissect(block, params)
     line = policies.Line(block.density, block.diameter, parts.layouts, parts.cutouts.areas.astype(np.float64))
     for base in bases(block, parts, params):
-        pool = policies.Pool(parts.cutouts, base.own, block.diameter)
-        for step in range(layout_policy.factor):
-            rng = generator(params, block.line, "image", base.place * layout_policy.factor + step)
-            culture = generator(params, block.line, "culture", base.place)
-            wanted = policies.ask(layout_policy, line, base.layout, step, (culture, rng))
-            plan = policies.plan(wanted, pool, params.synthesis, rng)
+        first = block.first_id + len(made)
+        for step, (layout, plan, tracks) in enumerate(plans(base, line, parts.cutouts, params, block)):
             composite = compose(base.background, base.illumination, parts.cutouts, plan, params.synthesis.overlap)
-            image = describe_image(block.first_id + len(made), base, composite, plan)
-            image["recipe"] |= {"extension": params.name, "seed": params.seed, "step": step, "layout": wanted.layout}
+            image = describe_image(first + step, base, composite, plan)
+            image["recipe"] |= {"extension": params.name, "seed": params.seed, "step": step, "layout": layout}
             image["recipe"]["cells"] = describe_cells(composite, plan, parts.cutouts)
             seen = rles_from_labels(composite.labels)  # the truth: exactly what is seen of each cell
-            made.append(Made(image, [annotation(0, image["id"], rle) for rle in seen]))
+            cells = [annotation(0, image["id"], rle) for rle in seen]
+            if tracks is not None:
+                name, stamp = f"{params.name}_{first}", f"t{step:04d}"
+                image |= {"file_name": f"{name}_{stamp}.png", "well": name, "timestamp": stamp}
+                for cell, numbers in zip(cells, tracks[composite.placed[:, 0]].tolist(), strict=True):
+                    cell["track_id"], cell["parent_id"] = numbers
+            made.append(Made(image, cells))
             # Huffman codes alone: of noise, smaller than Pillow's level 1, in a third of the time
             strategy, averages = imagecodecs.PNG.STRATEGY.HUFFMAN_ONLY, imagecodecs.PNG.FILTER.AVG
             png = bytes(imagecodecs.png_encode(composite.pixels, strategy=strategy, filter=averages))
             write_bytes(folder / image["file_name"], png)
     return made
+
+
+Planned = tuple[int | None, Plan, NDArray[np.int64] | None]  # image that is repeated, plan, (N, 2) track and mother's
+
+
+def plans(base: Base, line: policies.Line, cutouts: Cutouts, params: ExtendParams, block: Block) -> Iterator[Planned]:
+    """The plan of each synthetic image on one background; where they are frames of one time-lapse, with its tracks."""
+    layout_policy, pool = params.extension, policies.Pool(cutouts, base.own, block.diameter)
+    culture = generator(params, block.line, "culture", base.place)
+    if isinstance(layout_policy, TimelapseLayout):
+        size = np.array(base.layout.size, np.float64)
+        for frame in Culture(layout_policy, line, pool, params.synthesis, size, culture).film():
+            yield None, frame.plan, np.c_[frame.numbers, frame.parents]
+        return
+    for step in range(layout_policy.factor):
+        rng = generator(params, block.line, "image", base.place * layout_policy.factor + step)
+        culture = generator(params, block.line, "culture", base.place)
+        wanted = policies.ask(layout_policy, line, base.layout, step, (culture, rng))
+        yield wanted.layout, policies.plan(wanted, pool, params.synthesis, rng), None
 
 
 def dissect(block: Block, params: ExtendParams) -> Parts:

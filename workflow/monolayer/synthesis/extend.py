@@ -19,7 +19,7 @@ from monolayer.coco.records import CELL
 from monolayer.data.dataset import Sample, of_lines, samples
 from monolayer.files import InputError, atomic_write
 from monolayer.parallel import each
-from monolayer.params.extensions import ExtendParams
+from monolayer.params.extensions import ExtendParams, TimelapseLayout
 from monolayer.progress import track
 from monolayer.synthesis.block import Block, Made, generator, is_whole, make
 
@@ -35,8 +35,10 @@ def extend(images: Path, truth: Path, params: ExtendParams, output: Path, *, wor
     folder = output / "images"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    made = chain.from_iterable(each(partial(make, params=params, folder=folder), blocks(train, params), workers))
-    shown = track(made, len(train) * params.extension.factor, f"extend {params.name}")
+    work = blocks(train, params)
+    made = chain.from_iterable(each(partial(make, params=params, folder=folder), work, workers))
+    total = sum(len(block.bases) for block in work) * params.extension.factor
+    shown = track(made, total, f"extend {params.name}")
     first_id = 1 + max((cell["id"] for sample in train for cell in sample.annotations), default=0)
     write_truth(output / "annotations.json", say_what_is_missing(shown), first_id)
 
@@ -56,9 +58,12 @@ def blocks(train: Sequence[Sample], params: ExtendParams) -> list[Block]:
         density = len(areas) / sum(sample.image["height"] * sample.image["width"] for sample in mine)
         diameter = float(np.sqrt(4 * np.median(areas) / np.pi))
         order = generator(params, line, "blocks").permutation(len(mine))
-        for start in range(0, len(mine), params.synthesis.block):
+        wanted = len(mine)
+        if isinstance(params.extension, TimelapseLayout):
+            wanted = min(wanted, params.extension.backgrounds)
+        for start in range(0, wanted, params.synthesis.block):
             circle = np.roll(order, -start)
-            count = min(params.synthesis.block, len(mine) - start)
+            count = min(params.synthesis.block, wanted - start)
             enough = int(np.searchsorted(np.cumsum(whole[circle]), params.synthesis.min_cells)) + 1
             donors = [mine[index] for index in circle[: max(count, enough)]]
             work.append(Block(line, start, next_id, donors[:count], donors, density, diameter))

@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from monolayer.coco.rle import Placed
 from monolayer.compiled import Floats, Ints
-from monolayer.params.extensions import Extension, GrowthLayout, MatchedLayout, PosterLayout, SynthesisParams
+from monolayer.params.extensions import GrowthLayout, MatchedLayout, PosterLayout, SynthesisParams
 from monolayer.synthesis.composite import Plan, turned
 from monolayer.synthesis.cutouts import Cutouts, pose_of
 
@@ -56,7 +56,10 @@ def of(image_id: int, size: tuple[int, ...], cells: Sequence[Placed]) -> Layout:
     return Layout(image_id, (size[0], size[1]), poses[:, :2], areas, poses[:, 2])
 
 
-def ask(layout_policy: Extension, line: Line, base: Layout, step: int, rngs: tuple[Generator, Generator]) -> Wanted:
+Still = MatchedLayout | PosterLayout | GrowthLayout  # the policies whose images are each made by itself
+
+
+def ask(layout_policy: Still, line: Line, base: Layout, step: int, rngs: tuple[Generator, Generator]) -> Wanted:
     """Ask a policy for the cells of the `step`-th image on the background of `base`.
 
     The first generator gives all images of a base the same numbers, the second each its own.

@@ -36,17 +36,23 @@ def compare(folders: Sequence[Path], params: TrackScoresParams, output: Path) ->
     tables = {name: read(folder / "scores.parquet") for name, folder in zip(names, folders, strict=True)}
     scored = {name: table for name, table in tables.items() if len(table)}
     logger.info("%d of %d runs have tracks that truth can score", len(scored), len(tables))
-    first = next(iter(scored.values()), None)
     rows, draws = list[dict[str, Any]](), dict[str, dict[tuple[str, str], Floats]]()
     for name, table in scored.items():
-        assert first is not None
-        if table[[*KEYS, *COUNTS]].to_dict("records") != first[[*KEYS, *COUNTS]].to_dict("records"):
-            raise InputError(f"the tracks of {name} were scored on other time-lapses or truth; track all runs again")
         made, draws[name] = run_rows(name, table, params)
         rows += made
     write_csv(output, rows, [*COLUMNS, *(f"{score}{end}" for score in SCORES for end in ("", "_low", "_high"))])
-    pairs = [row for a, b in itertools.combinations(draws.items(), 2) for row in pair_rows(a, b)]
+    pairs = list[dict[str, Any]]()
+    for a, b in itertools.combinations(scored, 2):
+        if on_same(scored[a], scored[b]):
+            pairs += pair_rows((a, draws[a]), (b, draws[b]))
+        else:
+            logger.warning("%s and %s were scored on other time-lapses: no differences between them", a, b)
     write_csv(output.with_suffix(".pairs.csv"), pairs, PAIRS)
+
+
+def on_same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Whether two tables of scores are of the same time-lapses and truth, so that draws can be paired."""
+    return a[[*KEYS, *COUNTS]].to_dict("records") == b[[*KEYS, *COUNTS]].to_dict("records")
 
 
 def read(path: Path) -> pd.DataFrame:

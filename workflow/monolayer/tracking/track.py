@@ -18,6 +18,7 @@ from monolayer.coco.reader import read
 from monolayer.coco.records import CELL, Annotation, Rle, Truth, by_image
 from monolayer.coco.rle import rle_area
 from monolayer.compiled import Ints
+from monolayer.data.sources.tracks import tracked as with_track
 from monolayer.files import InputError, whole_folder, write_csv
 from monolayer.measurement import dictionary as measured
 from monolayer.measurement.files import growing
@@ -106,11 +107,11 @@ def true_annotations(truth: Path) -> list[Annotation]:
     """The true cells, if there are any, with all that their records say."""
     records = read(truth, keep=True)
     batches = true_masks(records, Findings()) if records.lines else ()
-    return [
-        cast(Annotation, record | {"segmentation": Rle(size=[frame.height, frame.width], counts=counts)})
-        for masks in batches
-        for record, frame, counts in masks.listed
-    ]
+    found = []
+    for record, frame, counts in (listed for masks in batches for listed in masks.listed):
+        rle = Rle(size=[frame.height, frame.width], counts=counts)
+        found.append(with_track(record, cast(Annotation, record | {"segmentation": rle}), records.name))
+    return found
 
 
 def jobs(

@@ -10,6 +10,7 @@ from monolayer.coco.records import Image, Truth
 from monolayer.data.images import SUFFIXES, Pixels, grey
 from monolayer.data.sources import Read
 from monolayer.data.sources.masks import cells
+from monolayer.data.sources.tracks import TABLE, with_parents
 from monolayer.data.sources.truth import Part, by_pattern, cell_lines, flat_names, join, sample
 from monolayer.files import InputError
 from monolayer.params.data import CocoSource
@@ -40,6 +41,7 @@ def collect(params: CocoSource, folder: Path) -> tuple[Truth, Read]:
                 )
             )
     annotations = list(cells(records, wanted, findings, keep_area=True))
+    with_parents(annotations, Path(params.annotations).with_name(TABLE))
     by_name = {names[name]: path for name, path in paths.items()}
 
     def read_image(image: Image) -> Pixels:

@@ -8,6 +8,7 @@ from monolayer.coco.findings import Findings
 from monolayer.coco.masks import true_masks
 from monolayer.coco.reader import Records
 from monolayer.coco.records import Annotation, Rle
+from monolayer.data.sources.tracks import tracked
 
 
 def cells(records: Records, wanted: set[int], findings: Findings, keep_area: bool) -> Iterator[Annotation]:
@@ -18,7 +19,7 @@ def cells(records: Records, wanted: set[int], findings: Findings, keep_area: boo
     for masks in true_masks(records, findings, wanted, keep_area=keep_area):
         rows = zip(masks.listed, masks.boxes.tolist(), masks.areas.tolist(), strict=True)
         for (record, frame, counts), box, area in rows:
-            yield Annotation(
+            cell = Annotation(
                 id=record["id"],
                 image_id=frame.id,
                 category_id=records.category(record),
@@ -27,3 +28,4 @@ def cells(records: Records, wanted: set[int], findings: Findings, keep_area: boo
                 area=area,
                 iscrowd=int(record["iscrowd"]),
             )
+            yield tracked(record, cell, records.name)
