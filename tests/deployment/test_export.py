@@ -20,6 +20,7 @@ from culture import Culture
 from monolayer import models
 from monolayer.backends import cuda, trt
 from monolayer.backends.manifest import EngineFile, read_manifest
+from monolayer.backends.ort import OnnxRuntime
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
@@ -287,6 +288,50 @@ ENGINE = EngineFile(
     version="1.0",
     targets=["SM86"],
 )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: about["engines"].append(ENGINE.model_dump() | {"file": "../stolen.engine"}),
+        lambda about: about["engines"].append(ENGINE.model_dump() | {"file": "/etc/passwd"}),
+        lambda about: about["networks"].update({"../../all": about["networks"]["long"]}),
+        lambda about: about["networks"]["long"]["graphs"].update(
+            {"x/../../../y": about["networks"]["long"]["graphs"]["maps"]}
+        ),
+        lambda about: about.update(family="..evil"),
+    ],
+)
+def test_a_strangers_manifest_names_nothing_outside_of_its_folder(exported: Path, tmp_path: Path, change: Any) -> None:
+    about = json.loads((exported / "model.json").read_text())
+    change(about)
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"outside of its folder|is not the model\.json"):
+        predictor.load(tmp_path)
+
+
+def with_outer_data(path: Path, location: str) -> Path:
+    """A graph whose weights lie in another file."""
+    weights = onnx.TensorProto(name="w", data_type=1, dims=[4], data_location=onnx.TensorProto.EXTERNAL)
+    for key, value in (("location", location), ("offset", "0"), ("length", "16")):
+        weights.external_data.add(key=key, value=value)
+    output = onnx.helper.make_tensor_value_info("y", 1, [4])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["w"], ["y"])], "g", [], [output], [weights])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    path.write_bytes(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+    return path
+
+
+def test_weights_outside_of_the_folder_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for place in ("secret", "folder/own"):
+        (tmp_path / place).write_bytes(bytes(16))
+    (tmp_path / "folder/link").symlink_to(tmp_path / "secret")
+    for location in ("../secret", str(tmp_path / "secret"), "link", "x/../../secret"):
+        path = with_outer_data(tmp_path / "folder/m.onnx", location)
+        with pytest.raises(InputError, match="can't be read by onnxruntime"):
+            OnnxRuntime({"g": path}, {"g": {}}, 1)
+    OnnxRuntime({"g": with_outer_data(tmp_path / "folder/m.onnx", "own")}, {"g": {}}, 1)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from monolayer.evaluation import evaluate
 from monolayer.files import FORMAT, InputError, write_json
 from monolayer.measurement.measure import CellSource, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
-from monolayer.reporting import pictures, tables
+from monolayer.reporting import card, pictures, tables
 from monolayer.reporting.gallery import ranked, spread
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.report import SECTIONS, data, overlays, overview, report
@@ -525,3 +525,10 @@ def test_a_record_of_the_first_format_is_refused_with_the_cure(tmp_path: Path) -
     write_json(tmp_path / "run.json", {"params": {}})
     with pytest.raises(InputError, match=r"run\.json is of format 1, and this version reads 2; train the run again$"):
         read_run(tmp_path)
+
+
+def test_names_in_a_card_are_text() -> None:
+    """Markdown may hold HTML, and a name that is some is shown as it is."""
+    rows = card.table([{"cell line": "<img src=x onerror=alert(1)>|b"}])
+    assert rows.splitlines()[2] == r"| &lt;img src=x onerror=alert(1)&gt;\|b |"
+    assert card.settings("training", {"lines": "`<script>"}) == "For training: `lines: '<script>`."

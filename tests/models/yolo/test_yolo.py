@@ -182,6 +182,28 @@ def test_weights_of_another_class_count_are_taken_but_for_the_classes(tmp_path: 
     assert torch.equal(network.state_dict()["model.0.conv.weight"], other.state_dict()["model.0.conv.weight"])
 
 
+class Evil:
+    """Writes a file as soon as it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_strangers_weights_run_no_code_of_theirs(tmp_path: Path) -> None:
+    from ultralytics.nn.tasks import SegmentationModel
+
+    honest = SegmentationModel("yolo11n-seg.yaml", ch=3, nc=1, verbose=False)  # type: ignore[no-untyped-call]
+    mark, path = tmp_path / "it ran", tmp_path / "evil.pt"
+    for content in ({"model": Evil(mark)}, {"model": honest, "train_args": {}, "more": Evil(mark)}):
+        torch.save(content, path)
+        with pytest.raises(InputError, match=r"evil\.pt can't be read"):
+            family._initial(with_settings(weights=str(path)))
+        assert not mark.exists()
+
+
 @pytest.mark.parametrize(("recall", "score"), [(0.5, 0.9), (0.1, -0.9)])
 def test_best_by_precision_has_a_floor_of_recall(
     task: family._Task, monkeypatch: pytest.MonkeyPatch, recall: float, score: float

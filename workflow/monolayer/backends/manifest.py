@@ -7,10 +7,11 @@ graphs, parity.json (how they were held against torch) and card.md, for people.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from monolayer.files import InputError, check_format
 from monolayer.params.data import Percentiles
@@ -64,7 +65,7 @@ class Manifest(Section):
 
     format: Literal[2]
     run: str
-    family: str
+    family: Annotated[str, Field(pattern="^(centermask|unet|yolo)$")]  # becomes the name of a module
     settings: PredictSettings
     score_threshold: Fraction
     percentiles: Percentiles
@@ -75,6 +76,16 @@ class Manifest(Section):
     dtypes: list[Dtype]
     engines: list[EngineFile]
     versions: dict[str, str]
+
+    def files(self) -> list[str]:
+        """All that it names in its folder."""
+        graphs = [
+            (name, graph, dtype)
+            for name in self.networks
+            for graph in self.networks[name].graphs
+            for dtype in self.dtypes
+        ]
+        return [*(onnx_name(*which) for which in graphs), *(engine.file for engine in self.engines)]
 
 
 def pretrained() -> Path:
@@ -94,7 +105,11 @@ def read_manifest(path: Path) -> tuple[Path, Manifest]:
     try:
         content = json.loads(file.read_bytes())
         check_format(file, content["format"], cure)
-        return file.parent, Manifest.model_validate(content)
+        manifest = Manifest.model_validate(content)
+        for name in manifest.files():
+            if os.path.isabs(name) or os.path.normpath(name).startswith(".."):
+                raise InputError(f"{file} names {name}, which is outside of its folder: no file of ours; {cure}")
+        return file.parent, manifest
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:

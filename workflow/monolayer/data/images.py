@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
+from monolayer.data.png import START, check_png
 from monolayer.files import InputError
 from monolayer.params.data import Percentiles
 
@@ -124,6 +125,8 @@ def tiff_page(page: Any, size: int, name: str) -> NDArray[Any]:
 
 
 def decode_png_or_jpeg(data: bytes, name: str) -> NDArray[Any]:
+    if data.startswith(START):
+        check_png(data, name)
     try:
         image = PillowImage.open(BytesIO(data), formats=["PNG", "JPEG"])
     except UnidentifiedImageError:

@@ -6,6 +6,7 @@ Sections after Mitchell et al. 2019, arXiv:1810.03993.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from monolayer.params.steps import CardParams
 from monolayer.reporting import tables
 from monolayer.reporting.study import SPLITS, read_census, read_history, read_result, read_run, steps
 
+QUOTE = "'"  # in place of the mark that ends a literal text
 ENDS = ("", "_low", "_high")
 SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall", "pixel_f1")
 
@@ -27,9 +29,10 @@ def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardPa
     folder, manifest = read_manifest(exported)
     parity, depth = read_result(folder / PARITY), manifest.percentiles
     parts = [
-        f"# {manifest.run}\n\nFinds the cells of grey images and gives a mask, a box and a score of each. Networks see "
-        f"8 bits; in images of more, intensities at the percentiles {depth.low:g} and {depth.high:g} become 0 and 255. "
-        f"A model of family `{manifest.family}`, trained on the dataset `{params.dataset}` by monolayer.",
+        f"# {escape(manifest.run)}\n\nFinds the cells of grey images and gives a mask, a box and a score of each. "
+        f"Networks see 8 bits; in images of more, intensities at the percentiles {depth.low:g} and {depth.high:g} "
+        f"become 0 and 255. A model of family `{manifest.family}`, trained on the dataset `{params.dataset}` by "
+        "monolayer.",
         f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}",
         f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{training_note(record)}",
         f"## Scores on test images\n\n{table(by_line(scored))}\n\n"
@@ -46,9 +49,11 @@ def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardPa
 
 
 def table(rows: Sequence[dict[str, str]]) -> str:
-    """Rows of texts as a Markdown table; all have the first one's columns."""
+    """Rows of texts as a Markdown table; all have the first one's columns. Markdown may hold HTML: names don't."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(escape(cell, quote=False).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def images_by_line(splits: Path, lines: str | list[str]) -> str:
@@ -125,4 +130,8 @@ def parity_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
 
 def settings(title: str, values: dict[str, Any]) -> str:
     """Parameters as a sentence, nested ones with their path."""
-    return f"For {title}: " + "; ".join(f"`{name}: {value}`" for name, value in tables.flattened(values, ".")) + "."
+    return (
+        f"For {title}: "
+        + "; ".join(f"`{name}: {str(value).replace('`', QUOTE)}`" for name, value in tables.flattened(values, "."))
+        + "."
+    )

@@ -39,6 +39,7 @@ _SETTINGS = tempfile.TemporaryDirectory(prefix="yolo-")  # goes with the process
 os.environ["YOLO_CONFIG_DIR"] = _SETTINGS.name
 os.environ["YOLO_AUTOINSTALL"] = "False"
 os.environ["YOLO_OFFLINE"] = "True"
+os.environ["ULTRALYTICS_SAFE_LOAD"] = "True"  # of a stranger's weights: tensors and its own layers, no other code
 
 
 def train(train: Sequence[Sample], val: Sequence[Sample], settings: YoloTrain, seed: int, workdir: Path) -> Trained:
