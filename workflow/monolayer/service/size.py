@@ -26,7 +26,7 @@ def announced_pixels(data: bytes, frames: int) -> int:
                     page: Any = tif.pages[index]
                 except IndexError:
                     break
-                count += page.imagelength * page.imagewidth
+                count += max(0, page.imagelength) * max(0, page.imagewidth)
             return int(count)
     except Exception:  # whatever a decoder makes of a broken file: its reader says it
         return 0

@@ -114,5 +114,7 @@ def _cost(page: Any, name: str) -> int:
         raise InputError(f"{name} is compressed in a way that this service does not read; save it with {allowed}")
     if page.bitspersample not in (1, 8, 16, 32, 64):
         raise InputError(f"{name} has {page.bitspersample} bits per pixel; save it with 8 or 16")
+    if page.imagelength < 1 or page.imagewidth < 1:  # less than none, a page would make room for another one
+        raise InputError(f"{name} has a page of {page.imagewidth}x{page.imagelength} px; export it again")
     tile = max(1, page.tilelength) * max(1, page.tilewidth) if page.is_tiled else 0
     return int(max(page.imagelength * page.imagewidth, tile) * page.samplesperpixel)
