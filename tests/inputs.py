@@ -1,12 +1,13 @@
 """What each entry point does with each kind of input: cases that tests run, and that docs/inputs.md shows as tables.
 
 A module `*_inputs.py` in this folder has a list CASES; a test runs each of them, and tests/workflow/test_docs.py holds
-the page's tables to them.
+the page's tables to them. `PYTHONPATH=workflow:tests uv run python -m inputs` writes them anew.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -47,3 +48,17 @@ def table(name: str) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return "|" + "|".join(cell if cell == "---" else f" {cell} ".replace("|", "\\|") for cell in cells) + "|"
+
+
+def write(page: Path) -> None:
+    """Put the tables between their marks."""
+    text = page.read_text()
+    for name in tables():
+        found = re.search(f"<!-- {name}: .*?-->\n(.*?)<!-- end of {name} -->", text, re.DOTALL)
+        assert found is not None, f"{page} has no place for the table {name}"
+        text = f"{text[: found.start(1)]}{table(name)}\n{text[found.end(1) :]}"
+    page.write_text(text)
+
+
+if __name__ == "__main__":
+    write(Path(__file__).parents[1] / "docs/inputs.md")

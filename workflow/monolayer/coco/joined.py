@@ -48,7 +48,7 @@ class Joined:
         found = self._paths.find(name) if isinstance(name, str) else []
         if not found:
             raise ValueError(f"file_name {name!r} is no image of the truth; give the truth that lists it")
-        if len(found) > 1:
+        if len({self._names[index] for index in found}) == 1:  # a file listed twice
             found = [index for index in found if self._ids[index] == number] or found
         if len(found) > 1:
             shown = " or ".join(f"{self._names[index]} (id {self._ids[index]})" for index in found[:3])
