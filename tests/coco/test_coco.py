@@ -16,7 +16,7 @@ from monolayer.coco.io import write_results
 from monolayer.coco.labels import label_image, rles_from_labels
 from monolayer.coco.records import Result, Rle
 from monolayer.coco.rle import Mask, crop_from_rle, mask_from_rle, rle_area, rle_from_mask, rles_from_crops
-from monolayer.files import InputError, atomic_write
+from monolayer.files import InputError, atomic_write, name_of_file
 from pycocotools import mask as rle_codec
 
 masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 24), st.integers(1, 24)))
@@ -116,3 +116,10 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
         write_results(target, broken())  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["r.json.gz"]
     assert target.read_bytes() == b"old"
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_a_name_of_a_file_stays_in_its_folder_and_is_ones_own(one: str, other: str) -> None:
+    folder = Path("/results/run")
+    assert (folder / name_of_file(one)).resolve().parent == folder
+    assert (name_of_file(one) == name_of_file(other)) == (one == other)

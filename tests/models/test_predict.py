@@ -182,6 +182,9 @@ def test_a_folder_without_images_a_broken_one_and_taken_names_are_refused(
     with pytest.raises(InputError, match=r"b\.tif exists and would be overwritten"):
         folder_results(folder, tmp_path / "out.json", ALL._replace(labels=tmp_path / "labels"))
     assert (tmp_path / "labels" / "b.tif").read_bytes() == b"mine"
+    for inside in (folder, folder / "day 2" / "labels"):
+        with pytest.raises(InputError, match="would be taken for images the next time; give a folder beside it"):
+            folder_results(folder, tmp_path / "out.json", ALL._replace(labels=inside))
     (folder / "b.png").write_bytes((folder / "day 2" / "a.png").read_bytes())
     with pytest.raises(InputError, match=r"2 images would have the label image .*b\.tif; rename"):
         folder_results(folder, tmp_path / "out.json", ALL._replace(labels=tmp_path / "other"))

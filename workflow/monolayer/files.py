@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -107,6 +108,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def name_of_file(text: str) -> str:
+    """A file's or folder's name for any text, as a cell line's: others for others, and none that leads out.
+
+    >>> [name_of_file(text) for text in ("SH-SY5Y", "HeLa (p 12)", "../x", "A/B", "A%2FB", "β-cells", "..", "")]
+    ['SH-SY5Y', 'HeLa (p 12)', '%2E.%2Fx', 'A%2FB', 'A%252FB', 'β-cells', '%2E.', '%']
+    """
+    safe = re.sub(r"^\.|[^\w .()+,=@~-]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
+    return safe or "%"
 
 
 def check_disk(folder: Path, needed: int, what: str) -> None:

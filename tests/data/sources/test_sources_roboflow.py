@@ -219,3 +219,14 @@ def test_no_key_says_where_to_get_one(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv(roboflow.KEY, raising=False)
     with pytest.raises(InputError, match="needs your API key in the environment variable ROBOFLOW_API_KEY"):
         fetched(source(), tmp_path / "out")
+
+
+def test_val_is_a_split_too_and_no_folder_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(export({"train": LAYOUT["train"], "val": LAYOUT["valid"]}))
+    truth = fetched(source(zip=str(tmp_path / "a.zip")), tmp_path / "out")
+    assert Counter(image["split"] for image in truth["images"]) == {"train": 3, "val": 1}
+    (tmp_path / "b.zip").write_bytes(export({"train": LAYOUT["train"], "holdout": LAYOUT["valid"]}))
+    with pytest.raises(
+        InputError, match="has annotations in holdout/, which is no split; name the folder one of train"
+    ):
+        fetched(source(zip=str(tmp_path / "b.zip")), tmp_path / "out")

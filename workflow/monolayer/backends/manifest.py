@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from monolayer.files import InputError, check_format
+from monolayer.files import InputError, check_format, name_of_file
 from monolayer.params.data import Percentiles
 from monolayer.params.families import PredictSettings
 from monolayer.params.section import Fraction, Section, faults
@@ -118,11 +118,11 @@ def read_manifest(path: Path) -> tuple[Path, Manifest]:
 
 
 def onnx_name(network: str, graph: str, dtype: str) -> str:
-    return f"{NETWORKS}/{network}.{graph}.{dtype}.onnx"
+    return f"{NETWORKS}/{name_of_file(network)}.{graph}.{dtype}.onnx"
 
 
 def engine_name(network: str, graph: str, dtype: str, library: str, targets: list[str]) -> str:
-    return f"{NETWORKS}/{network}.{graph}.{dtype}.{library}.{'-'.join(targets)}.engine"
+    return f"{NETWORKS}/{name_of_file(network)}.{graph}.{dtype}.{library}.{'-'.join(targets)}.engine"
 
 
 def identity(run: str, family: str, which: tuple[str, str, str]) -> dict[str, str]:

@@ -75,7 +75,7 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
     first, step = choice.shard
     own = dict(list(enumerate(names, start=1))[first - 1 :: step])
     if choice.labels is not None:
-        _check_label_paths(choice.labels, names, own.values())
+        _check_label_paths(choice.labels, images, names, own.values())
     run, percentiles, least = _load(model, choice, threads)
     files = (Frame(name, None, partial(_grey, images / name, percentiles)) for name in own.values())
     every = track(run.stream(files), len(own), f"predict {images.name}")
@@ -126,7 +126,12 @@ def _label_path(folder: Path, name: str) -> Path:
     return folder / Path(name).with_suffix(".tif")
 
 
-def _check_label_paths(folder: Path, names: Iterable[str], own: Iterable[str]) -> None:
+def _check_label_paths(folder: Path, images: Path, names: Iterable[str], own: Iterable[str]) -> None:
+    if images.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise InputError(
+            f"{folder} lies in {images}, where label images would be taken for images the next time; "
+            "give a folder beside it for them"
+        )
     for path, number in Counter(_label_path(folder, name) for name in names).items():
         if number > 1:
             raise InputError(f"{number} images would have the label image {path}; rename all but one of them")

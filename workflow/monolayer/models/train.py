@@ -13,7 +13,7 @@ from typing import Any
 from monolayer import models
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, of_lines, samples
-from monolayer.files import FORMAT, InputError, write_csv, write_json
+from monolayer.files import FORMAT, InputError, name_of_file, write_csv, write_json
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
 
@@ -38,7 +38,7 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
         shown += samples(read_truth(path), path.with_name("images"))
     chosen = networks(params.lines, shown, samples(read_truth(truth["val"]), images))
     trained = {
-        name: models.family(params.family).train(*parts, params.settings, params.seed, workdir / name)
+        name: models.family(params.family).train(*parts, params.settings, params.seed, workdir / name_of_file(name))
         for name, parts in chosen.items()
     }
     models.save_weights(output / "weights.pt", params, {name: one.state for name, one in trained.items()})

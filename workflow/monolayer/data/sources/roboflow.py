@@ -28,7 +28,7 @@ from monolayer.data.sources.truth import Part, cell_lines, flat_names, join
 from monolayer.files import InputError
 from monolayer.params.data import Pin, RoboflowSource
 
-SPLITS = {"train": "train", "valid": "val", "test": "test"}
+SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
 ANNOTATIONS = "_annotations.coco.json"
 COPY = re.compile(r"(?P<original>.+)\.rf\.[^.]+")
 KEY = "ROBOFLOW_API_KEY"
@@ -44,7 +44,12 @@ def collect(params: RoboflowSource, folder: Path) -> tuple[Truth, Read]:
     parts = []
     for path in sorted(members):
         location = PurePosixPath(path)
-        if location.name == ANNOTATIONS and location.parent.name in SPLITS:
+        if location.name == ANNOTATIONS:
+            if location.parent.name not in SPLITS:
+                raise InputError(
+                    f"{archive.filename} has annotations in {location.parent}/, which is no split; "
+                    f"name the folder one of {', '.join(SPLITS)}, or use source: coco for them"
+                )
             parts.append(read_part(archive, location, params.cell_line, findings))
     if not parts:
         raise InputError(f"{archive.filename} has no train/{ANNOTATIONS}; export it as COCO Segmentation")
