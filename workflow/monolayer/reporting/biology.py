@@ -88,7 +88,7 @@ def agreement(line: str, images: Mapping[str, pd.DataFrame], fits: Mapping[str, 
                 "area_off": float(own[size].median() / true[size].median() - 1),
                 "confluence": float(own["confluence"].mean()),
                 "confluence_off": float((own["confluence"] - true["confluence"]).mean()),
-                "doubling": _doubling(of_line(fits[source], line)),
+                "doubling": doubling(of_line(fits[source], line)),
             }
         )
     return rows
@@ -102,7 +102,7 @@ def _in_best_unit(rows: pd.DataFrame, name: str, power: str = "") -> tuple[str, 
     return f"{name}_px{power}", f"px{sign}"
 
 
-def _doubling(fits: pd.DataFrame) -> dict[str, Any] | None:
+def doubling(fits: pd.DataFrame) -> dict[str, Any] | None:
     """The doubling time of the cells of all wells with its interval; None where there is none."""
     rows = fits[(fits["quantity"] == "cells")]
     rows = rows[rows["well"] == "all"] if len(rows) > 1 else rows

@@ -92,10 +92,15 @@ def outline(rle: Rle, tolerance: float) -> str:
 
 
 def _path(points: NDArray[np.float64]) -> str:
-    """Closed SVG path of (N, 2) xy points in tenths of px, written as steps, which are short."""
+    """Closed SVG path of (N, 2) xy points."""
+    return f"{polyline(points)}z"
+
+
+def polyline(points: NDArray[np.float64]) -> str:
+    """SVG path of (N, 2) xy points in tenths of px, written as steps, which are short."""
     tenths = np.round(points * 10).astype(int)
     start, *steps = (f"{_tenth(x)},{_tenth(y)}" for x, y in (tenths[0], *np.diff(tenths, axis=0)))
-    return f"M{start}l{' '.join(steps)}z"
+    return f"M{start}l{' '.join(steps)}" if steps else f"M{start}h0"
 
 
 def _tenth(value: int) -> str:

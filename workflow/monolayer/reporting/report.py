@@ -25,6 +25,7 @@ from monolayer.reporting.gallery import compared, ranked, samples
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.speed import speed
 from monolayer.reporting.study import SPLITS, Study, of_line, steps
+from monolayer.reporting.tracks import tracks
 
 PAGE = Path(__file__).with_name("templates")
 CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the tables
@@ -207,6 +208,7 @@ SECTIONS = (
     PageSection("results", "Results", results),
     PageSection("failures", "Where it fails", failures),
     PageSection("biology", "Biology", biology),
+    PageSection("tracks", "Tracks", tracks),
     PageSection("data", "Data", data),
     PageSection("extensions", "Extensions", extensions),
     PageSection("speed", "Speed", speed),

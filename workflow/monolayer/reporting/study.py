@@ -121,6 +121,11 @@ class Study:
         path = self.folder / "cells" / source / f"{table}.parquet"
         return _readable(path, pd.read_parquet, columns=list(columns) if columns else None)
 
+    def tracked(self, source: str, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """cells, tracks, frames or divisions of a run or of the truth, as `track` wrote them."""
+        path = self.folder / "tracks" / source / f"{table}.parquet"
+        return _readable(path, pd.read_parquet, columns=list(columns) if columns else None)
+
     def score_threshold(self, run: str) -> float:
         """The score from which a prediction counts, chosen on val."""
         rows = self.table[(self.table["run"] == run) & (self.table["cell_line"] == "all")]
