@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from monolayer.data import dataset
-from monolayer.models.fit import Training, loader
+from monolayer.models.batches import loader
+from monolayer.models.fit import Training
 from monolayer.models.unet import family, patches
 from monolayer.models.unet.watershed import Float, Thresholds, instances, separate
 from scipy import ndimage

@@ -21,7 +21,7 @@ from PIL import Image as PillowImage
 
 SQUARE = [20, 20, 50, 20, 50, 50, 20, 50]
 MEASURE = '{"pixel_size_um": {}, "frame_hours": {}, "neighbours": {"gap": 2, "radius": 50}, "files": []}'
-AUDIT = '{"min_annotations": 1, "duplicate_iou": 0.9}'
+AUDIT = '{"min_annotations": 1, "duplicate_iou": 0.9, "near_copy": null}'
 
 
 def verbs() -> dict[str, Parser]:
@@ -174,7 +174,7 @@ def test_a_wrong_use_is_one_line(
         ("params.yaml", "Invalid JSON"),
         (AUDIT.replace("min_", "mim_"), "mim_annotations: unknown key, did you mean 'min_annotations'?"),
         (AUDIT.replace("0.9", "9"), "duplicate_iou is 9: Input should be less than or equal to 1"),
-        ("{}", "min_annotations is missing; duplicate_iou is missing"),
+        ("{}", "min_annotations is missing; duplicate_iou is missing; near_copy is missing"),
     ],
 )
 def test_params_are_named_by_their_fault(

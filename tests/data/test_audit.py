@@ -20,7 +20,7 @@ from monolayer.files import InputError, write_json
 from monolayer.params.data import AuditParams
 from PIL import Image as PillowImage
 
-PARAMS = AuditParams(min_annotations=1, duplicate_iou=0.5)
+PARAMS = AuditParams(min_annotations=1, duplicate_iou=0.5, near_copy=0.14)
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_cells_drawn_twice_empty_and_outside(images: Path, truth: Truth) -> None
 
 
 def test_images_with_few_annotations_and_many_examples(images: Path, truth: Truth) -> None:
-    found = audited(images, truth, AuditParams(min_annotations=16, duplicate_iou=0.5))
+    found = audited(images, truth, AuditParams(min_annotations=16, duplicate_iou=0.5, near_copy=None))
     assert counts(found) == {"few_annotations": 12}
     assert len(found["findings"][0]["examples"]) == 12
     many = Findings()

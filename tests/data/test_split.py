@@ -17,7 +17,7 @@ from monolayer.data.split import SPLITS, assign, deal, group, split
 from monolayer.files import InputError, write_json
 from monolayer.params.data import SplitParams
 
-PARAMS = SplitParams(seed=0, val=0.2, test=0.2)
+PARAMS = SplitParams(seed=0, val=0.2, test=0.2, group="both")
 EMPTY = Rle(size=[1, 1], counts="1")
 
 Row = tuple[str, str, int, str | None, str]  # cell line, well, cells, split, content
@@ -73,7 +73,7 @@ LINES = st.lists(
 @given(LINES, st.integers(0, 1000), st.floats(0.05, 0.45), st.floats(0.05, 0.45))
 def test_no_well_and_no_picture_is_in_two_splits(rows: list[Row], seed: int, val: float, test: float) -> None:
     truth = truth_of(wells("z", 3) + rows)
-    splits = assign(truth, SplitParams(seed=seed, val=val, test=test))
+    splits = assign(truth, SplitParams(seed=seed, val=val, test=test, group="both"))
     assert splits.keys() == {image["id"] for image in truth["images"]}
     of_well, of_picture = defaultdict(set), defaultdict(set)
     for image in truth["images"]:
@@ -88,7 +88,7 @@ def test_no_well_and_no_picture_is_in_two_splits(rows: list[Row], seed: int, val
 
 def _by_line(truth: Truth) -> dict[str, list[Any]]:
     lines = defaultdict(list)
-    for one in group(truth["images"], truth):
+    for one in group(truth["images"], truth, "both", []):
         lines[one.line].append(one)
     return lines
 
@@ -96,7 +96,7 @@ def _by_line(truth: Truth) -> dict[str, list[Any]]:
 @given(st.lists(st.integers(0, 40), min_size=20, max_size=60), st.integers(0, 100))
 def test_shares_are_kept_to_within_the_largest_wells(sizes: list[int], seed: int) -> None:
     truth = truth_of([("a", f"w{number}", cells, None, "") for number, cells in enumerate(sizes)])
-    splits = assign(truth, SplitParams(seed=seed, val=0.2, test=0.2))
+    splits = assign(truth, SplitParams(seed=seed, val=0.2, test=0.2, group="both"))
     got = Counter(splits[cell["image_id"]] for cell in truth["annotations"])
     for name, fraction in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
         assert abs(got[name] - fraction * sum(sizes)) <= 1.5 * max(sizes) + 1  # type: ignore[index]
@@ -114,9 +114,47 @@ def test_dense_and_sparse_images_reach_all_splits() -> None:
 
 def test_the_seed_decides_and_one_seed_is_one_split() -> None:
     truth = truth_of(wells("a", 9) + wells("b", 9))
-    results = [assign(truth, SplitParams(seed=seed, val=0.2, test=0.2)) for seed in (0, 0, 1, 2)]
+    results = [assign(truth, SplitParams(seed=seed, val=0.2, test=0.2, group="both")) for seed in (0, 0, 1, 2)]
     assert results[0] == results[1]
     assert len({tuple(sorted(result.items())) for result in results}) == 3
+
+
+@given(LINES, st.integers(0, 1000), st.lists(st.sets(st.integers(1, 46), min_size=2, max_size=4), max_size=5))
+def test_no_field_is_in_two_splits(rows: list[Row], seed: int, fields: list[set[int]]) -> None:
+    truth = truth_of(rows + wells("z", 3, per_well=1))  # these are no field's
+    named = [[f"{number}.png" for number in sorted(field) if number <= len(rows)] for field in fields]
+    params = SplitParams(seed=seed, val=0.2, test=0.2, group="content")
+    splits = assign(truth, params, named)
+    for field in named:
+        assert len({splits[int(name.removesuffix(".png"))] for name in field}) <= 1
+
+
+def test_what_stays_together_is_chosen() -> None:
+    truth = truth_of(wells("z", 12, per_well=2))
+    field = ["1.png", "12.png"]  # of two wells
+
+    def parted(by: str) -> tuple[bool, bool]:
+        """Whether any seed parts a well, and the field."""
+        params = (
+            SplitParams.model_validate({"seed": seed, "val": 0.3, "test": 0.3, "group": by}) for seed in range(20)
+        )
+        every = [assign(truth, one, [field]) for one in params]
+        wells_apart = any(splits[2 * k + 1] != splits[2 * k + 2] for splits in every for k in range(12))
+        return wells_apart, any(splits[1] != splits[12] for splits in every)
+
+    assert [parted(by) for by in ("content", "well", "both")] == [(True, False), (False, True), (False, False)]
+
+
+def test_near_copies_that_official_splits_part_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows: list[Row] = [
+        ("z", f"w{k}", 3, split, "") for k, split in enumerate(["train", "train", "val", "test", "test"])
+    ]
+    write_json(tmp_path / "annotations.json", truth_of(rows))
+    fields = [{"images": ["1.png", "4.png"]}, {"images": ["2.png", "5.png"]}, {"images": ["4.png", "5.png"]}]
+    write_json(tmp_path / "audit.json", {"near_copies": fields})
+    with caplog.at_level(logging.WARNING):
+        split(tmp_path / "annotations.json", tmp_path / "audit.json", PARAMS, tmp_path / "splits")
+    assert "2 fields have frames in test and train: scores flatter" in caplog.text
 
 
 def test_another_line_changes_nothing_for_a_line() -> None:
@@ -141,7 +179,7 @@ def test_few_wells_are_said(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_too_few_wells_for_a_split_are_an_error() -> None:
     with pytest.raises(
-        InputError, match=r"val gets no image: no cell line has enough wells; add images, or let `well`"
+        InputError, match=r"val gets no image: no cell line has enough wells and fields; add images, or let `well`"
     ):
         assign(truth_of(wells("a", 2) + wells("b", 1)), PARAMS)
 
@@ -150,7 +188,7 @@ def test_large_wells_come_first() -> None:
     """A well that holds most cells is never left to a small split."""
     rows: list[Row] = [("a", "big", 500, None, ""), *wells("a", 9)]
     for seed in range(20):
-        assert assign(truth_of(rows), SplitParams(seed=seed, val=0.2, test=0.2))[1] == "train"
+        assert assign(truth_of(rows), SplitParams(seed=seed, val=0.2, test=0.2, group="both"))[1] == "train"
 
 
 # ---- what the source fixed -----------------------------------------------------------------------
@@ -197,7 +235,8 @@ def test_fixed_splits_without_train_are_refused() -> None:
 
 def test_the_three_files_hold_everything_once(culture: Culture, tmp_path: Path) -> None:
     write_json(tmp_path / "annotations.json", culture.truth)
-    split(tmp_path / "annotations.json", PARAMS, tmp_path / "splits")
+    write_json(tmp_path / "audit.json", {"near_copies": []})
+    split(tmp_path / "annotations.json", tmp_path / "audit.json", PARAMS, tmp_path / "splits")
     parts = {name: read_truth(tmp_path / "splits" / f"{name}.json") for name in SPLITS}
     ids = [image["id"] for part in parts.values() for image in part["images"]]
     assert sorted(ids) == [image["id"] for image in culture.truth["images"]]
@@ -208,7 +247,7 @@ def test_the_three_files_hold_everything_once(culture: Culture, tmp_path: Path) 
         assert {cell["image_id"] for cell in part["annotations"]} == {image["id"] for image in part["images"]}
         assert {image["cell_line"] for image in part["images"]} == {"round", "long"}
     first = {path.name: path.read_bytes() for path in (tmp_path / "splits").iterdir()}
-    split(tmp_path / "annotations.json", PARAMS, tmp_path / "splits")
+    split(tmp_path / "annotations.json", tmp_path / "audit.json", PARAMS, tmp_path / "splits")
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "splits").iterdir()}
 
 

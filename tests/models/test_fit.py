@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 from monolayer.files import InputError
-from monolayer.models.fit import Fitted, fit, loader, rate_factor
+from monolayer.models.batches import loader
+from monolayer.models.fit import Fitted, fit, rate_factor
 from monolayer.params.families import FitParams
 from torch import Tensor, nn
 

@@ -164,7 +164,7 @@ def write_study(folder: Path, culture: Culture, runs: list[str], find: Callable[
     write_json(folder / "splits" / "test.json", culture.truth)  # all 12 images: ranks need more than one of a line
     names = {image["cell_line"] for image in culture.truth["images"]}
     lines = [{"cell_line": name, "confluence_median": 0.25} for name in sorted(names)]
-    write_json(folder / "data" / "audit.json", {"findings": [FINDING], "lines": lines})
+    write_json(folder / "data" / "audit.json", {"findings": [FINDING], "near_copies": [], "lines": lines})
     write_extension(folder, "matched", sorted(names))
     for seed, run in enumerate(runs):
         write_run(folder, run, partial(find, rng=np.random.default_rng(seed)))

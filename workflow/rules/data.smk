@@ -31,11 +31,12 @@ rule audit:
         "results/{dataset}/logs/audit.log",
     conda:
         "../../envs/environment.yaml"
+    threads: 2
     params:
         settings=P.audit.model_dump_json(),
     shell:
         "monolayer audit --images {input.images} --annotations {input.annotations}"
-        " --params {params.settings:q} --output {output} --log {log}"
+        " --params {params.settings:q} --output {output} --workers {threads} --log {log}"
 
 
 rule split:
@@ -55,5 +56,5 @@ rule split:
         settings=P.split.model_dump_json(),
         output=subpath(output[0], parent=True),
     shell:
-        "monolayer split --annotations {input.annotations}"
+        "monolayer split --annotations {input.annotations} --audit {input.audit}"
         " --params {params.settings:q} --output {params.output} --log {log}"

@@ -67,7 +67,7 @@ def test_all_of_both_parts_under_ids_of_their_own(culture: Culture, tmp_path: Pa
 
 def test_lines_that_only_train_judge_nothing(culture: Culture, tmp_path: Path) -> None:
     truth = fetched(union(culture, train_only=("round",)), tmp_path)
-    splits = assign(truth, SplitParams(seed=0, val=0.2, test=0.2))
+    splits = assign(truth, SplitParams(seed=0, val=0.2, test=0.2, group="both"))
     of_line = {line: {splits[i["id"]] for i in truth["images"] if i["cell_line"] == line} for line in ("round", "long")}
     assert of_line == {"round": {"train"}, "long": {"train", "val", "test"}}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from monolayer.coco.io import read_truth
 from monolayer.data.dataset import TrueCells, samples
 from monolayer.files import InputError
 from monolayer.models.yolo import family
+from monolayer.models.yolo.mask_loss import with_fast_masks
 from monolayer.models.yolo.pipeline import PrototypeMasks, instances
 from monolayer.params.families import FitParams, YoloPredict, YoloTrain
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ SETTINGS = YoloTrain(
     architecture="yolo11n-seg",
     weights="none",
     imgsz=128,
+    crop=None,
+    balance=True,
     scale_jitter=0.3,
     gamma=(0.7, 1.4),
     contrast=(0.8, 1.2),
@@ -45,6 +49,7 @@ SETTINGS = YoloTrain(
         patience=10,
         amp="none",
     ),
+    val_images=100,
     val_predict=PREDICT,
 )
 
@@ -119,6 +124,35 @@ def test_losses_reach_every_parameter(task: family._Task, network: torch.nn.Modu
     assert without in ([], ["model.23.dfl.conv.weight"])
 
 
+@pytest.mark.parametrize("cells", ["some", "none in an image", "none"])
+def test_the_mask_loss_equals_the_librarys(task: family._Task, network: torch.nn.Module, cells: str) -> None:
+    drawn = [task.draw(k, np.random.default_rng(k))[1] for k in range(3)]
+    for _, labels in drawn[: {"some": 0, "none in an image": 1, "none": 3}[cells]]:
+        labels[:] = 0
+    batch = task.collate(drawn)
+    found = []
+    for fast in (False, True):
+        mine: Any = copy.deepcopy(network).train()
+        mine.criterion = mine.init_criterion()
+        if fast:
+            mine.criterion = with_fast_masks(mine.criterion)
+        losses = task.losses(mine, batch)
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        found.append(
+            (
+                {name: loss.detach() for name, loss in losses.items()},
+                {name: p.grad for name, p in mine.named_parameters() if p.grad is not None},
+            )
+        )
+    (theirs, their_grads), (ours, our_grads) = found
+    assert float(ours["seg_loss"]) > 0 or cells == "none"
+    for name, loss in theirs.items():
+        torch.testing.assert_close(ours[name], loss, rtol=1e-4, atol=1e-5)
+    assert our_grads.keys() == their_grads.keys()
+    for name, gradient in their_grads.items():
+        torch.testing.assert_close(our_grads[name], gradient, rtol=1e-2, atol=1e-4 * float(1 + gradient.abs().max()))
+
+
 def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
     """Against ultralytics' process_mask_native, which upsamples N x H x W; ours never leaves the boxes."""
     from ultralytics.utils.ops import process_mask_native
@@ -164,10 +198,9 @@ def test_what_cannot_be_had_is_an_error(changes: dict[str, Any], text: str) -> N
 
 
 def test_a_failed_fetch_is_not_from_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from ultralytics.utils import downloads
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(downloads, "attempt_download_asset", str)
+    monkeypatch.setattr(family, "attempt_download_asset", str)
     with pytest.raises(InputError, match="can't be fetched; give the path of a downloaded file"):
         family._initial(with_settings(weights="pretrained"))
 

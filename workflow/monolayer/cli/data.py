@@ -12,8 +12,9 @@ def add_verbs(verbs: Verbs) -> None:
     splits = "folder to write train.json, val.json and test.json to"
     made = "folder to write the images to"
     add_verb(verbs, download, "data.Dataset", images=made, annotations="COCO truth to write")
-    add_verb(verbs, audit, "data.AuditParams", images=images, annotations=truth, output="findings to write, JSON")
-    add_verb(verbs, split, "data.SplitParams", annotations=truth, output=splits)
+    found = "findings to write, JSON"
+    add_verb(verbs, audit, "data.AuditParams", workers=True, images=images, annotations=truth, output=found)
+    add_verb(verbs, split, "data.SplitParams", annotations=truth, audit="what audit wrote, JSON", output=splits)
     add_verb(
         verbs,
         extend,
@@ -46,14 +47,14 @@ def audit(args: Namespace) -> None:
     """Check images and truth; what makes results meaningless is an error, the rest is reported."""
     from monolayer.data import audit
 
-    audit.audit(args.images, args.annotations, args.params, args.output)
+    audit.audit(args.images, args.annotations, args.params, args.output, workers=args.workers)
 
 
 def split(args: Namespace) -> None:
-    """Split by seed, stratified by cell line, with no well in two splits."""
+    """Split by seed, stratified by cell line, with no well and no field in two splits."""
     from monolayer.data import split
 
-    split.split(args.annotations, args.params, args.output)
+    split.split(args.annotations, args.audit, args.params, args.output)
 
 
 def extend(args: Namespace) -> None:

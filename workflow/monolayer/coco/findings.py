@@ -44,8 +44,10 @@ STOPS = {
 WARNINGS = {
     "in_train_and_val": "images in train and in val, by name or by content: the choice of the best epoch and of score "
     "thresholds is optimistic; scores on test are not touched",
+    "near_copies_apart": "fields with frames (near-copies) in several of the source's splits: scores flatter",
     "shared_well": "wells (or originals of augmented copies) in several splits: near twins may be apart",
     "line_not_in_split": "cell lines that a split lacks",
+    "near_copies": "fields of which several images are frames (near-copies); split keeps them together",
     "same_file": "files that several image records of one split share",
     "same_content": "images with the same pixels under several names; split keeps them together",
     "blank_image": "images with one grey value only",

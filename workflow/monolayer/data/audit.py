@@ -17,18 +17,21 @@ from monolayer.coco.overlap import confluence, overlapping_pairs
 from monolayer.coco.records import Annotation, Finding, Image, Truth, by_image
 from monolayer.data.dataset import read_image
 from monolayer.data.images import fingerprint
+from monolayer.data.near_copies import near_copies, together
 from monolayer.files import InputError, write_json
 from monolayer.params.data import AuditParams
 from monolayer.progress import track
 
 
-def audit(images: Path, annotations: Path, params: AuditParams, output: Path) -> None:
-    """Write findings and counts as JSON; findings that stop the run are an InputError instead."""
+def audit(images: Path, annotations: Path, params: AuditParams, output: Path, workers: int = 1) -> None:
+    """Write findings, counts and near-copies as JSON; findings that stop the run are an InputError instead."""
     truth = read_truth(annotations)
     findings = Findings()
     check_lists(truth, findings)
     content = dict(read_all(truth["images"], images, findings))
     check_splits(truth["images"], content, findings)
+    pictures = {content[image["file_name"]]: image for image in truth["images"] if image["file_name"] in content}
+    fields = check_fields(list(pictures.values()), images, params, findings, workers)
     cells = by_image(truth["annotations"])
     frames = track(truth["images"], len(truth["images"]), "check cells")
     rows = [measure(image, cells[image["id"]], params, findings) for image in frames]
@@ -40,7 +43,8 @@ def audit(images: Path, annotations: Path, params: AuditParams, output: Path) ->
         raise InputError("these data can't give meaningful scores:" + "".join(faults))
     for finding in every:
         logging.warning("%d × %s", finding["count"], finding["meaning"])
-    write_json(output, {"summary": summarise(rows, every), "findings": every, "lines": by_line(rows), "images": rows})
+    counts = {"summary": summarise(rows, every), "findings": every, "lines": by_line(rows)}
+    write_json(output, {**counts, "near_copies": fields, "images": rows})
 
 
 def check_lists(truth: Truth, findings: Findings) -> None:
@@ -91,6 +95,31 @@ def check_splits(images: list[Image], content: dict[str, str], findings: Finding
             findings.add("line_not_in_split", f"{line} is not in {lacking}")
 
 
+def check_fields(
+    images: list[Image], folder: Path, params: AuditParams, findings: Findings, workers: int
+) -> list[dict[str, Any]]:
+    """The fields that several images show: line, file names, least and highest correlation of the pairs found."""
+    if params.near_copy is None:
+        return []
+    fields = []
+    for pairs in together(near_copies(images, folder, params.near_copy, workers)):
+        members = [images[index] for index in sorted({index for pair in pairs for index in pair[:2]})]
+        correlations = [pair.correlation for pair in pairs]
+        named = ", ".join(f"{image['file_name']} ({image['split'] or 'no split'})" for image in members)
+        shown = f"{named}: correlation {min(correlations):.2f} to {max(correlations):.2f}"
+        findings.add("near_copies", shown)
+        if len({image["split"] for image in members}) > 1:
+            findings.add("near_copies_apart", shown)
+        fields.append(
+            {
+                "cell_line": members[0]["cell_line"],
+                "images": [image["file_name"] for image in members],
+                "correlation": [min(correlations), max(correlations)],
+            }
+        )
+    return fields
+
+
 def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     """File name and fingerprint of each readable file, one file in memory at a time."""
     files = {image["file_name"]: image for image in images}
@@ -107,6 +136,7 @@ def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[
         if pixels.shape != (image["height"], image["width"]):
             shape = f"{pixels.shape[1]}x{pixels.shape[0]}"
             findings.add("size_mismatch", f"{path} is {shape} px, the truth says {image['width']}x{image['height']}")
+            continue
         if pixels.min() == pixels.max():
             findings.add("blank_image", f"{path}: {pixels.min()} everywhere")
         yield image["file_name"], fingerprint(pixels)

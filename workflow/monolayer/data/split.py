@@ -1,18 +1,18 @@
-"""Train, val and test: by seed, line by line, whole wells, so that no near twin of an image is in another split."""
+"""Train, val and test: by seed, line by line, whole wells and fields: no near-copy of an image is in another split."""
 
 from __future__ import annotations
 
 import logging
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import Image, Truth
-from monolayer.files import InputError, write_json
+from monolayer.files import InputError, read_json, write_json
 from monolayer.params.data import SplitParams
 
 Split = Literal["train", "val", "test"]
@@ -29,10 +29,13 @@ class Group:
     size: int
 
 
-def split(annotations: Path, params: SplitParams, output: Path) -> None:
-    """Write train.json, val.json and test.json (COCO truth) into the folder `output`."""
+def split(annotations: Path, audit: Path, params: SplitParams, output: Path) -> None:
+    """Write train.json, val.json and test.json (COCO truth) into the folder `output`; `audit` knows the near-copies."""
     truth = read_truth(annotations)
-    splits = assign(truth, params)
+    found = read_json(audit, "what audit wrote", "run `monolayer audit` again")
+    fields = [field["images"] for field in found["near_copies"]]
+    splits = assign(truth, params, fields)
+    warn_of_near_copies(truth, fields, splits)
     for name in SPLITS:
         part = select(truth, splits, name)
         write_json(output / f"{name}.json", part)
@@ -50,8 +53,16 @@ def select(truth: Truth, splits: Mapping[int, Split], name: Split) -> Truth:
     )
 
 
-def assign(truth: Truth, params: SplitParams) -> dict[int, Split]:
-    """The split of each image id.
+def warn_of_near_copies(truth: Truth, fields: Sequence[Sequence[str]], splits: Mapping[int, Split]) -> None:
+    """Say how many fields are in several splits, as official lists or `group: well` have them."""
+    of = {image["file_name"]: splits[image["id"]] for image in truth["images"]}
+    apart = [sorted({of[name] for name in field}) for field in fields]
+    for together, count in sorted(Counter(" and ".join(names) for names in apart if len(names) > 1).items()):
+        logging.warning("%d fields have frames in %s: scores flatter (near_copies in audit.json)", count, together)
+
+
+def assign(truth: Truth, params: SplitParams, fields: Sequence[Sequence[str]] = ()) -> dict[int, Split]:
+    """The split of each image id; `fields` are the file names of near-copies.
 
     What the source fixed stays, and what it left open is dealt. Where it fixed all and lacks a split (an export
     without test, say), that split is taken from its train.
@@ -67,7 +78,7 @@ def assign(truth: Truth, params: SplitParams) -> dict[int, Split]:
     free = [image for image in truth["images"] if image["split"] == open_to_all]
     splits = {image["id"]: cast(Split, image["split"]) for image in truth["images"] if image["split"] is not None}
     lines: dict[str, list[Group]] = defaultdict(list)
-    for one in group(free, truth) if wanted else ():
+    for one in group(free, truth, params.group, fields) if wanted else ():
         lines[one.line].append(one)
     for line, members in lines.items():
         for name, one in deal(members, {"train": 1 - sum(wanted.values()), **wanted}, f"{params.seed}/{line}"):
@@ -75,14 +86,17 @@ def assign(truth: Truth, params: SplitParams) -> dict[int, Split]:
     for name in SPLITS:
         if name not in splits.values():
             raise InputError(
-                f"{name} gets no image: no cell line has enough wells; add images, or let `well` in params.yaml name "
-                "smaller groups that don't share near twins"
+                f"{name} gets no image: no cell line has enough wells and fields; add images, or let `well` in "
+                "params.yaml name smaller groups that don't share near-copies"
             )
     return splits
 
 
-def group(images: Iterable[Image], truth: Truth) -> list[Group]:
-    """Images by cell line and well; groups that hold the same picture are one, of the line of most of its cells."""
+def group(
+    images: Iterable[Image], truth: Truth, by: Literal["content", "well", "both"], fields: Sequence[Sequence[str]]
+) -> list[Group]:
+    """Images by cell line and well, by field, or both; groups that hold the same picture are one, of the line of most
+    of its cells."""
     cells = Counter(annotation["image_id"] for annotation in truth["annotations"])
     root: dict[object, object] = {}
 
@@ -92,11 +106,16 @@ def group(images: Iterable[Image], truth: Truth) -> list[Group]:
         return node
 
     for image in images:
-        well = ("well", image["cell_line"], image["well"])
-        root[find(("content", image.get("content", image["file_name"])))] = find(well)
+        picture = find(("content", image.get("content", image["file_name"])))
+        root[find(("file", image["file_name"]))] = picture
+        if by != "content":
+            root[picture] = find(("well", image["cell_line"], image["well"]))
+    for field in fields if by != "well" else ():
+        for name in field:
+            root[find(("file", name))] = find(("file", field[0]))
     members: dict[object, list[Image]] = defaultdict(list)
     for image in images:
-        members[find(("well", image["cell_line"], image["well"]))].append(image)
+        members[find(("file", image["file_name"]))].append(image)
     groups = []
     for together in members.values():
         sizes = Counter[str]()

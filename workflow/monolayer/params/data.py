@@ -205,6 +205,8 @@ class AuditParams(Section):
     """Images with fewer are listed."""
     duplicate_iou: Fraction
     """Two true masks that overlap by more, in [0, 1], are listed: one cell drawn twice."""
+    near_copy: Annotated[float, Field(gt=0, lt=1)] | None
+    """Images of a line whose detail correlates so much or more, in (0, 1), show one field; null: not looked for."""
 
 
 class SplitParams(Section):
@@ -214,6 +216,8 @@ class SplitParams(Section):
     """Share of each line's cells, in (0, 1)."""
     test: Annotated[float, Field(gt=0, lt=1)]
     """Share of each line's cells, in (0, 1); train has the rest."""
+    group: Literal["content", "well", "both"]
+    """What stays together: images of one field, as audit found them by content; of one well; or both."""
 
     @model_validator(mode="after")
     def _leaves_train(self) -> SplitParams:

@@ -60,8 +60,9 @@ class FitParams(Section):
     """Decay, in [0, 1), of the weights' running mean, which is what is kept; 0: the weights themselves."""
     patience: PositiveInt
     """Epochs without a better model before training stops."""
-    amp: Literal["none", "float16", "bfloat16"]
-    """none; float16: on a GPU; bfloat16: there and on a CPU."""
+    amp: Literal["none", "auto", "float16", "bfloat16"]
+    """Half precision: none; auto: where the device is faster in it (float16 on a GPU, bfloat16 on a CPU that has
+    instructions for it), else none; float16: on a GPU; bfloat16: there and on a CPU. run.json says what it was."""
 
 
 class YoloPredict(Section):
@@ -83,7 +84,11 @@ class YoloTrain(Section):
     weights: str
     """none; pretrained (the library's file, fetched or an error); or a path."""
     imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
-    """px, the side of the training square; a multiple of 32."""
+    """px, the longer side that images are scaled to, but for scale_jitter; a multiple of 32."""
+    crop: Annotated[int, Field(ge=32, multiple_of=32)] | None
+    """px, the side of the square that is cut from a scaled image; a multiple of 32; null: imgsz."""
+    balance: bool
+    """true: an epoch draws each cell line equally often; false: each image once."""
     scale_jitter: Annotated[float, Field(ge=0, lt=1)]
     """Images are scaled by 1 ± this, in [0, 1)."""
     gamma: Range
@@ -98,8 +103,10 @@ class YoloTrain(Section):
     """In [0, 1]."""
     fit: FitParams
     """How it is trained."""
+    val_images: PositiveInt
+    """Evenly over val, looked at after each epoch."""
     val_predict: YoloPredict
-    """How val's cells are found after each epoch."""
+    """How these are asked for cells."""
 
 
 class AugmentParams(Section):

@@ -174,8 +174,10 @@ def overlays(study: Study, album: Album) -> dict[str, Any]:
 
 
 def audit(study: Study, album: Album) -> dict[str, Any]:
-    """What is wrong with the data."""
-    return {"audit": study.audit}
+    """What is wrong with the data, and which near-copies the splits part."""
+    of = {name: split for split, census in study.census.items() for name in census.images["file_name"]}
+    apart = [field for field in study.audit["near_copies"] if len({of.get(name) for name in field["images"]}) > 1]
+    return {"audit": study.audit, "apart": apart}
 
 
 def parameters(study: Study, album: Album) -> dict[str, Any]:

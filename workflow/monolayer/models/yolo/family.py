@@ -6,8 +6,6 @@ averages; here truth stays a label image, and training resumes exactly (models/f
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,29 +22,24 @@ from torch import Tensor, nn
 from monolayer.backends.eager import eager
 from monolayer.backends.graph import Graph
 from monolayer.coco.instances import Instances
-from monolayer.data.dataset import Sample, TrueCells, lines_in_turn, read_image
+from monolayer.data.dataset import Sample, TrueCells, evenly, lines_in_turn, read_image
 from monolayer.files import InputError
 from monolayer.models import Trained
 from monolayer.models.dihedral import turn
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.validation import validation_scores
+from monolayer.models.yolo.library import DEFAULT_CFG, SegmentationModel, attempt_download_asset, load_checkpoint
+from monolayer.models.yolo.mask_loss import with_fast_masks
 from monolayer.models.yolo.pipeline import STRIDE, Pipeline
 from monolayer.params.families import YoloPredict, YoloTrain
 
-# before the first import of ultralytics: settings of this process alone, no installs, no look-ups on the network
-_SETTINGS = tempfile.TemporaryDirectory(prefix="yolo-")  # goes with the process
-os.environ["YOLO_CONFIG_DIR"] = _SETTINGS.name
-os.environ["YOLO_AUTOINSTALL"] = "False"
-os.environ["YOLO_OFFLINE"] = "True"
-os.environ["ULTRALYTICS_SAFE_LOAD"] = "True"  # of a stranger's weights: tensors and its own layers, no other code
-
 
 def train(train: Sequence[Sample], val: Sequence[Sample], settings: YoloTrain, seed: int, workdir: Path) -> Trained:
-    """Train one network on images of any size, resized so that the longer side is about imgsz px."""
+    """Train one network on images of any size, scaled so that the longer side is about imgsz px."""
     torch.manual_seed(seed)
     network, initial = _initial(settings)
-    task = _Task(TrueCells(train), val, settings)
+    task = _Task(TrueCells(train), evenly(val, settings.val_images), settings)
     return fit(network, task, settings.fit, seed, workdir / "last.pt").trained(initial)
 
 
@@ -92,9 +85,6 @@ def predict(network: nn.Module, images: Sequence[NDArray[np.uint8]], settings: Y
 
 def _network(settings: YoloTrain) -> nn.Module:
     """One class, three input channels (the grey image three times, so that pretrained weights fit)."""
-    from ultralytics.nn.tasks import SegmentationModel
-    from ultralytics.utils import DEFAULT_CFG
-
     try:
         network: Any = SegmentationModel(f"{settings.architecture}.yaml", ch=3, nc=1, verbose=False)  # type: ignore[no-untyped-call]
     except FileNotFoundError as error:
@@ -112,8 +102,6 @@ def _initial(settings: YoloTrain) -> tuple[nn.Module, str]:
         return network, "from scratch"
     source = _pretrained_file(settings) if settings.weights == "pretrained" else Path(settings.weights)
     try:
-        from ultralytics.nn.tasks import load_checkpoint
-
         other, _ = load_checkpoint(str(source))  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever the library makes of a bad file
         raise InputError(
@@ -130,8 +118,6 @@ def _initial(settings: YoloTrain) -> tuple[nn.Module, str]:
 
 def _pretrained_file(settings: YoloTrain) -> Path:
     """The library's file for this architecture, fetched once into the user's cache of torch."""
-    from ultralytics.utils.downloads import attempt_download_asset
-
     cache = Path(torch.hub.get_dir()) / "monolayer"
     cache.mkdir(parents=True, exist_ok=True)
     target = cache / f"{settings.architecture}.pt"
@@ -153,17 +139,19 @@ def _pretrained_file(settings: YoloTrain) -> Path:
 
 @dataclass
 class _Task:
-    """What models/fit.py trains: an image a draw, at random scale and place on an imgsz square."""
+    """What models/fit.py trains: an image a draw, at random scale and place on a square."""
 
     cells: TrueCells
     val: Sequence[Sample]
     settings: YoloTrain
 
     def __post_init__(self) -> None:
-        self.epoch = lines_in_turn(self.cells.samples)
+        every = self.cells.samples
+        self.epoch = lines_in_turn(every) if self.settings.balance else list(range(len(every)))
+        self.side = self.settings.crop or self.settings.imgsz
 
     def __len__(self) -> int:
-        """Draws of an epoch: as many of each cell line as the most frequent one has images."""
+        """Draws of an epoch."""
         return len(self.epoch)
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]:
@@ -172,12 +160,12 @@ class _Task:
         image, labels = turn(read_image(sample.path), way), turn(self.cells.labels(self.epoch[index]), way)
         jitter = self.settings.scale_jitter
         gain = self.settings.imgsz / max(image.shape) * float(rng.uniform(1 - jitter, 1 + jitter))
-        image, labels = _placed(image, labels, gain, self.settings.imgsz, rng)
+        image, labels = _placed(image, labels, gain, self.side, rng)
         return sample.image["file_name"], (_relit(image, self.settings, rng), labels)
 
     def collate(self, samples: list[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> dict[str, Tensor]:
         """The library's batch: one class, boxes xywh in units of the image, and label planes of 1/mask_ratio."""
-        size, step = self.settings.imgsz, self.settings.mask_ratio
+        size, step = self.side, self.settings.mask_ratio
         planes = [_renumbered(labels) for _, labels in samples]
         boxes = [_boxes_xywh(plane) / size for plane in planes]
         return {
@@ -193,7 +181,10 @@ class _Task:
         device = next(network.parameters()).device
         there = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
         there["img"] = _normalised(there["img"])
-        total, parts = cast(Any, network).loss(there)
+        known: Any = network
+        if getattr(known, "criterion", None) is None:
+            known.criterion = with_fast_masks(known.init_criterion())
+        total, parts = known.loss(there)
         return dict(zip(parts, total, strict=True))
 
     def validate(self, network: nn.Module) -> dict[str, float]:
