@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,23 @@ from monolayer.models.centermask.vovnet import VoVNet
 from monolayer.params.families import CenterMaskNetwork, DetectionLimits
 
 
+Levels = tuple[list[Tensor], list[str]]  # and their names
+
+
+class CoarseLevels(LastLevelP6P7):
+    """P6 and P7, in float32 where the rest is in half precision.
+
+    From a map of one pixel, torch 2.15 on a CPU makes a gradient of unset memory in bfloat16.
+    """
+
+    def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> Levels:
+        device = p[-1].device.type
+        if not torch.is_autocast_enabled(device):  # a context would be a node of an exported graph
+            return cast(Levels, super().forward(p, c, names))
+        with torch.autocast(device, enabled=False):
+            return cast(Levels, super().forward([*p[:-1], p[-1].float()], c, names))
+
+
 class CenterMask(nn.Module):
     """The whole net; grey images (H, W) from 0 to 255, of any sizes, go in as a list."""
 
@@ -27,7 +45,7 @@ class CenterMask(nn.Module):
         channels, convs = settings.channels, settings.convs
         self.backbone = VoVNet(settings.backbone, settings.norm)
         self.pyramid = FeaturePyramidNetwork(
-            list(self.backbone.channels), channels, extra_blocks=LastLevelP6P7(channels, channels)
+            list(self.backbone.channels), channels, extra_blocks=CoarseLevels(channels, channels)
         )
         self.detector = fcos.Head(channels, convs)
         self.mask_head = mask_heads.MaskHead(channels, convs)
