@@ -16,23 +16,25 @@ from torch.nn import functional
 
 
 def leave_nan_in_freed_memory() -> None:
-    tensors = [torch.full((count * k,), float("nan")) for count in (2**n for n in range(6, 19, 2)) for k in (1, 2, 3)]
+    tensors = [torch.full((count,), float("nan")) for count in range(256, 40_000, 256)]
     del tensors
 
 
 def right(size: int, stride: int, dtype: torch.dtype) -> int:
-    """In how many of 20 tries the gradient is within 1 % of float64's."""
+    """In how many of 30 tries the gradient is within 1 % of float64's."""
     torch.manual_seed(0)
-    image, kernel = torch.randn(2, 32, size, size), torch.randn(32, 32, 3, 3)
-    exact = kernel.double().requires_grad_()
-    functional.conv2d(image.to(dtype).double(), exact, stride=stride, padding=1).sum().backward()
     count = 0
-    for _ in range(20):
-        leave_nan_in_freed_memory()
-        weights = kernel.to(dtype, copy=True).requires_grad_()
-        functional.conv2d(image.to(dtype), weights, stride=stride, padding=1).sum().backward()
-        error = (weights.grad.double() - exact.grad).abs().max()  # NaN is not below
-        count += bool(error < 0.01 * exact.grad.abs().max())
+    for channels in (8, 32, 64):
+        image, kernel = torch.randn(2, channels, size, size).to(dtype), torch.randn(channels, channels, 3, 3).to(dtype)
+        exact = kernel.double().requires_grad_()
+        functional.conv2d(image.double(), exact, stride=stride, padding=1).sum().backward()
+        for _ in range(10):
+            weights = kernel.clone(memory_format=torch.channels_last).requires_grad_()
+            made = functional.conv2d(image, weights, stride=stride, padding=1)
+            leave_nan_in_freed_memory()
+            made.sum().backward()
+            error = (weights.grad.double() - exact.grad).abs().max()  # NaN is not below
+            count += bool(error < 0.01 * exact.grad.abs().max())
     return count
 
 
@@ -40,8 +42,8 @@ print("torch", torch.__version__)
 found = {}
 for size, stride, dtype in [(1, 2, torch.bfloat16), (1, 2, torch.float32), (1, 1, torch.bfloat16), (2, 2, torch.bfloat16)]:
     found[size, stride, dtype] = right(size, stride, dtype)
-    print(f"{size}x{size} px, stride {stride}, {dtype}: right in {found[size, stride, dtype]} of 20 tries")
+    print(f"{size}x{size} px, stride {stride}, {dtype}: right in {found[size, stride, dtype]} of 30 tries")
 first, *others = found.values()
-assert first < 20 and others == [20, 20, 20], "the finding is out of date"
+assert first < 20 and others == [30, 30, 30], "the finding is out of date"
 PY
 uv run --quiet --isolated --no-project --python 3.11 --with torch==2.15.0 --with numpy==2.4.6 python "$work/probe.py"

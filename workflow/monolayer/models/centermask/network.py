@@ -16,11 +16,10 @@ from monolayer.models.centermask.pipeline import DIVISOR, MASK
 from monolayer.models.centermask.vovnet import VoVNet
 from monolayer.params.families import CenterMaskNetwork, DetectionLimits
 
-
 Levels = tuple[list[Tensor], list[str]]  # and their names
 
 
-class CoarseLevels(LastLevelP6P7):
+class CoarseLevels(LastLevelP6P7):  # type: ignore[misc]
     """P6 and P7, in float32 where the rest is in half precision.
 
     From a map of one pixel, torch 2.15 on a CPU makes a gradient of unset memory in bfloat16.
