@@ -32,6 +32,7 @@ NOT_RUN = {
     "apptainer": "builds an image as root from the network",
     "conda": "is another package manager; its file is held against uv.lock",
     "sbatch": "needs a cluster of a thousand jobs; its `monolayer predict` is read like any other",
+    "uvx": "fetches another tool from the network",
     "curl": "tests/service/test_serve.py runs the line on a service that it starts",
 }
 
@@ -100,7 +101,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, culture: Culture) -> Path:
 
 
 # In this order, on a folder of images, with the pretrained model or an export.
-VERBS = ("predict", "measure", "evaluate", "compare")
+VERBS = ("predict", "measure", "track", "evaluate", "compare")
 
 
 def runnable(command: Command) -> bool:
