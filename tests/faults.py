@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import io
 import os
@@ -69,8 +70,33 @@ def fail_at(
         return os.readlink(f"/proc/self/fd/{number}") if isinstance(number, int) else str(number)
 
     patch.setattr(io, "open", open_file)
+    patch.setattr(builtins, "open", open_file)
     patch.setattr(os, "fsync", failing("fsync", os.fsync, target))
     patch.setattr(os, "truncate", failing("truncate", os.truncate, target))
     patch.setattr(Path, "replace", failing("replace", Path.replace, lambda path, to: to))
     patch.setattr(Path, "rename", failing("rename", Path.rename, lambda path, to: to))
     return calls
+
+
+def hold(run: Callable[[Path], object], folder: Path, patch: pytest.MonkeyPatch) -> int:
+    """Fail each call of `run(output)` that writes, once by a kill and once by a full disk; then `run` has to give the
+    bytes of an unbroken run. How many calls there are."""
+    with patch.context() as context:
+        calls = fail_at(-1, context, folder / "unbroken")
+        run(folder / "unbroken")
+    whole = contents(folder / "unbroken")
+    for number, call in enumerate(calls):
+        for fault in (Killed, disk_full):
+            output = folder / f"{fault.__name__} at {number}"
+            with patch.context() as context:
+                fail_at(number, context, output, fault)
+                with pytest.raises((Killed, OSError)):
+                    run(output)
+            run(output)
+            assert contents(output) == whole, f"{fault.__name__} at {call}"
+    return len(calls)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a folder, those that a kill left half-written too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

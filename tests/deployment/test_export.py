@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import faults
 import numpy as np
 import onnx
 import pytest
@@ -403,3 +404,17 @@ def test_exported_runs_need_no_torch(exported: Path) -> None:
         "assert not {'torch', 'torchvision', 'ultralytics', 'onnx'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", text], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_fault_at_any_write_leaves_what_the_same_command_mends(
+    weights: Path, culture: Culture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PARAMS.settings.model_copy(update={"dtypes": ["fp32"], "engines": []})
+    params = PARAMS.model_copy(update={"settings": settings})
+
+    def run(folder: Path) -> None:
+        export.export(weights, culture.images, culture.splits, params, folder, score_threshold=0.25)
+
+    print(f"\nexport: {faults.hold(run, tmp_path, monkeypatch)} writes, each failed twice")

@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import faults
 import numpy as np
 import pandas as pd
 import pytest
@@ -167,3 +168,17 @@ def test_trimmed_masks_are_the_same_pixels() -> None:
 def test_empty_masks_are_no_cells() -> None:
     empty = rle_from_mask(np.zeros((5, 5), np.bool_))
     assert instances([(0.5, empty)], 5, 5).masks == []
+
+
+def test_a_fault_at_any_write_leaves_what_the_same_command_mends(
+    culture: Culture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = culture.truth["images"][:2]
+    ids = {image["id"] for image in chosen}
+    cells = [cell for cell in culture.truth["annotations"] if cell["image_id"] in ids]
+    write_json(tmp_path / "truth.json", {**culture.truth, "images": chosen, "annotations": cells})
+
+    def run(output: Path) -> None:
+        measure(culture.images, tmp_path / "truth.json", CellSource(None, 0), PARAMS, output)
+
+    print(f"\nmeasure: {faults.hold(run, tmp_path / 'faults', monkeypatch)} writes, each failed twice")

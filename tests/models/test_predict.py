@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import faults
 import numpy as np
 import pytest
 import tifffile
@@ -253,3 +254,11 @@ def test_the_pretrained_model_is_the_studys() -> None:
     assert f"{float(rows[0]['mask_ap']):.3f}" in card
     assert all(text in card for text in found.notes.values())
     assert all((folder / manifest.onnx_name("all", "maps", dtype)).exists() for dtype in found.dtypes)
+
+
+def test_a_fault_at_any_write_leaves_what_the_same_command_mends(
+    culture: Culture, tmp_path: Path, fake: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake["all"] = 7
+    count = faults.hold(lambda folder: run(culture, folder / "r.json.gz"), tmp_path, monkeypatch)
+    print(f"\npredict: {count} writes, each failed twice")

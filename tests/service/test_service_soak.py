@@ -124,9 +124,10 @@ def mean_of(memory: list[tuple[float, float]], start: float, end: float) -> floa
     return float(np.median([mb for at, mb in memory if start <= at < end]))
 
 
-@pytest.mark.parametrize(
-    "seconds", [20, pytest.param(int(os.environ.get("MONOLAYER_SOAK_SECONDS", "600")), marks=pytest.mark.slow)]
-)
+LONG = int(os.environ.get("MONOLAYER_SOAK_SECONDS", "600"))
+
+
+@pytest.mark.parametrize("seconds", [20, pytest.param(LONG, marks=[pytest.mark.slow, pytest.mark.timeout(LONG + 600)])])
 def test_mixed_traffic_with_faults(tmp_path: Path, seconds: int) -> None:
     (tmp_path / "keep").mkdir()
     memory: list[tuple[float, float]] = []

@@ -17,7 +17,7 @@ from test_service_load import fuzzed, whole_files
 LIMITS = Limits(pixels=200_000, frames=5)
 
 
-@pytest.mark.parametrize("times", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_mutated_files_give_frames_or_a_reason(times: int) -> None:
     """So many mutations of a file of each format, with parts of the others. A PNG tells every change of its pixels."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
