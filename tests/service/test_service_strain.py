@@ -87,6 +87,18 @@ def test_large_ones_that_would_wait_too_long_are_told_when_to_come_back(shared: 
     assert "what came before takes another" in late.json()["detail"]
 
 
+def test_large_images_come_into_memory_one_by_one(tmp_path: Path) -> None:
+    with served(tmp_path, seconds=400) as service:
+        before, content, peak = service.resident_mb(), png(np.zeros((6000, 6000), np.uint8)), 0.0
+        with ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(post, service, content, 6) for _ in range(8)]
+            while not all(job.done() for job in jobs):
+                peak = max(peak, service.resident_mb())
+                time.sleep(0.02)
+        assert all(isinstance(job.exception(), httpx.ReadTimeout) for job in jobs), "under way or waiting"
+    assert peak - before < 4 * 36, "megabytes: of one image of 36 and what decodes it, not of eight"
+
+
 def test_work_stops_when_its_time_is_over_and_when_its_client_goes(tmp_path: Path) -> None:
     with served(tmp_path, seconds=2) as service:
         started = time.monotonic()
@@ -135,6 +147,14 @@ def upload_head(service: Served, length: int) -> socket.socket:
     head = f"POST /segment HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n"
     line.sendall(head.encode() + b"\x89PNG")
     return line
+
+
+def test_broken_files_and_long_paths_fill_no_log(shared: Served) -> None:
+    before = shared.log.stat().st_size
+    for cut in range(200, 700, 25):
+        assert post(shared, tiff(np.stack([field(3)] * 9))[:cut] + bytes(900)).status_code in (415, 422)
+    assert httpx.get(f"{shared.url}/{'x' * 60_000}").status_code == 404
+    assert shared.log.stat().st_size - before < 21 * 400, "a line for each"
 
 
 def test_a_client_that_goes_in_its_upload_is_a_line_and_no_fault(shared: Served) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ def announced_pixels(data: bytes, frames: int) -> int:
     """The pixels of an image file's frames (of so many at most) by its header; 0 where its reader will refuse it."""
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # strangers would fill the log with their tags
     try:
         if data[:2] not in (b"II", b"MM"):
             with warnings.catch_warnings():
