@@ -228,6 +228,12 @@ TRUTH = [
     TruthKind("no annotations", lambda t: t["annotations"].clear(), ("refused", "lists no annotations")),
     TruthKind("results in place of truth", lambda t: None, ("refused", "are no truth"), write=lambda text: b"[]"),
     TruthKind("cut short", lambda t: None, ("refused", "is it cut short?"), write=lambda text: text.encode()[:-40]),
+    TruthKind("wells as numbers", lambda t: [i.update(well=3) for i in t["images"]], (READ, "texts")),
+    TruthKind(
+        "cell line as a list", lambda t: t["images"][0].update(cell_line=["x"]), ("refused", "it must be a text")
+    ),
+    TruthKind("ids beyond 64 bits", lambda t: t["images"][0].update(id=10**30), ("refused", "it must be below 2⁶³")),
+    TruthKind("point pairs", one("segmentation", [[[5, 5], [9, 5], [9, 9]]]), ("refused", "must be a list of numbers")),
 ]
 
 
@@ -256,6 +262,10 @@ def named(*given: Any) -> Change:
 
 def renumbered(*given: Any) -> Change:
     return lambda results: [r.update(image_id=given[r["image_id"] - 1]) for r in results]
+
+
+def deep(text: str) -> bytes:
+    return b"[" * 100_000
 
 
 def contradicting(results: list[Coco]) -> None:
@@ -300,7 +310,7 @@ RESULTS = [
     ResultsKind(
         "run lengths without a pixel",
         one("segmentation", {"size": [60, 60], "counts": [3600]}),
-        ("finding", "have no pixel"),
+        ("finding", "have no pixel in their image"),
         cells=3,
     ),
     ResultsKind(
@@ -325,6 +335,25 @@ RESULTS = [
         ("refused", "is not readable as COCO results"),
         write=lambda text: text.encode()[:-40],
     ),
+    ResultsKind(
+        "all twice",
+        lambda r: r.extend(make_results()),
+        ("finding", "are copies of others of their image"),
+        cells=8,
+    ),
+    ResultsKind(
+        "names in decomposed letters",
+        named("a\u0308.png", "b.png"),
+        (READ, "by `file_name`"),
+        truth=names("ä.png", "b.png"),
+    ),
+    ResultsKind("boxes of texts", each("bbox", ["1", "2", "3", "4"]), ("refused", "is no box [x, y, width, height]")),
+    ResultsKind(
+        "boxes as x0 y0 x1 y1",
+        each("bbox", lambda c: [v for i in (0, 4) for v in c["segmentation"][0][i : i + 2]]),
+        ("finding", "don't fit their masks: are they x0 y0 x1 y1?"),
+    ),
+    ResultsKind("nested beyond reading", lambda r: None, ("refused", "is not readable as COCO results"), write=deep),
 ]
 
 
@@ -336,6 +365,7 @@ class LabelsKind(NamedTuple):
     said: Said
     images: tuple[str, str] = ("a.png", "b.png")
     binary: bool = False
+    cut: int | None = None  # bytes that are left
 
 
 NESTED = ("p1/B1.png", "p2/B1.png")
@@ -363,6 +393,10 @@ LABELS = [
     LabelsKind("a label image is missing", ("a.tif",), ("refused", "save one of zeros where no cell was found")),
     LabelsKind("macOS's twins, `._a.tif`", ("a.tif", "b.tif", "._a.tif"), (READ, "nothing")),
     LabelsKind("binary masks", ("a.tif", "b.tif"), ("finding", "binary masks?"), binary=True),
+    LabelsKind("label images cut short", ("a.tif", "b.tif"), ("refused", "is not readable as a label image"), cut=6),
+    LabelsKind(
+        "label images cut in half", ("a.tif", "b.tif"), ("refused", "is not readable as a label image"), cut=4000
+    ),
 ]
 
 
@@ -378,6 +412,7 @@ def write_labels(folder: Path, kind: LabelsKind) -> None:
             path.write_bytes(b"\0\5\x16\7")
         else:
             tifffile.imwrite(path, labels, photometric="minisblack")
+            path.write_bytes(path.read_bytes()[: kind.cut])
 
 
 def said_by(kind: TruthKind | ResultsKind | LabelsKind, entry: str) -> Said:

@@ -59,7 +59,7 @@ def stream(path: Path) -> Iterator[dict[str, Any]]:
             for record in reader.elements():
                 number += 1
                 yield record
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         where = f", after record {number}" if number else ""
         cure = "results are a list of records with scores, not a COCO file with images" if whole else "make it again"
         raise InputError(f"{path} is not readable as COCO results ({error}{where}); {cure}") from error

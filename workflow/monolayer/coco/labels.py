@@ -52,11 +52,12 @@ def read_labels(path: Path) -> NDArray[np.int64]:
             import tifffile
 
             pixels = tifffile.imread(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # decoders raise of all kinds
         raise InputError(f"{path} is not readable as a label image ({error}); save it again") from error
     if pixels.ndim != 2:
         raise InputError(f"{path} has the shape {pixels.shape}; a label image is one grey plane (height, width)")
-    labels = pixels.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        labels = pixels.astype(np.int64)
     if not (labels == pixels).all() or labels.min(initial=0) < 0:
         raise InputError(f"{path} holds values that are no cell numbers; a label image has whole numbers from 0 on")
     return labels

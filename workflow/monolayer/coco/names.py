@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from unicodedata import normalize
 
 
 class Names:
@@ -28,7 +29,7 @@ class Names:
     @staticmethod
     def parts(name: str) -> tuple[str, ...]:
         """Folders and stem."""
-        path = PurePosixPath(name.replace("\\", "/"))
+        path = PurePosixPath(normalize("NFC", name.replace("\\", "/")))
         return path.with_suffix("").parts if path.name else (name,)
 
     def find(self, name: str) -> list[int]:

@@ -20,6 +20,8 @@ from monolayer.coco.records import CELL
 from monolayer.coco.stream import JsonFile, NoJsonError, open_json
 from monolayer.files import InputError
 
+LARGEST = 2**63
+TEXTS = ("cell_line", "well", "timestamp")  # which this pipeline adds, and others may give as numbers
 KEYS = ("images", "annotations", "categories")
 
 
@@ -209,6 +211,8 @@ def _lines(
             raise InputError(f"{where}: image_id {image} is no id of 'images'; add the image or drop the record")
         if category is None and len(categories) > 1:
             raise InputError(f"{where} has no 'category_id', and the file has {len(categories)} categories; add it")
+        if category is not None and abs(category) >= LARGEST:
+            raise InputError(f"{where}: category_id is {str(category)[:40]}; it must be below 2⁶³")
         if category is not None and categories and category not in categories:
             known = ", ".join(f"{key} {value}" for key, value in list(categories.items())[:10])
             raise InputError(f"{where}: category_id {category} is no id of 'categories' ({known}); add the category")
@@ -231,6 +235,8 @@ def _integer(record: dict[str, Any], key: str, where: str) -> int:
         return int(value)
     if type(value) is not int:
         raise InputError(f"{where}: {key} is {value!r}, {kind_of(value)}; it must be a whole number")
+    if abs(value) >= LARGEST:
+        raise InputError(f"{where}: {key} is {str(value)[:40]}; it must be below 2⁶³")
     return int(value)
 
 
@@ -250,6 +256,12 @@ def _frame(record: dict[str, Any], where: str, folder: bool) -> ListedImage:
             f"{where}: file_name {name!r} leads out of the folder of images; give it relative to the folder"
         )
     number, height, width = (_integer(record, key, where) for key in ("id", "height", "width"))
+    for key in TEXTS:
+        value = record.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+            raise InputError(f"{where}: {key} is {str(value)[:40]}, {kind_of(value)}; it must be a text")
+        if value is not None:
+            record[key] = str(value)
     frame = ListedImage(number, str(path), height, width, record)
     if frame.height < 1 or frame.width < 1:
         raise InputError(f"{where} ({name}) is {frame.width}x{frame.height} px; give the image's width and height")

@@ -10,6 +10,7 @@ import math
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from monolayer.coco.findings import Findings, log_findings
 from monolayer.coco.io import stream
 from monolayer.coco.joined import Joined
 from monolayer.coco.label_folder import label_records
-from monolayer.coco.masks import true_masks
+from monolayer.coco.masks import boxes_fit, true_masks
 from monolayer.coco.reader import Records, read
 from monolayer.coco.records import Rle
 from monolayer.coco.rle_kernels import BAD_TEXT, NEGATIVE_RUN, WRONG_SUM, RunLengths, decode_runs, measure_runs
@@ -143,15 +144,28 @@ def read_results(path: Path, images: Images) -> CellTable:
             columns.score.append(score)
             columns.mask_score.append(mask_score)
             columns.add_mask(record["segmentation"], record.get("bbox"), images.sizes[image])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"{path}, record {number}: {_fault(error, record)}") from error
     joined.warn()
     cells = columns.cells(images)
-    if empty := int((cells.pixels == 0).sum()):
-        log.warning("%d of %d predictions of %s have no pixel", empty, len(cells), path)
+    _warn_of_masks(path, cells, columns)
     if without := len(images) - len(np.unique(cells.image)):
         log.info("%d of %d images have no prediction", without, len(images))
     return cells
+
+
+def _warn_of_masks(path: Path, cells: CellTable, columns: Columns) -> None:
+    """Say what spoils numbers, but may be so."""
+    if empty := int((cells.pixels == 0).sum()):
+        log.warning("%d of %d predictions of %s have no pixel in their image", empty, len(cells), path)
+    ends = np.r_[0, cells.last].tolist()
+    masks = {(image, cells.counts[a:b]) for image, (a, b) in zip(columns.image, pairwise(ends), strict=True)}
+    if copies := len(cells) - len(masks):
+        log.warning("%d of %d predictions of %s are copies of others of their image", copies, len(cells), path)
+    own = cells.masks.extents.astype(np.float64)
+    own[:, 2:] -= own[:, :2]
+    if (other := int((~boxes_fit(cells.boxes_xywh, own) & (cells.pixels > 0)).sum())) > len(cells) / 2:
+        log.warning("%d of %d boxes of %s don't fit their masks: are they x0 y0 x1 y1?", other, len(cells), path)
 
 
 def whole(value: Any) -> Any:
@@ -165,13 +179,13 @@ def _fault(error: Exception, record: Any) -> str:
         return "it is no JSON object; give a list of COCO records"
     if isinstance(error, KeyError) and error.args[0] in ASKED_FOR:
         return f"it has no {error.args[0]}; COCO's format asks for it"
-    if not isinstance(error, TypeError):
+    if not isinstance(error, TypeError | OverflowError):
         return str(error)
     for key in ("score", "mask_score"):
         if key in record and not isinstance(record[key], int | float):
             return f"{key} is {record[key]!r}; it must be a number in [0, 1]"
-    if not isinstance(whole(record.get("category_id")), int):
-        return f"category_id is {record.get('category_id')!r}; it must be a whole number"
+    if not isinstance(whole(record.get("category_id")), int) or isinstance(error, OverflowError):
+        return f"category_id is {str(record.get('category_id'))[:40]!r}; it must be a whole number below 2⁶³"
     return f"{error}; write it as COCO's format does"
 
 
@@ -196,9 +210,16 @@ class Columns:
     def add_mask(self, segmentation: Any, box_xywh: Any, size: list[int]) -> None:
         """Add a mask of an image of this size (height, width) in any of COCO's forms, and its box if there is one."""
         self.add_counts(ready(segmentation, size) or _counts(segmentation, size))
-        x, y, w, h = (math.nan,) * 4 if box_xywh is None else box_xywh
-        if box_xywh and not (math.isfinite(x) and math.isfinite(y) and 0 <= w < math.inf and 0 <= h < math.inf):
-            raise ValueError(f"bbox {box_xywh} is no box [x, y, width, height]; leave it out to use the mask's")
+        x = y = w = h = math.nan
+        if box_xywh is not None:
+            try:
+                x, y, w, h = box_xywh
+                valid = abs(x) < math.inf and abs(y) < math.inf and 0 <= w < math.inf and 0 <= h < math.inf
+            except (TypeError, ValueError):
+                valid = False
+            if not valid:
+                given = str(box_xywh)[:80]
+                raise ValueError(f"bbox {given} is no box [x, y, width, height]; leave it out to use the mask's")
         self.box.extend((x, y, w, h))
 
     def add_counts(self, counts: str) -> None:
