@@ -48,8 +48,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
     PillowImage.fromarray(pixels).save("images/a.png")
     Path("cut/a.png").write_bytes(Path("images/a.png").read_bytes()[:90])
-    for number in range(12):  # come first
-        Path(f"cut/_{number}.png").write_bytes(Path("images/a.png").read_bytes())
     Path("pages/a.tif").write_bytes(b"II*\0garbage")
     Path("text/a.png").write_text("no image")
     Path("bad.json").write_text("{ not json")
@@ -114,11 +112,7 @@ print(sorted({heavy} & set(sys.modules)))"""
     [
         ("predict --images none --output o.json", 1, "none holds no image"),
         ("predict --images text --output o.json", 1, "text/a.png is no PNG, JPEG or TIFF; save it as one"),
-        (
-            "predict --images cut --output o.json --labels labels --score-min 0",
-            1,
-            "cut/a.png is not readable",
-        ),
+        ("predict --images cut --output o.json --labels labels --score-min 0", 1, "cut/a.png is not readable"),
         ("predict --images pages --output o.json", 1, "pages/a.tif is not readable as an image"),
         ("predict --images images --output images", 1, "Is a directory: 'images'; name a file"),
         ("predict --images images --output truth.json/o.json", 1, "File exists: 'truth.json'; name a folder"),

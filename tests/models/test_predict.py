@@ -24,6 +24,7 @@ from monolayer.coco.records import Image
 from monolayer.data.dataset import Sample
 from monolayer.files import InputError
 from monolayer.models import predict, predictor
+from monolayer.models.journal import journal_of
 from monolayer.models.predictor import Network, Predictor
 from monolayer.models.train import networks
 from monolayer.params.data import Percentiles
@@ -205,6 +206,121 @@ def test_shards_are_the_whole(folder: Path, fake: dict[str, Any], tmp_path: Path
     assert [len(part) > 0 for part in parts] == [True] * 7 + [False] * 2
     assert [one for part in parts for one in part] == whole
     assert len([path for path in (tmp_path / "labels").rglob("*") if path.is_file()]) == 7
+
+
+def many(folder: Path, count: int) -> list[str]:
+    """A folder of so many equal images, the last one broken."""
+    folder.mkdir()
+    for number in range(count):
+        PillowImage.fromarray(np.full((40, 60), number, np.uint8)).save(folder / f"{number:02d}.png")
+    (folder / f"{count - 1:02d}.png").write_bytes(b"no picture")
+    return [f"{number:02d}.png" for number in range(count)]
+
+
+def test_a_broken_image_is_named_and_the_others_are_done(tmp_path: Path, fake: dict[str, Any]) -> None:
+    """The same command goes on with what was found once the image is mended; the end is that of a run without fault."""
+    fake["all"] = 5
+    images, out, labels = tmp_path / "images", tmp_path / "out.json", tmp_path / "labels"
+    names = many(images, 60)
+    choice = ALL._replace(labels=labels)
+    with pytest.raises(
+        InputError, match=r"59\.png is no PNG, JPEG or TIFF.*incomplete\.out\.json has .* other 59 of 60"
+    ):
+        folder_results(images, out, choice)
+    assert not out.exists()
+    rest = json.loads((tmp_path / "incomplete.out.json").read_text())
+    assert sorted({one["file_name"] for one in rest}) == names[:59]
+    assert sorted(path.name for path in labels.iterdir()) == [f"{name[:2]}.tif" for name in names[:59]]
+    before = {path: path.stat().st_mtime_ns for path in labels.iterdir()}
+    (images / "59.png").write_bytes((images / "58.png").read_bytes())
+    found = folder_results(images, out, choice)
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing is done twice
+    assert found == folder_results(images, tmp_path / "again.json", ALL._replace(labels=tmp_path / "others"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.json", "images", "labels", "others", "out.json"]
+    with pytest.raises(InputError, match=r"00\.tif exists and would be overwritten"):
+        folder_results(images, out, choice)
+
+
+def test_a_changed_image_a_lost_label_and_other_settings_are_done_again(tmp_path: Path, fake: dict[str, Any]) -> None:
+    fake["all"] = 5
+    images, out, labels = tmp_path / "images", tmp_path / "out.json", tmp_path / "labels"
+    names, choice = many(images, 4), ALL._replace(labels=labels)
+    with pytest.raises(InputError, match="03"):
+        folder_results(images, out, choice)
+    before = {path: path.stat().st_ino for path in labels.iterdir()}
+    (labels / "00.tif").unlink()
+    (images / "01.png").write_bytes((images / "02.png").read_bytes())
+    (images / "03.png").unlink()
+    folder_results(images, out, choice)
+    again = {path.name: path.stat().st_ino != before[path] for path in sorted(labels.iterdir())}
+    assert again["02.tif"] is False
+    assert again["01.tif"] is True
+    (images / names[3]).write_bytes(b"no picture")
+    for path in labels.iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="03"):
+        folder_results(images, out.with_name("other.json"), choice)
+    with pytest.raises(InputError, match="03"):  # what that call wrote may be overwritten by this one
+        folder_results(images, out.with_name("other.json"), choice._replace(score_min=0.6))
+
+
+def test_a_killed_prediction_goes_on(tmp_path: Path, fake: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kill leaves: a line that is cut, a label image without one; none of both is trusted."""
+    fake["all"] = 5
+    images, out = tmp_path / "images", tmp_path / "out.json"
+    many(images, 6)
+    (images / "05.png").write_bytes((images / "04.png").read_bytes())
+    whole = folder_results(images, tmp_path / "whole.json")
+    made = list[int]()
+
+    def killed(*_: Any) -> bytes:
+        made.append(1)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return b"labels"
+
+    monkeypatch.setattr("monolayer.coco.labels.label_tiff", killed)
+    choice = ALL._replace(labels=tmp_path / "labels")
+    with pytest.raises(KeyboardInterrupt):
+        folder_results(images, out, choice)
+    journal = tmp_path / "out.json.journal"
+    assert len(journal.read_bytes().splitlines()) == 5  # the settings, four images
+    journal.write_bytes(journal.read_bytes()[:-30])
+    assert folder_results(images, out, choice) == whole
+    assert len(made) == 4 + 3
+    assert not journal.exists()
+
+
+def test_two_at_one_output_are_told(tmp_path: Path, fake: dict[str, Any]) -> None:
+    fake["all"] = 5
+    images = tmp_path / "images"
+    many(images, 2)
+    (images / "01.png").unlink()
+    with journal_of(tmp_path / "out.json", {}), pytest.raises(InputError, match="is being written by another"):
+        folder_results(images, tmp_path / "out.json")
+
+
+def test_what_is_no_image_is_told_and_hidden_files_are_not(
+    folder: Path, fake: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake["all"] = 5
+    (folder / "._b.tif").write_bytes(b"of macOS")
+    (folder / "c.bmp").write_bytes(b"BM")
+    with caplog.at_level("INFO"):
+        assert {one["file_name"] for one in folder_results(folder, tmp_path / "o.json")} == {"b.tif", "day 2/a.png"}
+    assert "also holds 1 .bmp, 1 .txt: no images" in caplog.text
+    with pytest.raises(InputError, match="label images would be taken for images the next time"):
+        folder_results(folder, tmp_path / "o.json", ALL._replace(labels=folder / "labels"))
+
+
+def test_an_image_too_large_is_named_with_the_cure(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
+    """20,000 x 20,000 px of one grey value are a TIFF of 405 kB."""
+    fake["all"] = 5
+    vast = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (20_000, 20_000), (0, 0))
+    tifffile.imwrite(folder / "v.tif", vast, compression="zlib", photometric="minisblack", rowsperstrip=20_000)
+    assert (folder / "v.tif").stat().st_size < 500_000
+    with pytest.raises(InputError, match=r"v\.tif has 400,000,000 pixels; at most 268,435,456 are read: cut it into"):
+        folder_results(folder, tmp_path / "out.json")
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "-1/3"])

@@ -126,3 +126,18 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
     if needed > free:
         there = f"in {folder}, where {free / 1e9:.2f} GB are free"
         raise InputError(f"{what} needs {needed / 1e9:.2f} GB {there}; make space")
+
+
+def free_memory() -> int:
+    """Bytes that a process can have without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def check_memory(needed: int, what: str, free: int) -> None:
+    """Refuse to begin with an image for which the memory is too small."""
+    if needed > free:
+        raise InputError(
+            f"{what} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} are free; cut it into tiles"
+        )

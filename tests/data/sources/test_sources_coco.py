@@ -354,7 +354,6 @@ BAD_IMAGES: dict[str, tuple[Callable[[Path], Path], str]] = {
         tiff(np.zeros((96, 128, 4), np.uint8), photometric="separated"),
         "SEPARATED colours; save it as grey",
     ),
-    "palette TIFF": (save("P", ".tif"), "is a TIFF with PALETTE colours"),
     "TIFF of 3 pages": (
         tiff(np.zeros((3, 96, 128), np.uint8), photometric="minisblack"),
         r"holds 3 pages \(.*YX \(3, 96",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_threads, add_verb, whole
+from monolayer.cli.options import PARAMS, Verbs, add_plane, add_threads, add_verb, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -88,6 +88,7 @@ def _add_measure(verbs: Verbs) -> None:
     least = found.add_mutually_exclusive_group()
     least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
     least.add_argument("--score-min", type=float, default=0.0, metavar="S", help="from which score up cells count")
+    add_plane(verb.add_argument_group("image files"))
 
 
 def measure(args: Namespace) -> None:
@@ -99,6 +100,7 @@ def measure(args: Namespace) -> None:
       monolayer measure --images images --truth test.json --params "$PARAMS" --output measured \\
         --results cells.json --score-min 0.5
     """
+    from monolayer.data.plane import ImagePlane
     from monolayer.evaluation.threshold import score_threshold
     from monolayer.measurement import measure
 
@@ -106,4 +108,5 @@ def measure(args: Namespace) -> None:
         args.verb.error("--scores says from which score up --results count; give both")
     score_min = score_threshold(args.scores) if args.scores else args.score_min
     cells = measure.CellSource(args.results, score_min)
-    measure.measure(args.images, args.truth, cells, args.params, args.output, workers=args.workers)
+    which = ImagePlane(args.channel, args.z)
+    measure.measure(args.images, args.truth, cells, args.params, args.output, workers=args.workers, which=which)

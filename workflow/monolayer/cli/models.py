@@ -7,7 +7,7 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_exported, add_threads, add_verb
+from monolayer.cli.options import PARAMS, Verbs, add_exported, add_plane, add_threads, add_verb, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def _add_predict(verbs: Verbs) -> None:
     folder.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=shard)
     depth = "in images of more than 8 bits these become 0 and 255 (default: the exported run's own)"
     folder.add_argument("--percentiles", type=float, nargs=2, metavar=("LOW", "HIGH"), help=depth)
+    add_plane(folder)
+    most = "of an image; more take memory that few machines have (default: %(default)s)"
+    folder.add_argument("--max-megapixels", type=whole(1), default=256, metavar="N", help=most)
     add_threads(folder, "cores to use")
     exported = verb.add_argument_group("of a folder, with an exported run")
     backends = ["onnxruntime", "tensorrt"]
@@ -70,13 +73,24 @@ def predict(args: Namespace) -> None:
       monolayer predict --images plate7 --output cells.3.json.gz --shard 3/1000
     """
     from monolayer.backends import manifest
+    from monolayer.data.plane import OWN, ImagePlane, ReadLimits
     from monolayer.models import predict
 
     if (args.truth is None) != (args.params is None):
         args.verb.error("--truth and --params go together: a split, with a run's own settings")
     if args.truth is None:
+        cure = "at most {limit:,} are read: cut it into tiles, or give --max-megapixels if the memory is there"
+        pixels = args.max_megapixels << 20
         choice = predict.Choice(
-            args.score_min, args.labels, args.backend, args.dtype, args.tta, args.shard, _percentiles(args)
+            score_min=args.score_min,
+            labels=args.labels,
+            backend=args.backend,
+            dtype=args.dtype,
+            tta=args.tta,
+            shard=args.shard,
+            percentiles=_percentiles(args),
+            which=ImagePlane(args.channel, args.z),
+            limits=ReadLimits(pixels, max(pixels, OWN.pixels), cure=cure),
         )
         predict.predict_folder(args.weights or manifest.pretrained(), args.images, args.output, choice, args.threads)
     elif args.weights is None:

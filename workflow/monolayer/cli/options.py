@@ -88,6 +88,13 @@ def add_threads(group: argparse._ActionsContainer, about: str) -> None:
     group.add_argument("--threads", type=whole(1), default=os.cpu_count(), metavar="N", help=help_)
 
 
+def add_plane(group: argparse._ActionsContainer) -> None:
+    """Which plane of a file that has several."""
+    about = "of files with several channels the one that shows the cells, counted from 1"
+    group.add_argument("--channel", type=whole(1), metavar="N", help=about)
+    group.add_argument("--z", type=whole(1), metavar="N", help="of stacks the plane along z, counted from 1")
+
+
 def add_exported(group: argparse._ActionsContainer) -> None:
     """How the network of an exported run is used."""
     group.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="default: %(default)s")

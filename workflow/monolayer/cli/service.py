@@ -8,7 +8,7 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import Parser, Verbs, add_exported, add_threads, add_verb, positive, whole
+from monolayer.cli.options import Parser, Verbs, add_exported, add_plane, add_threads, add_verb, positive, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -94,6 +94,7 @@ def _add_watch(verbs: Verbs) -> None:
     known.add_argument("--pixel-size-um", type=positive, metavar="X", help="µm along a pixel's side, for columns in µm")
     hours = "hours from frame to frame, where time is t007"
     known.add_argument("--frame-hours", type=positive, metavar="X", help=hours)
+    add_plane(known)
 
 
 def _regex(text: str) -> re.Pattern[str]:
@@ -115,11 +116,13 @@ def watch(args: Namespace) -> None:
     import threading
 
     from monolayer.backends import manifest
+    from monolayer.data.plane import ImagePlane
     from monolayer.service import serve, watch
 
     model = serve.load(args.model or manifest.pretrained(), args.dtype, args.threads, args.score_min, args.tta)
+    which = ImagePlane(args.channel, args.z)
     what = watch.Watching(
-        args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds
+        args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds, which
     )
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):

@@ -17,7 +17,8 @@ class Rle(TypedDict):
 class Image(TypedDict):
     """One frame. `well` (well, field or region) is never split; `split` is null unless the source fixes it.
 
-    content is a hash of the pixels: two images with the same are one picture.
+    content is a hash of the pixels: two images with the same are one picture. values is the file beside file_name that
+    holds the grey values of an image of more than 8 bits.
     """
 
     id: int
@@ -29,6 +30,7 @@ class Image(TypedDict):
     timestamp: str | None
     split: str | None
     content: NotRequired[str]
+    values: NotRequired[str]
 
 
 class Annotation(TypedDict):

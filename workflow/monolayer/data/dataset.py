@@ -13,6 +13,8 @@ from PIL import Image as PillowImage
 
 from monolayer.coco.labels import label_image
 from monolayer.coco.records import Annotation, Image, Truth, by_image
+from monolayer.data.plane import ANY, ImagePlane
+from monolayer.data.reading import read_frame
 from monolayer.files import InputError
 
 Item = TypeVar("Item")
@@ -66,6 +68,15 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if pixels.dtype != np.uint8 or pixels.ndim != 2:
         raise InputError(f"{path} is {pixels.dtype} {pixels.shape}, not uint8 (height, width); download the data again")
     return pixels
+
+
+def read_values(folder: Path, image: Image, which: ImagePlane = ANY) -> NDArray[Any]:
+    """An image (H, W) in the grey values of its file, which of a normalised frame may lie beside it."""
+    path = folder / image.get("values", image["file_name"])
+    try:
+        return read_frame(path.read_bytes(), str(path), which)
+    except OSError as error:
+        raise InputError(f"{path} is not readable as an image ({error}); check the folder of images") from error
 
 
 class TrueCells:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from monolayer.coco.findings import log_findings
 from monolayer.coco.records import Image
-from monolayer.data.sources import Read, source_of
+from monolayer.data.sources import Read, Scaled, source_of
 from monolayer.files import InputError, check_disk, whole_folder, write_json
 from monolayer.params.data import Dataset
 from monolayer.progress import track
@@ -38,18 +38,26 @@ def download(params: Dataset, images: Path, annotations: Path) -> None:
 
 
 def write_images(images: list[Image], read: Read, folder: Path) -> None:
-    """Write each file once, a few in memory at a time, and note in each image its fingerprint."""
+    """Write each file once, a few in memory at a time, and note in each image its fingerprint.
+
+    The grey values of deeper files lie beside the 8 bits, in a TIFF that the image's record names."""
+    import numpy as np
     from PIL import Image as PillowImage
+    from tifffile import imwrite as write_tiff
 
     from monolayer.data.images import fingerprint
 
     def write(image: Image) -> str:
-        pixels = read(image)
+        found = read(image)
+        pixels = found.pixels if isinstance(found, Scaled) else found
         if pixels.shape != (image["height"], image["width"]):
             raise InputError(
                 f"{image['file_name']} is {pixels.shape[1]}x{pixels.shape[0]} px, its annotations say "
                 f"{image['width']}x{image['height']}; masks and image don't belong together"
             )
+        if isinstance(found, Scaled) and found.own.dtype != np.uint8:
+            image["values"] = Path(image["file_name"]).with_suffix(".tif").name
+            write_tiff(folder / image["values"], found.own, compression="zlib", photometric="minisblack")
         # level 6 would make files a tenth smaller in three times the time
         PillowImage.fromarray(pixels).save(folder / image["file_name"], compress_level=1)
         return fingerprint(pixels)
@@ -65,3 +73,5 @@ def write_images(images: list[Image], read: Read, folder: Path) -> None:
             raise
     for image in images:
         image["content"] = content[image["file_name"]]
+        if values := files[image["file_name"]].get("values"):
+            image["values"] = values

@@ -25,7 +25,8 @@ from monolayer.coco.reader import read
 from monolayer.coco.records import CELL, Image, Rle
 from monolayer.coco.rle import Placed, crop_from_rle
 from monolayer.coco.table import images_of, read_results, true_cells
-from monolayer.data.dataset import read_image
+from monolayer.data.dataset import read_values
+from monolayer.data.plane import ANY, ImagePlane
 from monolayer.files import InputError, write_bytes, write_csv, write_json
 from monolayer.measurement import dictionary, morphology
 from monolayer.measurement.files import coco_annotations, growing, roi_zip
@@ -49,7 +50,14 @@ class CellSource:
 
 
 def measure(
-    images: Path, truth: Path, cells: CellSource, params: MeasureParams, output: Path, *, workers: int = 1
+    images: Path,
+    truth: Path,
+    cells: CellSource,
+    params: MeasureParams,
+    output: Path,
+    *,
+    workers: int = 1,
+    which: ImagePlane = ANY,
 ) -> None:
     """Write cells, images and growth (Parquet and CSV), dictionary.csv and the folder masks of these cells.
 
@@ -58,7 +66,7 @@ def measure(
     listed, found = cells_of(truth, cells)
     stems = unique_stems(listed)
     jobs = ((image, stems[image["id"]], found.pop(image["id"])) for image in listed)
-    one = partial(_measure_one, images=images, params=params, output=output / "masks")
+    one = partial(_measure_one, images=images, params=params, output=output / "masks", which=which)
     (output / "masks").mkdir(parents=True, exist_ok=True)
     rows, records = [], list[dict[str, Any]]()
     with growing("cells", output / "cells") as append_cells, growing("images", output / "images") as append_images:
@@ -97,11 +105,15 @@ def cells_of(truth: Path, cells: CellSource) -> tuple[list[Image], Found]:
 
 
 def _measure_one(
-    job: tuple[Image, str, list[tuple[float, Rle]]], images: Path, params: MeasureParams, output: Path
+    job: tuple[Image, str, list[tuple[float, Rle]]],
+    images: Path,
+    params: MeasureParams,
+    output: Path,
+    which: ImagePlane,
 ) -> tuple[Columns, dict[str, Any], list[dict[str, Any]]]:
     """The rows of the cells of one image (best first), its own row, its COCO annotations; writes TIFF and ROI zip."""
     image, stem, cells = job
-    pixels = read_image(images / image["file_name"])
+    pixels = read_values(images, image, which)
     if pixels.shape != (image["height"], image["width"]):  # before anything of that size is made
         raise InputError(
             f"{images / image['file_name']} is {pixels.shape[1]}x{pixels.shape[0]} px, its annotations say "

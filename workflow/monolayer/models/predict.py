@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,16 +16,20 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
 from monolayer.data.dataset import Sample, read_image, samples
-from monolayer.data.images import SUFFIXES, Pixels, grey
-from monolayer.files import InputError, write_bytes
+from monolayer.data.images import Pixels, eight_bit
+from monolayer.data.plane import ANY, OWN, ImagePlane, ReadLimits
+from monolayer.data.reading import SUFFIXES, image_files, read_frame
+from monolayer.files import InputError, check_memory, free_memory, write_bytes
 from monolayer.models import predictor
-from monolayer.models.predictor import Frame, Predictor
+from monolayer.models.journal import Journal, journal_of
+from monolayer.models.predictor import PIXEL_BYTES, Frame, Predictor
 from monolayer.parallel import prefetch
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import Dtype, PredictParams
 from monolayer.progress import track
 
 logger = logging.getLogger(__name__)
+SHOWN = 5  # faults that an error tells
 
 
 def predict(weights: Path, images: Path, truth: Path, params: PredictParams, output: Path) -> None:
@@ -61,29 +67,118 @@ class Choice(NamedTuple):
     tta: int | None = None
     shard: tuple[int, int] = (1, 1)
     percentiles: Percentiles | None = None
+    which: ImagePlane = ANY
+    limits: ReadLimits = OWN
 
 
 def predict_folder(model: Path, images: Path, output: Path, choice: Choice, threads: int) -> None:
     """Write the cells of each image in a folder (and below) as COCO results that name the file, and as label TIFFs.
 
-    `model` is an exported run's folder or a weights.pt. A file that is no image stops all before anything is written;
-    existing label images are not overwritten. Images are numbered over all shards.
+    `model` is an exported run's folder or a weights.pt. Images are numbered over all shards. One that can't be used is
+    named at the end, as an error, and `output` is not written before all are: what was found is kept beside it, and
+    the same command goes on with it, after a kill too. Label images of others are not overwritten.
     """
-    names = sorted(p.relative_to(images).as_posix() for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not names:
-        raise InputError(f"{images} holds no image ({', '.join(SUFFIXES)}); give the folder that they are in")
+    files = _image_files(images, choice.labels)
     first, step = choice.shard
-    own = dict(list(enumerate(names, start=1))[first - 1 :: step])
+    own = dict(list(enumerate(files, start=1))[first - 1 :: step])
     if choice.labels is not None:
-        _check_label_paths(choice.labels, images, names, own.values())
+        _check_names(choice.labels, files)
     run, percentiles, least = _load(model, choice, threads)
-    files = (Frame(name, None, partial(_grey, images / name, percentiles)) for name in own.values())
-    every = track(run.stream(files), len(own), f"predict {images.name}")
-    found = (instances.at_least(choice.score_min or 0.0) for instances in every)
-    if choice.labels is not None:
-        logger.info("label images hold cells with a score of %g or more", least)
-    count = write_results(output, _named_results(own, found, choice.labels, least))
+    depends = choice._asdict() | {"limits": None, "percentiles": percentiles, "model": _sums(model), "images": images}
+    with journal_of(output, {key: str(value) for key, value in depends.items()}) as journal:
+        if choice.labels is not None:
+            logger.info("label images hold cells with a score of %g or more", least)
+            _check_free(_label_path(choice.labels, name) for name in own.values() if name not in journal.known)
+        journal.begin()
+        folder = Folder({name: files[name] for name in own.values()}, choice, percentiles, least, journal)
+        faults = folder.segment(run, f"predict {images.name}")
+        found = {number: name for number, name in own.items() if name in journal.done and name not in faults}
+        partial = output.with_name(f"incomplete.{output.name}")
+        if faults and not found:
+            raise InputError("; ".join(list(faults.values())[:SHOWN]))
+        count = write_results(partial if faults else output, journal.results(found))
+        if faults:
+            raise _unusable(list(faults.values()), f"{partial} has the cells of the other {len(found)} of {len(own)}")
+        partial.unlink(missing_ok=True)
     logger.info("%d cells in %d images: %s", count, len(own), output)
+
+
+def _unusable(faults: list[str], others: str) -> InputError:
+    """The end of a run some of whose images could not be used."""
+    for fault in faults[SHOWN:]:
+        logger.error("%s", fault)
+    more = f"; and {len(faults) - SHOWN} more, listed above" if len(faults) > SHOWN else ""
+    return InputError(
+        f"{'; '.join(faults[:SHOWN])}{more}. {others} images; mend these or take them away and give the same command "
+        "again: it goes on from here"
+    )
+
+
+@dataclass
+class Folder:
+    """Images by name, how they are read and what is noted of them; faults are what can't be used, and why."""
+
+    files: dict[str, Path]
+    choice: Choice
+    percentiles: Percentiles | None
+    least: float
+    journal: Journal
+
+    def segment(self, run: Predictor, label: str) -> dict[str, str]:
+        """Note the cells of all images that are not done; what can't be used is returned with the reason."""
+        network, faults, states = run.network(None, "an image of a folder"), dict[str, str](), dict[str, list[int]]()
+        given = deque[str]()
+
+        def read(name: str) -> tuple[str, Pixels | None]:
+            try:
+                image = self._read(name)
+                predictor.check_size(str(self.files[name]), image, network.pipeline)
+                check_memory(PIXEL_BYTES * image.size, str(self.files[name]), free_memory())
+                return name, image
+            except (InputError, OSError) as error:
+                faults[name] = str(error)
+                return name, None
+
+        def frames() -> Iterator[Frame]:
+            for name, image in prefetch(read, todo):
+                if image is not None:
+                    given.append(name)
+                    yield Frame(name, None, partial(_same, image))
+
+        todo = []
+        for name, path in self.files.items():
+            status = path.stat()
+            states[name] = [status.st_size, status.st_mtime_ns]
+            if not self._is_done(name, states[name]):
+                todo.append(name)
+        if len(todo) < len(self.files):
+            logger.info("%d of %d images are done already", len(self.files) - len(todo), len(self.files))
+        for instances in track(run.stream(frames()), len(todo), label):
+            self._note(name := given.popleft(), states[name], instances)
+        return dict(sorted(faults.items()))
+
+    def _read(self, name: str) -> Pixels:
+        path = self.files[name]
+        own = read_frame(path.read_bytes(), str(path), self.choice.which, self.choice.limits)
+        return eight_bit(own, str(path), self.percentiles)
+
+    def _is_done(self, name: str, state: list[int]) -> bool:
+        """Whether its cells are noted, and its label image, which comes after, is there."""
+        labels = self.choice.labels
+        return self.journal.has(name, state) and (labels is None or _label_path(labels, name).exists())
+
+    def _note(self, name: str, state: list[int], instances: Instances) -> None:
+        from monolayer.coco.labels import label_tiff
+
+        kept = instances.at_least(self.choice.score_min or 0.0)
+        self.journal.add(name, state, kept.results(0))
+        if self.choice.labels is not None:
+            labels = label_tiff([kept.at_least(self.least).label_image()], None)
+            write_bytes(_label_path(self.choice.labels, name), labels)
+
+
+def _same(image: Pixels) -> Pixels:
+    return image
 
 
 def _load(model: Path, choice: Choice, threads: int) -> tuple[Predictor, Percentiles | None, float]:
@@ -98,43 +193,40 @@ def _load(model: Path, choice: Choice, threads: int) -> tuple[Predictor, Percent
     return run, choice.percentiles or manifest.percentiles, least
 
 
-def _grey(path: Path, percentiles: Percentiles | None) -> Pixels:
-    return grey(path.read_bytes(), str(path), percentiles)
+def _sums(model: Path) -> dict[str, str]:
+    """The files of a model by their sums."""
+    folder = model.parent if model.is_file() else model
+    files = [model] if model.suffix == ".pt" else folder.rglob("*")
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files) if f.is_file()}
 
 
-def _named_results(
-    names: dict[int, str], found: Iterable[Instances], labels: Path | None, least: float
-) -> Iterator[Result]:
-    """Results with the number and the file's name of each image; labels are written on the way, all or none."""
-    from monolayer.coco.labels import label_tiff
-
-    written: list[Path] = []
-    try:
-        for (number, name), instances in zip(names.items(), found, strict=True):
-            for result in instances.results(number):
-                yield Result(file_name=name, **result)
-            if labels is not None:
-                written.append(_label_path(labels, name))
-                write_bytes(written[-1], label_tiff([instances.at_least(least).label_image()], None))
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
+def _image_files(images: Path, labels: Path | None) -> dict[str, Path]:
+    """The images of a folder by name; what is left out is told."""
+    if labels is not None and labels.resolve().is_relative_to(images.resolve()):
+        raise InputError(
+            f"{labels} lies in {images}, where label images would be taken for images the next time; "
+            "give a folder beside it for them"
+        )
+    files, others = image_files(images, images.rglob("*"))
+    if not files:
+        raise InputError(f"{images} holds no image ({', '.join(SUFFIXES)}); give the folder that they are in")
+    if others:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+        logger.info("%s also holds %s: no images (%s)", images, counts, ", ".join(SUFFIXES))
+    return files
 
 
 def _label_path(folder: Path, name: str) -> Path:
     return folder / Path(name).with_suffix(".tif")
 
 
-def _check_label_paths(folder: Path, images: Path, names: Iterable[str], own: Iterable[str]) -> None:
-    if images.resolve() in (folder.resolve(), *folder.resolve().parents):
-        raise InputError(
-            f"{folder} lies in {images}, where label images would be taken for images the next time; "
-            "give a folder beside it for them"
-        )
+def _check_names(folder: Path, names: Iterable[str]) -> None:
     for path, number in Counter(_label_path(folder, name) for name in names).items():
         if number > 1:
             raise InputError(f"{number} images would have the label image {path}; rename all but one of them")
-    for path in (_label_path(folder, name) for name in own):
+
+
+def _check_free(paths: Iterable[Path]) -> None:
+    for path in paths:
         if path.exists():
             raise InputError(f"{path} exists and would be overwritten; give another folder for the label images")

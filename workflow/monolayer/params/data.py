@@ -158,6 +158,10 @@ class CocoSource(Section):
     """regex:<pattern with a group time> over file names: growth is fitted along it; null: no times."""
     percentiles: Percentiles
     """Of each image with more than 8 bits become 0 and 255."""
+    channel: PositiveInt | None = None
+    """Of images of several channels the one that shows the cells, counted from 1; null: they are an error."""
+    z: PositiveInt | None = None
+    """Of stacks the plane along z, counted from 1; null: they are an error."""
     max_images: PositiveInt | None
     """So many images, evenly over cell lines; null: all."""
 

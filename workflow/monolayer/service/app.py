@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
+from monolayer.data.plane import NotAnImageError, TooLargeError
 from monolayer.files import InputError
 from monolayer.service import answers
 from monolayer.service.door import AGAIN, CLOSED, Door
@@ -25,7 +26,6 @@ from monolayer.service.interface import BINARY, BODY, PROBLEMS, Asked, Health, M
 from monolayer.service.sample import sample
 from monolayer.service.segmenting import Asking, segmented, uploaded
 from monolayer.service.state import ServedModel, Settings, State
-from monolayer.service.uploads import NotAnImageError, TooLargeError
 
 WEB = Path(__file__).with_name("web")
 GONE = "the client is gone"

@@ -12,8 +12,9 @@ from typing import Any
 
 from fastapi import HTTPException, Request
 
+from monolayer.data.plane import TooLargeError
 from monolayer.service.batcher import Batcher, Segment, UnwantedError
-from monolayer.service.uploads import Limits, TooLargeError
+from monolayer.service.uploads import Limits
 
 SMALL = 4 << 20  # pixels of a request that passes large ones, which come one at a time; and of a batch of images
 RETRY_S = 2

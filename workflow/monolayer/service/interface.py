@@ -17,6 +17,8 @@ class Asked(BaseModel):
     model: str | None = Field(None, description="A name of /models; without, the first.")
     cell_line: str | None = Field(None, description="Of the image, where the model has a network for each line.")
     score_min: float | None = Field(None, ge=0, le=1, description="Cells with lower scores are left out.")
+    channel: int | None = Field(None, ge=1, description="Of several the one that shows the cells, counted from 1.")
+    z: int | None = Field(None, ge=1, description="Of a stack the plane along z, counted from 1.")
     pixel_size_um: float | None = Field(
         None, ge=1e-4, le=1e4, description="µm along a pixel's side, for columns in µm."
     )

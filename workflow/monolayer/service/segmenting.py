@@ -21,14 +21,14 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from monolayer.data.images import eight_bit
+from monolayer.data.plane import ImagePlane, NotAnImageError
 from monolayer.files import write_bytes
-from monolayer.params.data import Percentiles
 from monolayer.service import answers
 from monolayer.service.batcher import UnwantedError
 from monolayer.service.interface import IMAGE_TYPES, Asked
 from monolayer.service.size import announced_pixels
 from monolayer.service.state import ServedModel, State
-from monolayer.service.uploads import Limits, NotAnImageError, frames
+from monolayer.service.uploads import Limits, frames
 
 logger = logging.getLogger("monolayer.service")
 
@@ -57,7 +57,7 @@ async def segmented(given: Asking, unwanted: threading.Event) -> tuple[Response,
     limits, door = state.settings.limits, state.door
     pixels = await door.small.run(announced_pixels, given.data, limits.frames)
     async with door.turn(model.name, given.name, pixels) as lane:
-        read = await lane.run(_read, given.data, given.name, limits, model.percentiles)
+        read = await lane.run(_read, given, limits)
         line = asked.cell_line if model.lines else None
         batcher = lane.batchers[model.name]
         found = await asyncio.gather(*(asyncio.wrap_future(batcher.submit(image, line, unwanted)) for _, image in read))
@@ -96,11 +96,10 @@ async def uploaded(request: Request) -> tuple[bytes, str]:
     return await request.body(), "image"
 
 
-def _read(
-    data: bytes, name: str, limits: Limits, percentiles: Percentiles
-) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
+def _read(given: Asking, limits: Limits) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
     """Each frame in its own grey values, and in the 8 bits that the network sees."""
-    return [(own, eight_bit(own, name, percentiles)) for own in frames(data, name, limits)]
+    found = frames(given.data, given.name, limits, ImagePlane(given.asked.channel, given.asked.z))
+    return [(own, eight_bit(own, given.name, given.model.percentiles)) for own in found]
 
 
 def _answer(given: Asking, segmented: Any, unwanted: threading.Event) -> tuple[bytes, int]:

@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from monolayer.data.images import eight_bit
-from monolayer.files import InputError, write_csv
+from monolayer.data.plane import ANY, ImagePlane
+from monolayer.data.reading import image_files, read_frames
+from monolayer.files import InputError, check_memory, free_memory, write_csv
 from monolayer.measurement import dictionary
 from monolayer.models.pipeline import unchecked
+from monolayer.models.predictor import PIXEL_BYTES
 from monolayer.service import answers
 from monolayer.service.growth_chart import draw_growth
 from monolayer.service.journal import Tables, WatchedFile
 from monolayer.service.size import announced_pixels
 from monolayer.service.state import ServedModel
-from monolayer.service.uploads import Limits, frames
 
 logger = logging.getLogger(__name__)
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-LIMITS = Limits(bytes=4 << 30, pixels=1 << 30, frames=10_000)  # of files that are the user's own
 ZEROS, PATIENCE = 4096, 30  # a file that ends in so many zeros may be a copy under way: it waits so many times as long
-NEEDED = 70  # bytes of memory that a pixel takes in the network and around it
+LARGEST = 4 << 30  # bytes of a file
 TRIES = 3  # of a file at which the process ended
 AHEAD_S = 60
 TIMES = {
@@ -50,6 +50,7 @@ class Watching:
     pixel_size_um: float | None
     frame_hours: float | None
     settle_s: float
+    which: ImagePlane = ANY
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -59,6 +60,7 @@ class Watching:
             **{"model": model.name, "digest": model.digest, "dtype": model.dtype, "tta": model.tta},
             **{"score_min": model.score_min, "pixel_size_um": self.pixel_size_um, "frame_hours": self.frame_hours},
             **{"pattern": self.pattern.pattern if self.pattern else None},
+            **{name: number for name, number in self.which._asdict().items() if number is not None},
         }
 
 
@@ -105,14 +107,12 @@ def settled(what: Watching, tables: Tables, looks: Looks) -> list[Path]:
     """Images that are new or changed and have not changed for `settle_s` by this machine's clock, the oldest first."""
     found, now = [], time.monotonic()
     for folder, _, names in os.walk(what.folder):  # a folder that goes away meanwhile is no fault
-        for path in (Path(folder, name) for name in names):
-            if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-                continue
+        for name, path in image_files(what.folder, (Path(folder, name) for name in names))[0].items():
             try:
                 status = path.stat()
             except OSError:  # moved away since
                 continue
-            name, state = path.relative_to(what.folder).as_posix(), (status.st_size, status.st_mtime_ns)
+            state = status.st_size, status.st_mtime_ns
             before, since = looks.seen.get(name, (None, now))
             since = since if before == state else now
             looks.seen[name] = state, since
@@ -193,7 +193,7 @@ def _shown(name: str) -> str:
 def _read(path: Path, name: str) -> WatchedFile:
     """All of a file that fits into the limits and into memory."""
     status = path.stat()
-    if status.st_size > min(LIMITS.bytes, _free_memory()):
+    if status.st_size > min(LARGEST, _free_memory()):
         raise InputError(f"it has {status.st_size:,} bytes, which is too much; save it in parts")
     content = path.read_bytes()
     if len(content) != status.st_size:
@@ -202,9 +202,7 @@ def _read(path: Path, name: str) -> WatchedFile:
 
 
 def _free_memory() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available)
+    return free_memory()
 
 
 @contextmanager
@@ -234,9 +232,9 @@ def segmented(what: Watching, file: WatchedFile, tables: Tables) -> list[answers
         raise InputError(f"the pattern {what.pattern.pattern} does not match; correct it")
     groups = {key: value or "" for key, value in (named.groupdict() if named else {}).items()}
     line = groups.get("line", "")
-    _check_memory(announced_pixels(file.content, 1))
+    check_memory(PIXEL_BYTES * announced_pixels(file.content, 1), "it", _free_memory())
     done: list[answers.SegmentedFrame] = []
-    pages = frames(file.content, file.name, LIMITS)
+    pages = read_frames(file.content, file.name, what.which)
     time_from = _time_from(what, len(pages))
     if file.name not in tables.done and tables.times and time_from not in tables.times:
         told = f"its time would come from {TIMES[time_from]}, that of the others from {TIMES[tables.times[0]]}"
@@ -254,13 +252,6 @@ def segmented(what: Watching, file: WatchedFile, tables: Tables) -> list[answers
         if time_from == "files":
             done[-1].row["time_h"] = (file.mtime_ns / 1e9 - _origin(tables, file)) / 3600
     return done
-
-
-def _check_memory(pixels: int) -> None:
-    free = _free_memory()
-    if NEEDED * pixels > free:
-        need = f"it has {pixels:,} pixels, which take {NEEDED * pixels / 1e9:.1f} GB of memory"
-        raise InputError(f"{need}, and {free / 1e9:.1f} are free; cut it into tiles")
 
 
 def _time_from(what: Watching, pages: int) -> str:

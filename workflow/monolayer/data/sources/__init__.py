@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from monolayer.coco.records import Image, Truth
 from monolayer.params.data import Dataset
 
-Read = Callable[[Image], NDArray[np.uint8]]  # the pixels (H, W) of an image of the truth; called from several threads
+
+class Scaled(NamedTuple):
+    """An image (H, W) in 8 bits and in the grey values of its file."""
+
+    pixels: NDArray[np.uint8]
+    own: NDArray[Any]
+
+
+# the pixels (H, W) of an image of the truth, scaled ones with their file's; called from several threads
+Read = Callable[[Image], NDArray[np.uint8] | Scaled]
 
 
 class Source(Protocol):

@@ -7,8 +7,10 @@ from pathlib import Path
 from monolayer.coco.findings import Findings
 from monolayer.coco.reader import Records, read
 from monolayer.coco.records import Image, Truth
-from monolayer.data.images import SUFFIXES, Pixels, grey
-from monolayer.data.sources import Read
+from monolayer.data.images import eight_bit
+from monolayer.data.plane import ImagePlane
+from monolayer.data.reading import image_files, read_frame
+from monolayer.data.sources import Read, Scaled
 from monolayer.data.sources.masks import cells
 from monolayer.data.sources.tracks import TABLE, with_parents
 from monolayer.data.sources.truth import Part, by_pattern, cell_lines, flat_names, join, sample
@@ -44,9 +46,10 @@ def collect(params: CocoSource, folder: Path) -> tuple[Truth, Read]:
     with_parents(annotations, Path(params.annotations).with_name(TABLE))
     by_name = {names[name]: path for name, path in paths.items()}
 
-    def read_image(image: Image) -> Pixels:
+    def read_image(image: Image) -> Scaled:
         path = by_name[image["file_name"]]
-        return grey(path.read_bytes(), str(path), params.percentiles)
+        own = read_frame(path.read_bytes(), str(path), ImagePlane(params.channel, params.z))
+        return Scaled(eight_bit(own, str(path), params.percentiles), own)
 
     return join([Part(records.name, images, annotations)], findings), read_image
 
@@ -64,7 +67,7 @@ def find(records: Records, folder: Path, findings: Findings) -> dict[str, Path]:
             f"{len(missing)} of {len(paths)} images of {records.name} are missing, e.g. {', '.join(missing[:3])}; "
             "copy them there, or correct `images` or their file_name"
         )
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.relative_to(folder).as_posix() not in paths:
+    for name, path in image_files(folder, folder.rglob("*"))[0].items():
+        if name not in paths:
             findings.add("unlisted_files", str(path))
     return paths

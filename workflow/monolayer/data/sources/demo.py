@@ -9,6 +9,7 @@ import hashlib
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,6 @@ from monolayer.coco.labels import rles_from_labels
 from monolayer.coco.records import CELL, Image, Truth
 from monolayer.coco.rle import annotation, rle_area
 from monolayer.data import images
-from monolayer.data.sources import Read
 from monolayer.data.sources.fetch import open_zip, read_member
 from monolayer.files import InputError
 from monolayer.params.data import DemoSeries, DemoSource
@@ -38,7 +38,7 @@ class Box(NamedTuple):
         return frame[self.y : self.y + self.height, self.x : self.x + self.width]
 
 
-def collect(params: DemoSource, folder: Path) -> tuple[Truth, Read]:
+def collect(params: DemoSource, folder: Path) -> tuple[Truth, Callable[[Image], images.Pixels]]:
     """Fields with at least `min_cells` cells; truth of a cell that a field's edge cuts is the part that is seen."""
     import tifffile
 

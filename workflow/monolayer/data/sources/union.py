@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from monolayer.coco.findings import Findings
-from monolayer.coco.records import Image, Truth
-from monolayer.data import images
+from monolayer.coco.records import Truth
 from monolayer.data.sources import Read, source_of
 from monolayer.data.sources.truth import Part, join
 from monolayer.files import InputError
@@ -37,7 +36,4 @@ def collect(params: UnionSource, folder: Path) -> tuple[Truth, Read]:
         if image["cell_line"] in params.train_only:
             image["split"] = "train"
 
-    def read_image(image: Image) -> images.Pixels:
-        return readers[image["file_name"]](image)
-
-    return joined, read_image
+    return joined, lambda image: readers[image["file_name"]](image)
