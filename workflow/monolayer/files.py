@@ -15,6 +15,7 @@ from typing import Any, Final
 
 FORMAT: Final = 2  # of weights.pt, checkpoints, run.json and model.json; in 1 parameters had other names
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+PIXEL_BYTES = 70  # of memory that a pixel takes in a network and around it
 FULL = 1 << 20  # bytes free, below which a disk counts as full
 
 
@@ -135,9 +136,8 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check_memory(needed: int, what: str, free: int) -> None:
-    """Refuse to begin with an image for which the memory is too small."""
-    if needed > free:
-        raise InputError(
-            f"{what} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} are free; cut it into tiles"
-        )
+def check_memory(pixels: int, what: str, free: int) -> None:
+    """Refuse to begin with an image for whose cells the memory is too small."""
+    if (needed := PIXEL_BYTES * pixels) > free:
+        need = f"{what} has {pixels:,} pixels, which take {needed / 1e9:.1f} GB of memory"
+        raise InputError(f"{need}, and {free / 1e9:.1f} are free; cut it into tiles")

@@ -22,7 +22,7 @@ from monolayer.data.reading import SUFFIXES, image_files, read_frame
 from monolayer.files import InputError, check_memory, free_memory, write_bytes
 from monolayer.models import predictor
 from monolayer.models.journal import Journal, journal_of
-from monolayer.models.predictor import PIXEL_BYTES, Frame, Predictor
+from monolayer.models.predictor import Frame, Predictor
 from monolayer.parallel import prefetch
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import Dtype, PredictParams
@@ -133,7 +133,7 @@ class Folder:
             try:
                 image = self._read(name)
                 predictor.check_size(str(self.files[name]), image, network.pipeline)
-                check_memory(PIXEL_BYTES * image.size, str(self.files[name]), free_memory())
+                check_memory(image.size, str(self.files[name]), free_memory())
                 return name, image
             except (InputError, OSError) as error:
                 faults[name] = str(error)

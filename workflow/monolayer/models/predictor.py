@@ -22,8 +22,6 @@ from monolayer.parallel import prefetch
 from monolayer.params.families import PredictSettings, UnetPredict
 from monolayer.params.steps import Dtype
 
-PIXEL_BYTES = 70  # of memory that a pixel takes in the network and around it
-
 
 class Frame(NamedTuple):
     """An image that is read when its turn comes; `name` is what an error calls it."""

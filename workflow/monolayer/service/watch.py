@@ -20,7 +20,6 @@ from monolayer.data.reading import image_files, read_frames
 from monolayer.files import InputError, check_memory, free_memory, write_csv
 from monolayer.measurement import dictionary
 from monolayer.models.pipeline import unchecked
-from monolayer.models.predictor import PIXEL_BYTES
 from monolayer.service import answers
 from monolayer.service.growth_chart import draw_growth
 from monolayer.service.journal import Tables, WatchedFile
@@ -232,7 +231,7 @@ def segmented(what: Watching, file: WatchedFile, tables: Tables) -> list[answers
         raise InputError(f"the pattern {what.pattern.pattern} does not match; correct it")
     groups = {key: value or "" for key, value in (named.groupdict() if named else {}).items()}
     line = groups.get("line", "")
-    check_memory(PIXEL_BYTES * announced_pixels(file.content, 1), "it", _free_memory())
+    check_memory(announced_pixels(file.content, 1), "it", _free_memory())
     done: list[answers.SegmentedFrame] = []
     pages = read_frames(file.content, file.name, what.which)
     time_from = _time_from(what, len(pages))

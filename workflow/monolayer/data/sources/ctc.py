@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from monolayer.coco.labels import read_labels, rles_from_labels
 from monolayer.coco.records import CELL, Image, Truth
 from monolayer.coco.rle import annotation
-from monolayer.data.images import Pixels, grey
-from monolayer.data.sources import Read
+from monolayer.data.images import Pixels, eight_bit
+from monolayer.data.reading import read_frame
 from monolayer.data.sources.tracks import TABLE, TrueTrack, read_tracks
 from monolayer.files import InputError
 from monolayer.params.data import CtcSource
@@ -23,7 +24,7 @@ Number = TypeVar("Number", np.int64, np.uint8)
 FRAME = re.compile(r"t(\d+)\.tiff?", re.IGNORECASE)
 
 
-def collect(params: CtcSource, folder: Path) -> tuple[Truth, Read]:
+def collect(params: CtcSource, folder: Path) -> tuple[Truth, Callable[[Image], Pixels]]:
     """Truth with tracks of all sequences, each a well; `folder` is not needed."""
     truth = Truth(images=[], annotations=[], categories=[CELL], findings=[])
     paths: dict[str, Path] = {}
@@ -50,7 +51,8 @@ def collect(params: CtcSource, folder: Path) -> tuple[Truth, Read]:
 
     def read_image(image: Image) -> Pixels:
         path = paths[image["file_name"]]
-        return np.ascontiguousarray(inner(grey(path.read_bytes(), str(path), params.percentiles), params.border))
+        grey = eight_bit(read_frame(path.read_bytes(), str(path)), str(path), params.percentiles)
+        return np.ascontiguousarray(inner(grey, params.border))
 
     return truth, read_image
 
