@@ -11,12 +11,14 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
-from monolayer.data.images import grey, scale
+from monolayer.data.images import eight_bit, grey, scale
 from monolayer.files import InputError
 from monolayer.params.data import Percentiles
+from paths import ROOT
 from PIL import Image as PillowImage
 
 ALL = Percentiles(low=0, high=100)
+MODELS_OWN = Percentiles(low=0.5, high=99.8)  # as an exported run brings them
 RNG = np.random.default_rng(0)
 EIGHT = RNG.integers(0, 256, (20, 30), np.uint8)
 SIXTEEN = RNG.integers(900, 5000, (20, 30)).astype(np.uint16)
@@ -121,3 +123,65 @@ def test_scale_is_monotonous_and_within_bounds(a: int, b: int, low: int, high: i
 
 def test_one_grey_value_becomes_black() -> None:
     assert not grey(tif(np.full((5, 5), 700, np.uint16)), "a", ALL).any()
+
+
+# ---- the depth of a file decides nothing -----------------------------------------------------------
+
+
+def noise(deviation: float) -> Any:
+    """Smooth noise around 128, as an empty field of phase contrast has it."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(np.random.default_rng(1).standard_normal((200, 240)), 3)
+    return 128 + deviation * smooth / smooth.std()
+
+
+COPIES = {
+    "uint16, as it is": lambda image: image.astype(np.uint16),
+    "uint16 x 256": lambda image: image.astype(np.uint16) * 256,
+    "uint16 x 257": lambda image: image.astype(np.uint16) * 257,
+    "12 bits": lambda image: image.astype(np.uint16) * 16,
+    "uint32 x 256": lambda image: image.astype(np.uint32) * 256,
+    "float of 1": lambda image: image.astype(np.float32) / 255,
+    "float of 255": lambda image: image.astype(np.float64),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+@pytest.mark.parametrize("image", [EIGHT, np.rint(noise(1.5)).astype(np.uint8), np.uint8(255) * (EIGHT > 200)])
+def test_an_8_bit_image_in_a_deeper_file_is_that_image(copy: str, image: Any) -> None:
+    assert np.array_equal(eight_bit(COPIES[copy](image), "a", MODELS_OWN), image)
+
+
+@pytest.mark.parametrize("levels", [1.0, 16.06, 199.9, 256.0])
+def test_noise_stays_noise(levels: float) -> None:
+    """Of more than 8 bits really: no usual multiple of 8-bit values. An 8-bit camera would have shown the same."""
+    seen = eight_bit(np.rint(levels * noise(1.5)).astype(np.uint16), "a", MODELS_OWN).astype(float)
+    assert seen.std() < 1.6
+    assert abs(seen.mean() - 128) < 2
+
+
+def test_where_cells_shine_the_percentiles_are_stretched() -> None:
+    dark = np.full((200, 200), 110, np.uint16) + RNG.integers(0, 20, (200, 200)).astype(np.uint16)
+    dark[50:90, 50:90] += 3000
+    seen = eight_bit(dark, "a", MODELS_OWN)
+    assert seen[50:90, 50:90].min() > 240
+    assert np.median(seen) < 5
+
+
+def test_one_grey_value_never_becomes_several() -> None:
+    faint = np.full((100, 100), 5, np.uint16)
+    faint[:50] = 9
+    assert np.ptp(eight_bit(faint, "a", MODELS_OWN)) == 4
+
+
+def test_real_images_find_the_same_cells_in_16_bits() -> None:
+    """Pixel for pixel the same, so F1 is too; of 12 bits that no multiple tells, within a grey value."""
+    images = sorted((ROOT.parent / "shared/data/livecell_sample/images").rglob("*.tif"))[::6]
+    if not images:
+        pytest.skip("the images are not here")
+    for path in images:
+        pixels = grey(path.read_bytes(), path.name, None)
+        assert np.array_equal(eight_bit(pixels.astype(np.uint16) * 257, path.name, MODELS_OWN), pixels)
+        near = eight_bit(np.rint(pixels * (4095 / 255)).astype(np.uint16), path.name, MODELS_OWN)
+        assert np.abs(near.astype(int) - pixels).max() <= 1

@@ -182,3 +182,37 @@ def test_a_fault_at_any_write_leaves_what_the_same_command_mends(
         measure(culture.images, tmp_path / "truth.json", CellSource(None, 0), PARAMS, output)
 
     print(f"\nmeasure: {faults.hold(run, tmp_path / 'faults', monkeypatch)} writes, each failed twice")
+
+
+def test_brightness_is_in_the_files_own_grey_values(tmp_path: Path) -> None:
+    """A 16-bit image of the user, through the source that makes 8 bits of it, and as it is."""
+    from monolayer.data.download import download
+    from monolayer.params.data import CocoSource, Percentiles
+
+    pixels = np.random.default_rng(0).integers(900, 1400, (40, 60)).astype(np.uint16)
+    pixels[5:15, 5:25] += 20_000
+    (tmp_path / "mine").mkdir()
+    tifffile.imwrite(tmp_path / "mine/a.tif", pixels)
+    corners = [5, 5, 25, 5, 25, 15, 5, 15]
+    cell = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [corners], "bbox": [5, 5, 20, 10], "area": 200}
+    image = {"id": 1, "file_name": "a.tif", "width": 60, "height": 40}
+    truth = {"images": [image], "annotations": [cell | {"iscrowd": 0}], "categories": [{"id": 1, "name": "cell"}]}
+    (tmp_path / "mine.json").write_text(json.dumps(truth))
+    source = CocoSource(
+        source="coco",
+        images=str(tmp_path / "mine"),
+        annotations=str(tmp_path / "mine.json"),
+        cell_line="category",
+        well=None,
+        time=None,
+        percentiles=Percentiles(low=0.5, high=99.8),
+        max_images=None,
+    )
+    download(source, tmp_path / "images", tmp_path / "truth.json")
+    settings = MeasureParams(pixel_size_um={}, frame_hours={}, neighbours=NeighbourParams(gap=1, radius=100), files=[])
+    for images, listed in (("mine", "mine.json"), ("images", "truth.json")):
+        measure(tmp_path / images, tmp_path / listed, CellSource(None, 0.0), settings, tmp_path / "out")
+        table = pd.read_csv(tmp_path / "out/cells.csv")
+        values = pixels[5:15, 5:25]
+        assert table["intensity_mean"][0] == pytest.approx(values.mean())
+        assert (table["intensity_min"][0], table["intensity_max"][0]) == (values.min(), values.max())

@@ -15,11 +15,15 @@ def check_png(data: bytes, name: str) -> None:
     at, kind = len(START), b""
     while kind != b"IEND":
         if at + 12 > len(data):
-            raise InputError(f"{name} is cut short: a PNG ends with IEND; copy it again")
+            raise InputError(
+                f"{name} is not readable as an image (a PNG ends with IEND); is it cut short? copy it again"
+            )
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
         if end + 4 > len(data):
-            raise InputError(f"{name} is cut short: its pixels go on beyond the end of the file; copy it again")
+            raise InputError(
+                f"{name} is not readable as an image (it goes on beyond the end of the file); is it cut short? copy it again"
+            )
         if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise InputError(f"{name} is damaged at byte {at:,}: the checksum is another one; copy it again")
         at = end + 4
