@@ -22,7 +22,7 @@ def check_png(data: bytes, name: str) -> None:
         end = at + 8 + length
         if end + 4 > len(data):
             raise InputError(
-                f"{name} is not readable as an image (it goes on beyond the end of the file); is it cut short? copy it again"
+                f"{name} is not readable as an image (it goes on beyond its end); is it cut short? copy it again"
             )
         if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise InputError(f"{name} is damaged at byte {at:,}: the checksum is another one; copy it again")
