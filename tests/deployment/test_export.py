@@ -296,7 +296,6 @@ ENGINE = EngineFile(
     [
         lambda about: about["engines"].append(ENGINE.model_dump() | {"file": "../stolen.engine"}),
         lambda about: about["engines"].append(ENGINE.model_dump() | {"file": "/etc/passwd"}),
-        lambda about: about["networks"].update({"../../all": about["networks"]["long"]}),
         lambda about: about["networks"]["long"]["graphs"].update(
             {"x/../../../y": about["networks"]["long"]["graphs"]["maps"]}
         ),
@@ -309,6 +308,16 @@ def test_a_strangers_manifest_names_nothing_outside_of_its_folder(exported: Path
     (tmp_path / "model.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match=r"outside of its folder|is not the model\.json"):
         predictor.load(tmp_path)
+
+
+def test_a_network_of_any_name_has_its_files_in_the_folder(exported: Path, tmp_path: Path) -> None:
+    """A cell line may be called so: the manifest keeps the name, the files are called after it."""
+    about = json.loads((exported / "model.json").read_text())
+    about["networks"]["../../all"] = about["networks"]["long"]
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    _, manifest = read_manifest(tmp_path)
+    assert "../../all" in manifest.networks
+    assert all((tmp_path / name).resolve().is_relative_to(tmp_path.resolve()) for name in manifest.files())
 
 
 def with_outer_data(path: Path, location: str) -> Path:
