@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.records import Rle
-from monolayer.compiled import Floats, Ints
+from monolayer.compiled import Flags, Floats, Ints
 from monolayer.files import write_csv
 from monolayer.measurement.measure import instances
 from monolayer.params.steps import TrackParams
@@ -58,11 +58,14 @@ def track_well(job: Job, params: TrackParams, folder: Path, true: bool) -> Track
     }
     if job.true is not None or "ctc" in params.files:
         labels = Labels(lapse, job.masks)
-        parts = ctc.parts_of(cells.frame, found.track, found.parent, labels.seen())
+        true_labels = None if job.true is None else Labels(lapse, [[(1.0, rle) for rle, _, _ in c] for c in job.true])
+        sight = look(labels, true_labels)
+        parts = ctc.parts_of(cells.frame, found.track, found.parent, sight.seen)
         if "ctc" in params.files:
             ctc.write(folder / "ctc" / lapse.name, parts, labels.frames(), len(labels.numbers), true)
-        if job.true is not None:
-            tables["scores"] = [score_row(job, labels, Scored(parts, labels.numbers), params.division_tolerance)]
+        if true_labels is not None:
+            pred = Scored(parts, labels.numbers)
+            tables["scores"] = [score_row(job, true_labels.numbers, pred, sight, params.division_tolerance)]
     if "napari" in params.files:
         write_csv(folder / "napari" / f"{lapse.name}.csv", napari_rows(job, cells.frame, found), NAPARI)
     return Tracked(rows, found, tables)
@@ -127,22 +130,36 @@ class Labels:
         """Each frame's label image and the cells that its values stand for."""
         return ((self.frame(number), cells) for number, cells in enumerate(self.numbers))
 
-    def seen(self) -> NDArray[np.bool_]:
-        """Which cells have a pixel of their own: others may cover one altogether."""
-        counts = [np.bincount(labels.ravel(), minlength=len(cells) + 1)[1:] for labels, cells in self.frames()]
-        return np.concatenate(counts) > 0
+
+class Sight(NamedTuple):
+    """Which cells have a pixel of their own, since others may cover one altogether; and the true ones they match."""
+
+    seen: Flags
+    true_seen: Flags
+    matches: list[FrameMatch]
 
 
-def score_row(job: Job, labels: Labels, pred: Scored, tolerance: int) -> dict[str, Any]:
-    """The row of the table `scores`."""
+def look(labels: Labels, true: Labels | None) -> Sight:
+    """Look at each frame once."""
+    seen, true_seen, matches = [np.zeros(0, bool)], [np.zeros(0, bool)], list[FrameMatch]()
+    for frame, numbers in enumerate(labels.numbers):
+        own = labels.frame(frame)
+        seen.append(np.bincount(own.ravel(), minlength=len(numbers) + 1)[1:] > 0)
+        if true is not None:
+            there = true.frame(frame)
+            true_seen.append(np.bincount(there.ravel(), minlength=len(true.numbers[frame]) + 1)[1:] > 0)
+            matches.append(match(there, own))
+    return Sight(np.concatenate(seen), np.concatenate(true_seen), matches)
+
+
+def score_row(job: Job, numbers: list[Ints], pred: Scored, sight: Sight, tolerance: int) -> dict[str, Any]:
+    """The row of the table `scores`; `numbers` are those of the true cells of each frame."""
     assert job.true is not None
-    true = Labels(job.lapse, [[(1.0, rle) for rle, _, _ in cells] for cells in job.true])
-    frame_of = np.repeat(np.arange(len(true.numbers)), [len(cells) for cells in true.numbers])
+    frame_of = np.repeat(np.arange(len(numbers)), [len(cells) for cells in numbers])
     track, parent = (np.array([cell[n] for cells in job.true for cell in cells], np.int64) for n in (1, 2))
-    parts = ctc.parts_of(frame_of, track, parent, true.seen())
-    matches: list[FrameMatch] = [match(true.frame(n), labels.frame(n)) for n in range(len(true.numbers))]
+    parts = ctc.parts_of(frame_of, track, parent, sight.true_seen)
     common = {"cell_line": job.lapse.cell_line, "well": job.lapse.well, "timelapse": job.lapse.name}
-    return common | {"tracker": TRACKER} | scores(Scored(parts, true.numbers), pred, matches, tolerance)
+    return common | {"tracker": TRACKER} | scores(Scored(parts, numbers), pred, sight.matches, tolerance)
 
 
 NAPARI = ("track_id", "t", "y", "x", "parent")
