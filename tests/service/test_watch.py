@@ -366,6 +366,23 @@ def test_a_file_that_ends_the_process_again_and_again_is_set_aside(tmp_path: Pat
     assert [row["file_name"] for row in rows(tmp_path, "images")] == ["b.png"]
 
 
+def test_it_stops_between_the_tiles_of_an_image(tmp_path: Path) -> None:
+    told: list[bool] = []
+
+    def segment(images: Any, line: Any, check: Callable[[], None]) -> Any:
+        told.append(True)
+        check()
+        raise AssertionError("it was told to stop")
+
+    what = watching(tmp_path, model=replace(model(), segment=segment))
+    write(tmp_path, "a.png", png(field(3)))
+    watch(what, lambda: bool(told), 0)
+    assert rows(tmp_path, "images") == []
+    what = watching(tmp_path)
+    watch(what, idle(what), 0)
+    assert [row["cells"] for row in rows(tmp_path, "images")] == ["3"]
+
+
 # ---- files that grow and change --------------------------------------------------------------------------------
 
 

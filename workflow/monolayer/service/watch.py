@@ -19,8 +19,9 @@ from monolayer.data.plane import ANY, ImagePlane
 from monolayer.data.reading import image_files, read_frames
 from monolayer.files import InputError, check_memory, free_memory, write_csv
 from monolayer.measurement import dictionary
-from monolayer.models.pipeline import unchecked
+from monolayer.models.pipeline import Check
 from monolayer.service import answers
+from monolayer.service.batcher import UnwantedError
 from monolayer.service.growth_chart import draw_growth
 from monolayer.service.journal import Tables, WatchedFile
 from monolayer.service.size import announced_pixels
@@ -81,11 +82,16 @@ def watch(what: Watching, stop: Callable[[], bool], every_s: float) -> None:
         tables = Tables.open(what.output, what.settings)
         write_csv(what.output / "dictionary.csv", dictionary.rows())
         looks, drawn = Looks(), (-1, -1)
+
+        def check() -> None:
+            if stop():
+                raise UnwantedError
+
         while not stop():
             for path in settled(what, tables, looks):
                 if stop():
                     break
-                _take(what, tables, path, looks)
+                _take(what, tables, path, looks, check)
             if tables.state != drawn:
                 draw_growth(tables, what.output)
                 drawn = tables.state
@@ -140,7 +146,7 @@ def _done(tables: Tables, name: str) -> tuple[int, int] | None:
     return (entry["size"], entry["mtime_ns"]) if entry else None
 
 
-def _take(what: Watching, tables: Tables, path: Path, looks: Looks) -> None:
+def _take(what: Watching, tables: Tables, path: Path, looks: Looks, check: Check) -> None:
     """Segment one file; a file that can't be used is reported, and tried again once it changes."""
     name = path.relative_to(what.folder).as_posix()
     file = None
@@ -157,7 +163,9 @@ def _take(what: Watching, tables: Tables, path: Path, looks: Looks) -> None:
         return
     try:
         with _tried(what.output, file):
-            found = segmented(what, file, tables)
+            found = segmented(what, file, tables, check)
+    except UnwantedError:  # told to stop: the next start does it
+        return
     except (InputError, MemoryError) as error:
         _set_aside(name, looks, error)
         return
@@ -222,8 +230,8 @@ def _tried(output: Path, file: WatchedFile) -> Iterator[None]:
         mark.unlink()
 
 
-def segmented(what: Watching, file: WatchedFile, tables: Tables) -> list[answers.SegmentedFrame]:
-    """The frames of a file with their cells."""
+def segmented(what: Watching, file: WatchedFile, tables: Tables, check: Check) -> list[answers.SegmentedFrame]:
+    """The frames of a file with their cells; `check` may end the work between its steps."""
     if file.name != _shown(file.name):
         raise InputError("its name is no UTF-8; rename it")
     named = what.pattern.search(file.name) if what.pattern else None
@@ -240,7 +248,7 @@ def segmented(what: Watching, file: WatchedFile, tables: Tables) -> list[answers
         raise InputError(f"{told}; give it a folder of its own, or times by --pattern")
     for index, own in enumerate(pages):
         image = eight_bit(own, file.name, what.model.percentiles)
-        (found,) = what.model.segment([image], line or None, unchecked)
+        (found,) = what.model.segment([image], line or None, check)
         found = answers.from_score(found, what.model.score_min)
         record = answers.record_of(file.name, index, image, line)
         record["id"] = tables.next_id + index
