@@ -23,7 +23,7 @@ SMALL = png(field(5))
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("served"), seconds=8, bytes=4_000_000, pixels=64 << 20) as service:
+    with served(tmp_path_factory.mktemp("served"), seconds=30, bytes=4_000_000, pixels=128 << 20) as service:
         yield service
 
 
@@ -53,15 +53,15 @@ def statuses(service: Served, path: str, count: int) -> list[int]:
 
 def test_what_can_not_be_done_in_time_is_refused_with_numbers(shared: Served) -> None:
     started = time.monotonic()
-    answer = post(shared, png(np.zeros((6000, 6000), np.uint8)))
-    assert time.monotonic() - started < 4
+    answer = post(shared, png(np.zeros((9000, 9000), np.uint8)))
+    assert time.monotonic() - started < 20
     assert answer.status_code == 413
     said = answer.json()["detail"]
-    assert said.startswith("a.png has 36,000,000 pixels; at the ")
-    assert "a request may take 8" in said
-    pages = post(shared, tiff(np.zeros((60, 800, 800), np.uint8), compression="zlib"))
+    assert said.startswith("a.png has 81,000,000 pixels; at the ")
+    assert "a request may take 30" in said
+    pages = post(shared, tiff(np.zeros((60, 1200, 1100), np.uint8), compression="zlib"))
     assert pages.status_code == 413
-    assert "38,400,000 pixels" in pages.json()["detail"]
+    assert "79,200,000 pixels" in pages.json()["detail"]
 
 
 def test_small_requests_pass_large_ones(shared: Served) -> None:
@@ -75,16 +75,17 @@ def test_small_requests_pass_large_ones(shared: Served) -> None:
             times.append(time.monotonic() - started)
         assert not large.done(), "it is under way all the while"
         assert large.result().status_code == 200
-    assert max(times) < 2
+    assert max(times) < 5
 
 
 def test_large_ones_that_would_wait_too_long_are_told_when_to_come_back(shared: Served) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda _: post(shared, png(field(5, LARGE))), range(3)))
-    assert sorted(answer.status_code for answer in answers) == [200, 429, 429]
-    late = next(answer for answer in answers if answer.status_code == 429)
-    assert int(late.headers["Retry-After"]) > 0
-    assert "what came before takes another" in late.json()["detail"]
+    with ThreadPoolExecutor(12) as pool:  # whose clients go after 4 s
+        jobs = [pool.submit(post, shared, png(field(5, LARGE)), 4) for _ in range(12)]
+    answers = [job.result() for job in jobs if job.exception() is None]
+    late = [answer for answer in answers if answer.status_code == 429]
+    assert 0 < len(late) < 12
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in late)
+    assert "what came before takes another" in late[0].json()["detail"]
 
 
 def test_large_images_come_into_memory_one_by_one(tmp_path: Path) -> None:
