@@ -19,7 +19,7 @@ from monolayer.data.plane import ANY, ImagePlane
 from monolayer.data.reading import image_files, read_frames
 from monolayer.files import InputError, check_memory, free_memory, write_csv
 from monolayer.measurement import dictionary
-from monolayer.models.pipeline import Check
+from monolayer.models.pipeline import Check, unchecked
 from monolayer.service import answers
 from monolayer.service.batcher import UnwantedError
 from monolayer.service.growth_chart import draw_growth
@@ -230,7 +230,9 @@ def _tried(output: Path, file: WatchedFile) -> Iterator[None]:
         mark.unlink()
 
 
-def segmented(what: Watching, file: WatchedFile, tables: Tables, check: Check) -> list[answers.SegmentedFrame]:
+def segmented(
+    what: Watching, file: WatchedFile, tables: Tables, check: Check = unchecked
+) -> list[answers.SegmentedFrame]:
     """The frames of a file with their cells; `check` may end the work between its steps."""
     if file.name != _shown(file.name):
         raise InputError("its name is no UTF-8; rename it")
