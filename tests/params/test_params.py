@@ -72,6 +72,10 @@ def put(path: str, value: object) -> Callable[[Config], None]:
         (put("extensions.poster.density.low", 3), "extensions.poster.density: low (3) must be below high (2)"),
         (put("synthesis.tries", 60), "synthesis.tries is 60"),
         (put("models.yolo.quick.train.gamma", [1.4, 0.7]), "gamma: [1.4, 0.7] must be [lowest, highest]"),
+        (put("track.extension", "films"), "track.extension is 'films', which is not defined; allowed here: matched"),
+        (put("track.extension", "matched"), "track.extension: matched is of another layout than timelapse"),
+        (put("track.max_move", 0), "track.max_move is 0"),
+        (put("datasets.tracked.sequences", ["1"]), "datasets.tracked.sequences.0 is '1'"),
         (put("surprise", 1), "surprise: unknown key"),
     ],
 )

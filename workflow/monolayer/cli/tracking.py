@@ -34,8 +34,10 @@ def track(args: Namespace) -> None:
     """Link cells from frame to frame: tracks, divisions, lineages, files for napari and the Cell Tracking Challenge.
 
     examples:
-      monolayer track --truth test.json --cells measured --params "$(cat track.json)" --output tracks
-      monolayer track --truth test.json --cells measured --params "$(cat track.json)" --output tracks \\
+      PARAMS='{"max_move": 1.5, "gap_frames": 2, "gap_move": 1.5, "division_move": 1.2, "division_area": 1.7,
+        "drift": 5, "division_tolerance": 1, "files": ["ctc"], "extension": null}'
+      monolayer track --truth test.json --cells measured --params "$PARAMS" --output tracks
+      monolayer track --truth test.json --cells measured --params "$PARAMS" --output tracks \\
         --results cells.json --score-min 0.5
     """
     from monolayer.evaluation.threshold import score_threshold
