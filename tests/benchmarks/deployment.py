@@ -169,7 +169,7 @@ def shares(results: Path, threads: int, folder: Path) -> None:
 def beside_torch(results: Path, threads: int) -> None:
     """The network alone of every run, images one by one."""
     config = params.load(yaml.safe_load((ROOT / "params.yaml").read_text()))
-    settings = BenchmarkSettings(images=4, batches=[1], seconds=0.1, repeats=6)
+    settings = BenchmarkSettings(threads=1, images=4, batches=[1], seconds=0.1, repeats=6)
     todo = evenly(samples(read_truth(results / "splits/test.json"), results / "data/images"), 4)
     every = list(frames(todo))
     print("\nNetwork alone, ms an image, best of several:")

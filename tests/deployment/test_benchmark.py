@@ -22,7 +22,7 @@ from monolayer.models.predictor import Frame, Network, Predictor
 from monolayer.params.steps import BenchmarkSettings
 from numpy.typing import NDArray
 
-SETTINGS = BenchmarkSettings(images=2, batches=[1], seconds=0.01, repeats=6)
+SETTINGS = BenchmarkSettings(threads=1, images=2, batches=[1], seconds=0.01, repeats=6)
 STEP = 0.02  # s that each step takes
 
 

@@ -68,7 +68,7 @@ rule benchmark:
         "results/{dataset}/logs/benchmark/{run}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: P.benchmark.threads
     params:
         settings=lambda w: P.benchmark_params(w.run).model_dump_json(),
     shell:

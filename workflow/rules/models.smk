@@ -16,7 +16,7 @@ rule train:
         "results/{dataset}/logs/train/{run}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: P.cpu_threads
     params:
         settings=lambda w: P.train_params(w.run).model_dump_json(),
         splits=lambda w: f"results/{w.dataset}/splits",
@@ -41,7 +41,7 @@ rule predict:
         "results/{dataset}/logs/predict/{run}.{split}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: P.cpu_threads
     params:
         settings=lambda w: P.predict_params(w.run).model_dump_json(),
     shell:

@@ -46,11 +46,11 @@ def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: 
     def opened(backend: str, dtype: Any, batch: int) -> Predictor:
         settings = params.predict.model_copy(update={"batch": batch})
         if backend == "torch":
-            return predictor.from_weights(weights, settings, params.cpu_threads)
-        return predictor.load(folder, backend, dtype, params.cpu_threads, settings)
+            return predictor.from_weights(weights, settings, params.settings.threads)
+        return predictor.load(folder, backend, dtype, params.settings.threads, settings)
 
     rows: list[dict[str, Any]] = []
-    device = describe(params.cpu_threads)
+    device = describe(params.settings.threads)
     for backend, dtype in [("torch", "fp32"), *variants(manifest)]:
         for batch in params.settings.batches:
             row = {"backend": backend, "dtype": dtype, "batch": batch}

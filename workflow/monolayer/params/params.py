@@ -150,7 +150,7 @@ class Params(Section):
 
     def benchmark_params(self, run: str) -> BenchmarkParams:
         predict = self.predict_params(run).settings
-        return BenchmarkParams(predict=predict, settings=self.benchmark, cpu_threads=self.cpu_threads)
+        return BenchmarkParams(predict=predict, settings=self.benchmark)
 
     @property
     def track_scores_params(self) -> TrackScoresParams:

@@ -113,6 +113,8 @@ class CardParams(Section):
 
 
 class BenchmarkSettings(Section):
+    threads: PositiveInt
+    """Of a network on the CPU, as cpu_threads is elsewhere."""
     images: PositiveInt
     """Of test, evenly over them."""
     batches: Annotated[list[PositiveInt], Field(min_length=1)]
@@ -128,7 +130,6 @@ class BenchmarkParams(Section):
 
     predict: PredictSettings
     settings: BenchmarkSettings
-    cpu_threads: PositiveInt
 
 
 class EvaluateParams(Section):
