@@ -3,7 +3,9 @@ import os
 import sys
 from pathlib import Path
 
+from monolayer.params.data import local_paths
 from monolayer.provenance.closure import closure
+from monolayer.provenance.local_files import content
 
 # `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container
 shell.prefix(

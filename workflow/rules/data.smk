@@ -15,6 +15,10 @@ rule download:
     threads: 2
     params:
         settings=lambda w: P.datasets[w.dataset].model_dump_json(),
+        # not given to the verb: your own files are too many to be inputs, but a change of one is not to go unseen
+        local_files=lambda w: content(
+            local_paths(P.datasets[w.dataset]), Path(".snakemake/local_files.json")
+        ),
     shell:
         "monolayer download --images {output.images} --annotations {output.annotations}"
         " --params {params.settings:q} --log {log}"

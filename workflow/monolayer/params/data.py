@@ -204,6 +204,23 @@ Dataset = Annotated[
 ]
 
 
+def local_paths(dataset: Dataset | Part) -> list[str]:
+    """The user's own files and folders that a dataset is made of."""
+    match dataset:
+        case UnionSource():
+            return [path for part in dataset.parts.values() for path in local_paths(part)]
+        case CocoSource():
+            return [dataset.images, dataset.annotations]
+        case CtcSource():
+            return [dataset.folder]
+        case LivecellSource():
+            return [dataset.mirror] if dataset.mirror else []
+        case RoboflowSource():
+            return [dataset.zip] if dataset.zip else []
+        case DemoSource():
+            return []
+
+
 class AuditParams(Section):
     min_annotations: NonNegativeInt
     """Images with fewer are listed."""
