@@ -369,6 +369,8 @@ def test_the_manifest_says_what_goes_in_and_comes_out(exported: Path) -> None:
     _, manifest = read_manifest(exported)
     assert (manifest.score_threshold, manifest.notes) == (0.25, PARAMS.settings.notes)
     assert (manifest.percentiles, manifest.neighbours) == (PARAMS.settings.percentiles, PARAMS.neighbours)
+    assert manifest.diameters is not None
+    assert 5 < manifest.diameters.low <= manifest.diameters.median <= manifest.diameters.high < 40
     graph = manifest.networks["round"].graphs["maps"]
     assert [(value.name, value.dtype, value.shape) for value in graph.inputs] == [
         ("tiles", "float32", ["batch", 1, "height", "width"])

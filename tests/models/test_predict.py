@@ -378,3 +378,22 @@ def test_a_fault_at_any_write_leaves_what_the_same_command_mends(
     fake["all"] = 7
     count = faults.hold(lambda folder: run(culture, folder / "r.json.gz"), tmp_path, monkeypatch)
     print(f"\npredict: {count} writes, each failed twice")
+
+
+@pytest.mark.parametrize(("size", "warned"), [(5, True), (16, False), (33, True)])
+def test_cells_of_another_size_than_the_models_are_told(
+    size: int, warned: bool, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend: Any = size
+    run = Predictor({"all": Network(Marker(), backend)}, 4)
+    monkeypatch.setattr(predictor, "load", lambda *_, **__: run)
+    for choice in (predict.Choice(None, None), predict.Choice(None, None, diameter=size)):
+        caplog.clear()
+        predict.predict_folder(manifest.pretrained(), folder, folder.parent / "o.json", choice, threads=1)
+        told = f"diameter of {size * 2 / np.pi**0.5:.1f} px, where the network saw it"
+        assert (told in caplog.text) is (warned and choice.diameter is None)
+
+
+def test_a_diameter_is_of_exported_runs(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--diameter is of exported runs, and weights.pt is none"):
+        folder_results(folder, tmp_path / "out.json", ALL._replace(diameter=30.0))

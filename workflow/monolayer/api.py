@@ -50,15 +50,17 @@ def load(
     dtype: Dtype = "fp32",
     threads: int | None = None,
     tta: int | None = None,
+    diameter: float | None = None,
 ) -> Model:
     """The model in the folder of an exported run; without a path the pretrained one, for phase contrast.
 
     `threads` of the network are all cores of the machine unless given; `tta` is of U-Nets, the turned views (1, 2, 4
-    or 8) whose mean it takes in place of the run's own number.
+    or 8) whose mean it takes in place of the run's own number. `diameter` is the usual one of the cells in the images,
+    in px: they are brought to the scale that the model learned at.
     """
     folder, manifest = read_manifest(pretrained() if path is None else Path(path))
     threads = threads or os.cpu_count() or 1
-    return Model(manifest, predictor.load(folder, dtype=dtype, threads=threads, tta=tta))
+    return Model(manifest, predictor.load(folder, dtype=dtype, threads=threads, tta=tta, diameter=diameter))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

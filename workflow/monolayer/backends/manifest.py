@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PositiveFloat, ValidationError
 
 from monolayer.files import InputError, check_format, name_of_file
 from monolayer.params.data import Percentiles
@@ -57,6 +57,17 @@ class EngineFile(Section):
     targets: list[str]
 
 
+class CellDiameters(Section):
+    """px, of circles of the true cells' areas in training: the median of all, and how far images' medians reach."""
+
+    low: PositiveFloat
+    """5th percentile of the images' medians."""
+    median: PositiveFloat
+    """Of all cells."""
+    high: PositiveFloat
+    """95th percentile of the images' medians."""
+
+
 class Manifest(Section):
     """model.json: what finds cells in a grey (height, width) image with these files, without the training code.
 
@@ -76,6 +87,7 @@ class Manifest(Section):
     dtypes: list[Dtype]
     engines: list[EngineFile]
     versions: dict[str, str]
+    diameters: CellDiameters | None = None  # null: not known
 
     def files(self) -> list[str]:
         """All that it names in its folder."""

@@ -90,6 +90,7 @@ def predict(args: Namespace) -> None:
             shard=args.shard,
             percentiles=_percentiles(args),
             which=ImagePlane(args.channel, args.z),
+            diameter=args.diameter,
             limits=ReadLimits(pixels, max(pixels, OWN.pixels), cure=cure),
         )
         predict.predict_folder(args.weights or manifest.pretrained(), args.images, args.output, choice, args.threads)

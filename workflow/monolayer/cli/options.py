@@ -100,6 +100,8 @@ def add_exported(group: argparse._ActionsContainer) -> None:
     group.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="default: %(default)s")
     about = "of a U-Net: turned views whose mean it takes; 1 is fastest, 8 best (default: the run's own)"
     group.add_argument("--tta", type=int, choices=[1, 2, 4, 8], help=about)
+    size = "usual diameter of the cells in the images, which are brought to the scale that the model learned at"
+    group.add_argument("--diameter", type=positive, metavar="PX", help=size)
 
 
 def type_params(args: argparse.Namespace) -> None:

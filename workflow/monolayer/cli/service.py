@@ -71,7 +71,7 @@ def serve(args: Namespace) -> None:
         args.keep.mkdir(parents=True, exist_ok=True)
     limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
     models = [
-        serve.load(path, args.dtype, args.threads, args.score_min, args.tta)
+        serve.load(path, args.dtype, args.threads, args.score_min, args.tta, diameter=args.diameter)
         for path in args.model or [manifest.pretrained()]
     ]
     settings = Settings(limits, key, args.keep, args.sample, (args.host, *args.allow_host))
@@ -119,7 +119,8 @@ def watch(args: Namespace) -> None:
     from monolayer.data.plane import ImagePlane
     from monolayer.service import serve, watch
 
-    model = serve.load(args.model or manifest.pretrained(), args.dtype, args.threads, args.score_min, args.tta)
+    path = args.model or manifest.pretrained()
+    model = serve.load(path, args.dtype, args.threads, args.score_min, args.tta, diameter=args.diameter)
     which = ImagePlane(args.channel, args.z)
     what = watch.Watching(
         args.folder, args.output, model, args.pattern, args.pixel_size_um, args.frame_hours, args.settle_seconds, which

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import tempfile
 from collections import defaultdict
@@ -21,6 +22,7 @@ from monolayer.backends.eager import eager
 from monolayer.backends.manifest import (
     CARD,
     MANIFEST,
+    CellDiameters,
     EngineFile,
     ExportedGraph,
     ExportedNetwork,
@@ -66,9 +68,21 @@ def export(
         networks={name: network for name, (network, _) in written.items()},
         dtypes=params.settings.dtypes,
         engines=[file for _, engines in written.values() for file in engines],
+        diameters=_diameters(train if isinstance(run.lines, str) else of_lines(train, run.lines)),
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
     )
     write_json(output / MANIFEST, manifest.model_dump(), indent=1)
+
+
+def _diameters(train: Sequence[Sample]) -> CellDiameters | None:
+    """How large the training cells are; of no cells nothing is known."""
+    images = [[2 * math.sqrt(cell["area"] / math.pi) for cell in sample.annotations] for sample in train]
+    if not any(images):
+        return None
+    low, high = np.percentile([np.median(image) for image in images if image], (5, 95))
+    median = np.median([diameter for image in images for diameter in image])
+    low, median, high = (round(float(value), 2) for value in (low, median, high))
+    return CellDiameters(low=low, median=median, high=high)
 
 
 def check(exported: Path, images: Path, splits: Path, reference: Path, params: ExportParams) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,10 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from monolayer.backends.manifest import read_manifest
+import numpy as np
+
+from monolayer.backends.manifest import CellDiameters, read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
+from monolayer.coco.rle import rle_area
 from monolayer.data.dataset import Sample, read_image, samples
 from monolayer.data.images import Pixels, eight_bit
 from monolayer.data.plane import ANY, OWN, ImagePlane, ReadLimits
@@ -69,6 +73,7 @@ class Choice(NamedTuple):
     percentiles: Percentiles | None = None
     which: ImagePlane = ANY
     limits: ReadLimits = OWN
+    diameter: float | None = None
 
 
 def predict_folder(model: Path, images: Path, output: Path, choice: Choice, threads: int) -> None:
@@ -83,20 +88,26 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
     own = dict(list(enumerate(files, start=1))[first - 1 :: step])
     if choice.labels is not None:
         _check_names(choice.labels, files)
-    run, percentiles, least = _load(model, choice, threads)
-    depends = choice._asdict() | {"limits": None, "percentiles": percentiles, "model": _sums(model), "images": images}
+    run = _load(model, choice, threads)
+    depends = choice._asdict() | {
+        "limits": None,
+        "percentiles": run.percentiles,
+        "model": _sums(model),
+        "images": images,
+    }
     with journal_of(output, {key: str(value) for key, value in depends.items()}) as journal:
         if choice.labels is not None:
-            logger.info("label images hold cells with a score of %g or more", least)
+            logger.info("label images hold cells with a score of %g or more", run.least)
             _check_free(_label_path(choice.labels, name) for name in own.values() if name not in journal.known)
         journal.begin()
-        folder = Folder({name: files[name] for name in own.values()}, choice, percentiles, least, journal)
-        faults = folder.segment(run, f"predict {images.name}")
+        folder = Folder({name: files[name] for name in own.values()}, choice, run.percentiles, run.least, journal)
+        faults = folder.segment(run.predictor, f"predict {images.name}")
         found = {number: name for number, name in own.items() if name in journal.done and name not in faults}
         partial = output.with_name(f"incomplete.{output.name}")
         if faults and not found:
             raise InputError("; ".join(list(faults.values())[:SHOWN]))
-        count = write_results(partial if faults else output, journal.results(found))
+        results = _sized(journal.results(found), run, choice.diameter)
+        count = write_results(partial if faults else output, results)
         if faults:
             raise _unusable(list(faults.values()), f"{partial} has the cells of the other {len(found)} of {len(own)}")
         partial.unlink(missing_ok=True)
@@ -181,16 +192,45 @@ def _same(image: Pixels) -> Pixels:
     return image
 
 
-def _load(model: Path, choice: Choice, threads: int) -> tuple[Predictor, Percentiles | None, float]:
-    """A run, what scales deeper images for it, and the score from which label images show its cells."""
+class LoadedRun(NamedTuple):
+    """A run, what scales deeper images for it, the score from which label images show its cells, its cells' sizes."""
+
+    predictor: Predictor
+    percentiles: Percentiles | None
+    least: float
+    diameters: CellDiameters | None
+
+
+def _load(model: Path, choice: Choice, threads: int) -> LoadedRun:
     if model.suffix == ".pt":
-        if choice.tta is not None:
-            raise InputError(f"--tta is of exported runs, and {model} is none; export it or leave the option out")
-        return predictor.from_weights(model, None, threads), choice.percentiles, choice.score_min or 0.0
-    run = predictor.load(model, choice.backend, choice.dtype, threads, tta=choice.tta)
+        for option in ("tta", "diameter"):
+            if getattr(choice, option) is not None:
+                text = f"--{option} is of exported runs, and {model} is none; export it or leave the option out"
+                raise InputError(text)
+        run = predictor.from_weights(model, None, threads)
+        return LoadedRun(run, choice.percentiles, choice.score_min or 0.0, None)
+    run = predictor.load(model, choice.backend, choice.dtype, threads, tta=choice.tta, diameter=choice.diameter)
     _, manifest = read_manifest(model)
     least = manifest.score_threshold if choice.score_min is None else choice.score_min
-    return run, choice.percentiles or manifest.percentiles, least
+    return LoadedRun(run, choice.percentiles or manifest.percentiles, least, manifest.diameters)
+
+
+def _sized(results: Iterable[Result], run: LoadedRun, diameter: float | None) -> Iterator[Result]:
+    """The same results; at their end a warning where their cells are not as large as those of the training images."""
+    found = list[float]()
+    for result in results:
+        if result.get("mask_score", result["score"]) >= run.least:
+            found.append(2 * math.sqrt(rle_area(result["segmentation"]) / math.pi))
+        yield result
+    if not found or (known := run.diameters) is None:
+        return
+    scale = 1.0 if diameter is None else known.median / diameter
+    if not known.low <= (median := scale * float(np.median(found))) <= known.high:
+        logger.warning(
+            "the median cell found has a diameter of %.1f px, where the network saw it %.1f; those of the images that "
+            "it learned from have %.1f to %.1f: look at some, and give the diameter of yours with --diameter",
+            *(median / scale, median, known.low, known.high),
+        )
 
 
 def _sums(model: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from monolayer.backends.manifest import Manifest, identity, onnx_name, read_mani
 from monolayer.coco.instances import Instances
 from monolayer.files import InputError
 from monolayer.models.pipeline import Check, Pipeline, find, pipeline, unchecked
+from monolayer.models.rescaled import RescaledPipeline
 from monolayer.parallel import prefetch
 from monolayer.params.families import PredictSettings, UnetPredict
 from monolayer.params.steps import Dtype
@@ -151,10 +152,12 @@ def load(
     settings: PredictSettings | None = None,
     *,
     tta: int | None = None,
+    diameter: float | None = None,
 ) -> Predictor:
     """An exported run, from its folder or model.json; needs no torch.
 
-    Other settings than its own may be given, or another tta.
+    Other settings than its own may be given, or another tta. With the usual diameter (px) of the cells in the images,
+    those are brought to the scale of the training images.
     """
     folder, manifest = read_manifest(path)
     settings = with_tta(settings or manifest.settings, tta)
@@ -169,7 +172,20 @@ def load(
         )
         for name, network in manifest.networks.items()
     }
+    if diameter is not None:
+        factor = _median(folder, manifest) / diameter
+        rescaled = {name: RescaledPipeline(network.pipeline, factor) for name, network in networks.items()}
+        networks = {name: Network(rescaled[name], network.backend) for name, network in networks.items()}
     return Predictor(networks, settings.batch)
+
+
+def _median(folder: Path, manifest: Manifest) -> float:
+    if manifest.diameters is None:
+        raise InputError(
+            f"{folder} does not say how large its training cells were; export the run again, or leave out"
+            " --diameter and bring the images to its scale"
+        )
+    return manifest.diameters.median
 
 
 def _onnxruntime(folder: Path, manifest: Manifest, which: tuple[str, str], threads: int) -> Backend:

@@ -17,12 +17,20 @@ from monolayer.service.state import ServedModel, Settings, State
 logger = logging.getLogger(__name__)
 
 
-def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: int | None = None) -> ServedModel:
+def load(
+    path: Path,
+    dtype: Dtype,
+    threads: int,
+    score_min: float | None,
+    tta: int | None = None,
+    *,
+    diameter: float | None = None,
+) -> ServedModel:
     """An exported run as a model of the service; without `score_min` its threshold of val is taken."""
     from monolayer.models import predictor
 
     folder, about = manifest.read_manifest(path)
-    run = predictor.load(folder, "onnxruntime", dtype, threads, tta=tta)
+    run = predictor.load(folder, "onnxruntime", dtype, threads, tta=tta, diameter=diameter)
     lines = [] if "all" in run.networks else sorted(run.networks)
 
     return ServedModel(
@@ -37,6 +45,7 @@ def load(path: Path, dtype: Dtype, threads: int, score_min: float | None, tta: i
         batch=run.batch,
         digest=_digest(folder, dtype),
         tta=tta,
+        diameter=diameter,
     )
 
 

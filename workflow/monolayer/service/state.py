@@ -28,6 +28,7 @@ class ServedModel:
     batch: int
     digest: str = ""  # of its files
     tta: int | None = None
+    diameter: float | None = None  # px, of the cells in the images
 
 
 @dataclass(frozen=True)

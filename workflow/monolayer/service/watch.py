@@ -61,6 +61,7 @@ class Watching:
             **{"score_min": model.score_min, "pixel_size_um": self.pixel_size_um, "frame_hours": self.frame_hours},
             **{"pattern": self.pattern.pattern if self.pattern else None},
             **{name: number for name, number in self.which._asdict().items() if number is not None},
+            **({"diameter": model.diameter} if model.diameter is not None else {}),
         }
 
 
