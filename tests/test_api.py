@@ -148,3 +148,13 @@ def test_the_import_loads_no_library() -> None:
     assert done.stdout.strip() == "[]"
     with pytest.raises(AttributeError, match="module 'monolayer' has no attribute 'nothing'"):
         monolayer.nothing  # noqa: B018
+
+
+def test_noise_is_no_cells_at_any_depth() -> None:
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(np.random.default_rng(0).standard_normal((256, 256)), 1)
+    noise = 128 + 1.5 * smooth / smooth.std()
+    model = monolayer.load(threads=1)
+    for image in (np.rint(noise).astype(np.uint8), np.rint(256 * noise).astype(np.uint16), noise.astype(np.float32)):
+        assert len(model.segment(image)) == 0
