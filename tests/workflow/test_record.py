@@ -31,7 +31,8 @@ pytestmark = pytest.mark.workflow
 # ---- dvc.yaml against the rules -------------------------------------------------------------------------
 
 # Parameters that rules look names up by; they decide which values are passed and are not passed themselves.
-LOOKED_UP = {"dataset", "selected", "scale", "model", "extension", "runs"}  # and the leaf export.runs
+# And how many cores a job takes, which Snakemake counts with.
+LOOKED_UP = {"dataset", "selected", "scale", "model", "extension", "runs", "cpu_threads", "threads"}
 # Runs snakemake with a params.yaml whose values are their own names, so that a job's command tells what it was given.
 NAMED = f"""
 import sys
