@@ -24,7 +24,7 @@ rule track:
         "../../envs/environment.yaml"
     params:
         settings=P.track.model_dump_json(),
-        measured="results/{dataset}/cells/{source}",
+        measured=lambda w: f"results/{w.dataset}/cells/{w.source}",
         cells=lambda w, input: (
             "--results {0} --scores {1}".format(*input.cells) if input.cells else ""
         ),
