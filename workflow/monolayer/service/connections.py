@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from monolayer.service.state import State
 
 FIRST_S, KEEP_S = 10, 60  # until a whole header has come, on a new connection and on one that had its answer
-BACKLOG = 32  # connections that asyncio takes at once, before any of them is counted
+BACKLOG = 256
 SPARE = 4 * BACKLOG + 32  # open files that are not connections, or not counted yet
 REPEAT_S = 60.0
 
@@ -90,7 +90,10 @@ def server(app: Any, state: State, host: str, port: int) -> Server:
     """An HTTP server for the application, not started."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = soft - len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else soft
-    Connection.most = max(16, min(1000, free - SPARE))
+    backlog = min(max(BACKLOG[0], free // 16), BACKLOG[1])  # a crowd beyond it has its connections reset
+    Connection.most = max(
+        16, min(1000, free - 4 * backlog - 32)
+    )  # the rest for other files and what is not counted yet
     for name in ("asyncio", "uvicorn.error"):
         log = logging.getLogger(name)
         if not any(isinstance(one, OnceAMinute) for one in log.filters):
@@ -101,7 +104,7 @@ def server(app: Any, state: State, host: str, port: int) -> Server:
         port=port,
         http=Connection,
         ws="none",
-        backlog=BACKLOG,
+        backlog=backlog,
         timeout_keep_alive=KEEP_S,
         log_config=None,
         access_log=False,
