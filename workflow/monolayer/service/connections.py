@@ -15,8 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from monolayer.service.state import State
 
 FIRST_S, KEEP_S = 10, 60  # until a whole header has come, on a new connection and on one that had its answer
-BACKLOG = 256
-SPARE = 4 * BACKLOG + 32  # open files that are not connections, or not counted yet
+BACKLOG = 32, 256  # connections that asyncio takes at once, before any is counted: with few files to open, with many
 REPEAT_S = 60.0
 
 
