@@ -7,9 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from monolayer.coco.records import CELL, Annotation, Image, Truth
 from monolayer.coco.rle import annotation, rle_from_mask
+from monolayer.params.steps import TrackParams
 
 SIZE = 160
 RADIUS = 6.0
+LINKS = TrackParams(
+    max_move=1.5,
+    gap_frames=2,
+    gap_move=1.5,
+    division_move=1.2,
+    division_area=1.7,
+    drift=5,
+    division_tolerance=1,
+    files=[],
+    extension=None,
+)
 
 
 @dataclass

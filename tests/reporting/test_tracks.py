@@ -11,7 +11,7 @@ from culture import Culture
 from monolayer.coco.records import CELL, Truth
 from monolayer.files import write_json
 from monolayer.measurement.measure import CellSource
-from monolayer.params.steps import TrackParams, TrackScoresParams
+from monolayer.params.steps import TrackScoresParams
 from monolayer.reporting import tracks as section
 from monolayer.reporting.lineages import families, undivided
 from monolayer.reporting.pictures import Album
@@ -21,19 +21,9 @@ from monolayer.tracking.comparison import compare
 from monolayer.tracking.track import Measured, track
 from PIL import Image as PillowImage
 from test_report import Page, params, write_study
-from timelapse import SIZE, movie
+from timelapse import LINKS, SIZE, movie
 
-PARAMS = TrackParams(
-    max_move=1.5,
-    gap_frames=2,
-    gap_move=1.5,
-    division_move=1.2,
-    division_area=1.7,
-    drift=5,
-    division_tolerance=1,
-    files=[],
-    extension=None,
-)
+PARAMS = LINKS
 RUN = "unet"
 
 

@@ -13,10 +13,11 @@ import pytest
 from culture import Culture
 from monolayer.measurement.measure import CellSource, measure
 from monolayer.params.extensions import ExtendParams
-from monolayer.params.steps import MeasureParams, NeighbourParams, TrackParams
+from monolayer.params.steps import MeasureParams, NeighbourParams
 from monolayer.synthesis.extend import extend
 from monolayer.tracking.track import Measured, track
 from test_extend import SYNTHESIS, files
+from timelapse import LINKS
 
 LOW, HIGH, FRAMES = 0.04, 0.25, 40
 
@@ -102,18 +103,7 @@ def test_a_hundred_frames_are_tracked(culture: Culture, tmp_path: Path) -> None:
     truth, images = tmp_path / "annotations.json", tmp_path / "images"
     settings = MeasureParams(pixel_size_um={}, frame_hours={}, neighbours=NeighbourParams(gap=1, radius=40), files=[])
     measure(images, truth, CellSource(None, 0), settings, tmp_path / "cells")
-    links = TrackParams(
-        max_move=1.5,
-        gap_frames=2,
-        gap_move=1.5,
-        division_move=1.2,
-        division_area=1.7,
-        drift=5,
-        division_tolerance=1,
-        files=[],
-        extension=None,
-    )
-    track(truth, (Measured(tmp_path / "cells"), CellSource(None, 0)), links, tmp_path / "tracks")
+    track(truth, (Measured(tmp_path / "cells"), CellSource(None, 0)), LINKS, tmp_path / "tracks")
     scores = pd.read_parquet(tmp_path / "tracks" / "scores.parquet")
     assert scores["tra"].min() >= 0.95
     assert scores["true_divisions"].sum() > 20

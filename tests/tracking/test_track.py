@@ -18,24 +18,14 @@ from monolayer.coco.records import CELL, Result, Truth
 from monolayer.coco.rle import annotation, mask_from_rle, rle_from_mask
 from monolayer.files import InputError, write_json
 from monolayer.measurement.measure import CellSource, measure
-from monolayer.params.steps import MeasureParams, NeighbourParams, TrackParams
+from monolayer.params.steps import MeasureParams, NeighbourParams
 from monolayer.tracking import dictionary
 from monolayer.tracking.track import Measured, track
 from paths import ROOT
 from PIL import Image as PillowImage
-from timelapse import SIZE, Movie, movie
+from timelapse import LINKS, SIZE, Movie, movie
 
-PARAMS = TrackParams(
-    max_move=1.5,
-    gap_frames=2,
-    gap_move=1.5,
-    division_move=1.2,
-    division_area=1.7,
-    drift=5,
-    division_tolerance=1,
-    files=["ctc", "napari"],
-    extension=None,
-)
+PARAMS = LINKS.model_copy(update={"files": ["ctc", "napari"]})
 MEASURE = MeasureParams(
     pixel_size_um={"disk": 2.0}, frame_hours={"disk": 0.5}, neighbours=NeighbourParams(gap=1, radius=40), files=[]
 )

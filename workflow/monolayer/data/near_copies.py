@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from monolayer.coco.records import Image
 from monolayer.data.dataset import read_image
@@ -65,14 +67,14 @@ def near_copies(images: Sequence[Image], folder: Path, least: float, workers: in
 
 def together(pairs: Iterable[Pair]) -> list[list[Pair]]:
     """Pairs by field: those that share an image, directly or over others."""
-    field: dict[int, list[Pair]] = {}
-    for pair in pairs:
-        merged = [pair]
-        for other in {id(pairs): pairs for pairs in (field.get(pair.first), field.get(pair.second)) if pairs}.values():
-            merged += other
-        for member in merged:
-            field[member.first] = field[member.second] = merged
-    return [sorted(pairs) for pairs in {id(pairs): pairs for pairs in field.values()}.values()]
+    every = sorted(pairs)
+    count = 1 + max((pair.second for pair in every), default=-1)
+    linked = coo_array((np.ones(len(every)), ([p.first for p in every], [p.second for p in every])), (count, count))
+    field = connected_components(linked, directed=False)[1] if every else []
+    found: dict[int, list[Pair]] = defaultdict(list)
+    for pair in every:
+        found[field[pair.first]].append(pair)
+    return list(found.values())
 
 
 def _candidates(paths: Sequence[Path], least: float, workers: int) -> Iterator[tuple[int, int]]:
