@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 from culture import Culture
@@ -92,10 +93,12 @@ def test_draw_depends_on_index_and_rng_alone(culture: Culture) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("zoom", [0, 1])
 @pytest.mark.parametrize("size", [32, 192])  # smaller and larger than the image
-def test_image_and_target_are_cut_and_turned_alike(culture: Culture, size: int) -> None:
+def test_image_and_target_are_cut_and_turned_alike(culture: Culture, size: int, zoom: float) -> None:
     """The culture's cells are brighter (round) or darker (long) than what surrounds them."""
-    settings = SETTINGS.model_copy(update={"patch": size, "augment": STILL})
+    augment = STILL.model_copy(update={"zoom": zoom})
+    settings = SETTINGS.model_copy(update={"patch": size, "augment": augment})
     for index in range(8):
         name, (image, target) = culture_patches(culture, settings).draw(index, np.random.default_rng(index))
         assert image.shape == (1, size, size)
@@ -104,6 +107,18 @@ def test_image_and_target_are_cut_and_turned_alike(culture: Culture, size: int) 
         inside, outside = image[0][target[0] > 0], image[0][target[0] == 0]
         if len(inside) > 50:
             assert (inside.mean() > outside.mean() + 0.5) == name.startswith("round")
+
+
+def test_zoom_makes_cells_of_other_sizes(culture: Culture) -> None:
+    settings = SETTINGS.model_copy(update={"patch": 96, "augment": STILL.model_copy(update={"zoom": 1.0})})
+    areas = []
+    for index in range(24):
+        _, (_, target) = culture_patches(culture, settings).draw(index, np.random.default_rng(index))
+        number, labels = cv2.connectedComponents(target[0])
+        areas += np.bincount(labels.ravel())[1:number].tolist()
+    plain = [a["area"] for s in culture_patches(culture, settings)._cells.samples for a in s.annotations]
+    assert max(areas) > 2 * max(plain)  # most are small: a wider window holds more of them
+    assert np.percentile(areas, 10) < np.percentile(plain, 10) / 2
 
 
 def test_patches_on_cells_have_one_in_their_middle(culture: Culture) -> None:

@@ -36,9 +36,10 @@ def test_channels_are_the_posters(levels: int, bottom: int) -> None:
     assert outputs[: 2 * levels : 2] == [64 * 2**level for level in range(levels)]
 
 
-@pytest.mark.parametrize("levels", [2, 4, 6])
-def test_output_has_the_size_of_the_input(levels: int) -> None:
-    network = family.UNet(2, levels, 2).eval()
+@pytest.mark.parametrize(("levels", "stem"), [(2, 1), (4, 1), (6, 1), (3, 2), (2, 4)])
+def test_output_has_the_size_of_the_input(levels: int, stem: int) -> None:
+    network = family.UNet(2, levels, 2, stem).eval()
+    assert network.stride == stem * 2 ** (levels - 1)
     assert network(torch.zeros(1, 1, 2 * network.stride, 3 * network.stride)).shape == (
         1,
         2,
@@ -47,10 +48,21 @@ def test_output_has_the_size_of_the_input(levels: int) -> None:
     )
 
 
-def test_every_weight_learns() -> None:
-    network = family.UNet(4, 3, 2)
+@pytest.mark.parametrize("stem", [1, 2])
+def test_every_weight_learns(stem: int) -> None:
+    network = family.UNet(4, 3, 2, stem)
     network(torch.randn(2, 1, 32, 32)).square().mean().backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
+
+
+def test_a_stem_moves_no_pixel() -> None:
+    """Moved by a whole block, what the network says moves with it, away from the border."""
+    torch.manual_seed(0)
+    network = family.UNet(4, 2, 1, stem=2).eval()
+    image = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        first, moved = network(image), network(torch.roll(image, 4, dims=3))
+    torch.testing.assert_close(moved[..., 24:44, 24:44], first[..., 24:44, 20:40], atol=1e-5, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from monolayer.models.unet.watershed import (
     Labels,
     Thresholds,
     instances,
-    label_means,
     markers_of,
+    regions,
     separate,
     watershed,
 )
@@ -148,9 +148,13 @@ def test_instances_are_the_labels_best_first() -> None:
     assert all(0 <= result["score"] <= 1 for result in found.results(1))
 
 
-def test_label_means() -> None:
-    labels = np.array([[1, 1, 0], [3, 3, 3]], np.int32)  # 2 has no pixel
-    assert label_means(np.array([[1, 3, 9], [3, 3, 6]], np.float32), labels).tolist() == [2, 0, 4]
+def test_regions_have_their_boxes_means_and_depths() -> None:
+    labels = np.array([[1, 1, 0], [2, 2, 2]], np.int32)
+    values = np.array([[1, 3, 9], [3, 3, 6]], np.float32)
+    boxes, means, deepest = regions(labels, values, values / np.float32(10), 2)
+    assert boxes.tolist() == [[0, 0, 2, 1], [0, 1, 3, 2]]
+    assert means.tolist() == [2, 4]
+    assert deepest.tolist() == pytest.approx([0.3, 0.6])
 
 
 def test_matches_count_cells_at_iou_over_half() -> None:

@@ -122,6 +122,8 @@ class AugmentParams(Section):
     """px: Gaussian of up to this, in about a third of the patches."""
     noise: NonNegativeFloat
     """Up to this, in half of the patches, in units of the images' contrast."""
+    zoom: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Factor 2^±this in size: other cells, or another objective."""
 
 
 class UnetPredict(Section):
@@ -157,10 +159,12 @@ class UnetTrain(Section):
     """Channels of the first level; each level has twice the last's."""
     levels: Annotated[int, Field(ge=2, le=7)]
     """Of resolution, 2 to 7."""
+    stem: Literal[1, 2, 4] = 1
+    """px: the first level takes blocks of this side as channels (space to depth); 2 is a quarter of the work."""
     target: Literal["foreground", "foreground+distance"]
     """foreground: touching cells are one; foreground+distance: they part."""
     patch: Annotated[int, Field(ge=16)]
-    """px, the side of a training patch; a multiple of 2^(levels - 1)."""
+    """px, the side of a training patch; a multiple of stem x 2^(levels - 1)."""
     patches: PositiveInt
     """Of an epoch."""
     foreground_fraction: Fraction
@@ -186,9 +190,12 @@ class UnetTrain(Section):
 
     @model_validator(mode="after")
     def _halves(self) -> UnetTrain:
-        if self.patch % 2 ** (self.levels - 1):
+        stride = self.stem * 2 ** (self.levels - 1)
+        if stride > 64:
+            raise ValueError(f"stem {self.stem} and {self.levels} levels shrink by {stride}; tiles allow 64")
+        if self.patch % stride:
             raise ValueError(
-                f"patch ({self.patch}) must be a multiple of {2 ** (self.levels - 1)} for {self.levels} levels"
+                f"patch ({self.patch}) must be a multiple of {stride} for stem {self.stem} and {self.levels} levels"
             )
         return self
 

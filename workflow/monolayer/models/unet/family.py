@@ -45,32 +45,39 @@ class Convolutions(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """float (B, 1, H, W) to logits (B, outputs, H, W); H and W are multiples of `stride`."""
+    """float (B, 1, H, W) to logits (B, outputs, H, W); H and W are multiples of `stride`.
+
+    Blocks of `stem` x `stem` pixels enter as channels and leave as pixels (Shi et al., Real-Time Single Image and Video
+    Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network, CVPR 2016).
+    """
 
     thresholds: Tensor
     contrast: Tensor
 
-    def __init__(self, width: int, levels: int, outputs: int) -> None:
+    def __init__(self, width: int, levels: int, outputs: int, stem: int = 1) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(levels)]
         upwards = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
-        self.stride = 2 ** (levels - 1)
-        self.down = nn.ModuleList(Convolutions(*pair) for pair in zip([1, *channels], channels, strict=False))
+        self.stem, self.stride = stem, stem * 2 ** (levels - 1)
+        self.down = nn.ModuleList(Convolutions(*pair) for pair in zip([stem**2, *channels], channels, strict=False))
         self.up = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for below, here in upwards)
         self.merge = nn.ModuleList(Convolutions(2 * here, here) for _, here in upwards)
-        self.head = nn.Conv2d(width, outputs, 1)
+        self.head = nn.Conv2d(width, outputs * stem**2, 1)
         self.register_buffer("thresholds", torch.tensor([0.5, 0.5, 0.0]))  # chosen on val once trained
         self.register_buffer("contrast", torch.tensor(1.0))  # of the training images
 
     def forward(self, x: Tensor) -> Tensor:
         skipped = []
+        if self.stem > 1:
+            x = functional.pixel_unshuffle(x, self.stem)
         for level, convolve in enumerate(self.down):
             x = convolve(functional.max_pool2d(x, 2) if level else x)
             skipped.append(x)
         skipped.pop()
         for rise, convolve in zip(self.up, self.merge, strict=True):
             x = convolve(torch.cat([skipped.pop(), rise(x)], dim=1))
-        return self.head(x)  # type: ignore[no-any-return]
+        logits = self.head(x)
+        return functional.pixel_shuffle(logits, self.stem) if self.stem > 1 else logits
 
 
 def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, seed: int, workdir: Path) -> Trained:
@@ -128,7 +135,7 @@ def probabilities(network: UNet, images: Sequence[NDArray[np.uint8]], settings: 
 def _network(settings: UnetTrain) -> UNet:
     outputs = 2 if settings.target == "foreground+distance" else 1
     # channels last is half the time of a step on a CPU, and what tensor cores want
-    return UNet(settings.width, settings.levels, outputs).to(memory_format=torch.channels_last)
+    return UNet(settings.width, settings.levels, outputs, settings.stem).to(memory_format=torch.channels_last)
 
 
 class CellTask:

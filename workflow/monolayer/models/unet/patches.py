@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,15 +78,20 @@ class Patches:
         line = self._by_line[int(np.searchsorted(self._ends, share))]
         chosen = line[rng.integers(len(line))]
         sample, settings = self._cells.samples[chosen], self._settings
-        window, way = self._window(sample, rng), int(rng.integers(8))
-        image = turn(cut(standardise(self._cells.image(chosen), self._spread), window, settings.patch), way)
-        labels = turn(cut(self._cells.labels(chosen), window, settings.patch), way)
+        side = settings.patch
+        if settings.augment.zoom:
+            side = round(side * 2.0 ** rng.uniform(-settings.augment.zoom, settings.augment.zoom))
+        window, way = self._window(sample, side, rng), int(rng.integers(8))
+        pixels = cut(standardise(self._cells.image(chosen), self._spread), window, side)
+        smooth = cv2.INTER_AREA if side > settings.patch else cv2.INTER_LINEAR
+        image = turn(resize(pixels, settings.patch, smooth), way)
+        labels = turn(resize(cut(self._cells.labels(chosen), window, side), settings.patch, cv2.INTER_NEAREST), way)
         target = targets(labels, settings.target == "foreground+distance")
         return sample.image["file_name"], (vary(image, settings.augment, rng)[None], target)
 
-    def _window(self, sample: Sample, rng: np.random.Generator) -> tuple[int, int]:
+    def _window(self, sample: Sample, size: int, rng: np.random.Generator) -> tuple[int, int]:
         """Upper left pixel (y, x); the patch lies within the image where that is large enough."""
-        size, cells = self._settings.patch, sample.annotations
+        cells = sample.annotations
         height, width = sample.image["height"], sample.image["width"]
         y, x = rng.uniform(0, height), rng.uniform(0, width)
         if cells and rng.random() < self._settings.foreground_fraction:
@@ -99,6 +105,11 @@ def cut(plane: NDArray[Number], window: tuple[int, int], size: int) -> NDArray[N
     y, x = window
     part = plane[y : y + size, x : x + size]
     return np.pad(part, ((0, size - part.shape[0]), (0, size - part.shape[1])))
+
+
+def resize(plane: NDArray[Any], side: int, interpolation: int) -> NDArray[Any]:
+    """(side, side) of a square plane."""
+    return plane if len(plane) == side else cv2.resize(plane, (side, side), interpolation=interpolation)
 
 
 def vary(image: Float, amount: AugmentParams, rng: np.random.Generator) -> Float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from monolayer.coco.instances import Instances
 from monolayer.coco.rle import Mask
@@ -33,12 +33,17 @@ def separate(maps: Float, thresholds: Thresholds, saddle_ratio: float) -> Labels
     """
     foreground, marker, area = maps[0] > thresholds.foreground, thresholds.marker, thresholds.area
     if len(maps) == 1:
-        return keep_large(ndimage.label(foreground)[0], area)
+        return keep_large(connected(foreground), area)
     distance_map = np.rint(255 * maps[1]).astype(np.uint8)
     # of a disk, the share (1 - marker)² lies deeper than `marker`: a smaller one is noise
     least = area * (1 - marker) ** 2
     markers = keep_large(markers_of(distance_map, foreground & (maps[1] > marker), saddle_ratio, least), least)
     return keep_large(watershed(255 - distance_map, markers, foreground), area)
+
+
+def connected(mask: Mask) -> Labels:
+    """Parts that hang together by their pixels' sides: int32 (H, W), numbered in reading order."""
+    return np.asarray(cv2.connectedComponents(mask.view(np.uint8), connectivity=4)[1], np.int32)
 
 
 def keep_large(labels: Labels, area: float) -> Labels:
@@ -154,22 +159,31 @@ def instances(maps: Float, labels: Labels) -> Instances:
     A cell's score is the mean foreground probability of its pixels, times the root of its largest distance where that
     was learnt: a cell that the network sees from edge to middle is more surely one.
     """
-    height, width = labels.shape
-    scores = label_means(maps[0], labels)
-    boxes = ndimage.find_objects(labels)
-    masks = [labels[box] == i for i, box in enumerate(boxes, start=1)]
+    boxes, scores, deepest = regions(labels, maps[0], maps[-1], int(labels.max(initial=0)))
     if len(maps) > 1:
-        deepest = [maps[1][box][mask].max() for box, mask in zip(boxes, masks, strict=True)]
-        scores = scores * np.sqrt(np.array(deepest, np.float32))
+        scores = scores * np.sqrt(deepest)
     order = np.argsort(-scores, kind="stable")
-    places = [boxes[i] for i in order]
-    corners = np.array([(x.start, y.start, x.stop, y.stop) for y, x in places], np.int32).reshape(-1, 4)
-    return Instances(
-        height, width, [masks[i] for i in order], corners[:, :2], corners.astype(np.float32), scores[order]
-    )
+    places = boxes[order]
+    masks = [labels[y0:y1, x0:x1] == cell for cell, (x0, y0, x1, y1) in zip(order + 1, places.tolist(), strict=True)]
+    height, width = labels.shape
+    return Instances(height, width, masks, places[:, :2], places.astype(np.float32), scores[order])
 
 
-def label_means(values: Float, labels: Labels) -> Float:
-    """Mean of the values over each label 1, 2, ...: float32 (N,)."""
-    sums = np.bincount(labels.ravel(), values.ravel())
-    return (sums / np.maximum(1, np.bincount(labels.ravel())))[1:].astype(np.float32)
+@compiled
+def regions(labels: Labels, values: Float, depths: Float, count: int) -> tuple[NDArray[np.int32], Float, Float]:
+    """Of labels 1 to `count`: boxes x0 y0 x1 y1 (N, 4), means of the values and largest depths, float32 (N,)."""
+    height, width = labels.shape
+    boxes = np.empty((count, 4), np.int32)
+    boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3] = width, height, 0, 0
+    pixels, sums, deepest = np.zeros(count, np.int64), np.zeros(count), np.zeros(count, np.float32)
+    for y in range(height):
+        for x in range(width):
+            cell = labels[y, x] - 1
+            if cell >= 0:
+                box = boxes[cell]
+                box[0], box[1] = min(box[0], x), min(box[1], y)
+                box[2], box[3] = max(box[2], x + 1), max(box[3], y + 1)
+                pixels[cell] += 1
+                sums[cell] += values[y, x]
+                deepest[cell] = max(deepest[cell], depths[y, x])
+    return boxes, (sums / np.maximum(1, pixels)).astype(np.float32), deepest
