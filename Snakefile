@@ -34,9 +34,11 @@ include: "workflow/rules/measurement.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/deployment.smk"
 include: "workflow/rules/reporting.smk"
+include: "workflow/rules/plates.smk"
 
 
 rule all:
     default_target: True
     input:
-        f"results/{P.dataset}/report.html",
+        [f"results/plates/{plate}/report.html" for plate in P.plates]
+        or f"results/{P.dataset}/report.html",

@@ -22,6 +22,10 @@ CURES = {  # of what the disk refuses
     errno.ENOTDIR: "name a folder",
     errno.EEXIST: "name a folder",
 }
+EXTRAS = {  # what a verb that lacks a package needs; others have torch to train with
+    **dict.fromkeys(("serve", "watch"), "service"),
+    **dict.fromkeys(("plan_plate", "segment_plate", "tabulate_plate", "report_plate"), "plates"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
         logging.error("%s: %s", name, error)
         return 1
     except ModuleNotFoundError as error:
-        extra = "service" if args.run.__name__ in ("serve", "watch") else "train"
+        extra = EXTRAS.get(args.run.__name__, "train")
         logging.error("%s: %s; pip install 'monolayer[%s]'", name, error, extra)
         return 1
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,14 @@ class TooLargeError(InputError):
     """More pixels or frames than the reader takes."""
 
 
+ZRule = Literal["max", "focus"]  # of planes along z: the brightest of each pixel; the one with most detail
+
+
 class ImagePlane(NamedTuple):
-    """The channel and the plane along z that are meant, counted from 1; None where a file has one only."""
+    """The channel and the plane along z that are meant, counted from 1, or a rule; None where a file has one only."""
 
     channel: int | None = None
-    z: int | None = None
+    z: int | ZRule | None = None
 
 
 class ReadLimits(NamedTuple):
@@ -64,16 +67,36 @@ def frames_of(
         unnamed = [known for known in "IQ" if axes.count(known) == 1]
         if axis not in axes and getattr(which, ASKED[axis][0]) is not None and len(unnamed) == 1:
             axes = axes.replace(unnamed[0], axis)  # who asks for one knows what the pages are
+        if axis == "Z" and isinstance(which.z, str):
+            continue
         count = pixels.shape[axes.index(axis)] if axis in axes else 1
         index = _asked(axis, count, which, name, channels if axis == "C" else ())
         if axis in axes:
             pixels, axes = pixels.take(index, axes.index(axis)), axes.replace(axis, "")
-    series = [axis for axis in axes if axis not in "YXS"]
+    planes = ["Z"] if "Z" in axes else []  # those of a rule: else one is taken
+    series = [axis for axis in axes if axis not in ["Y", "X", "S", *planes]]
     if len(series) > 1 or not set(series) <= set(TIME):
         found = ", ".join(f"{pixels.shape[axes.index(axis)]} along {axis}" for axis in series)
         raise InputError(f"{name} has axes of which nobody knows which are time ({found}); save its frames one by one")
-    pixels = pixels.transpose([axes.index(axis) for axis in [*series, "Y", "X", *("S" if "S" in axes else "")]])
-    return list(pixels) if series else [pixels]
+    order = [*series, *planes, "Y", "X", *("S" if "S" in axes else "")]
+    pixels = pixels.transpose([axes.index(axis) for axis in order])
+    frames = list(pixels) if series else [pixels]
+    return [projected(frame, which.z) for frame in frames] if planes else frames
+
+
+def projected(planes: NDArray[Any], rule: int | ZRule | None) -> NDArray[Any]:
+    """One plane of (Z, H, W, ...) by a rule."""
+    if rule == "max":
+        return np.asarray(planes.max(0))
+    return np.asarray(planes[int(np.argmax([detail(plane) for plane in planes]))])
+
+
+def detail(pixels: NDArray[Any]) -> float:
+    """The mean square of the Laplacian: how much of the finest detail an image has; out of focus it has little."""
+    values = pixels.astype(np.float32)
+    middle = values[1:-1, 1:-1]
+    laplacian = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * middle
+    return float(np.square(laplacian, dtype=np.float32).mean(dtype=np.float64)) if laplacian.size else 0.0
 
 
 def _asked(axis: str, count: int, which: ImagePlane, name: str, names: Sequence[str]) -> int:

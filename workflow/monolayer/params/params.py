@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from monolayer.params.data import AuditParams, Dataset, SplitParams
 from monolayer.params.extensions import DomainShiftParams, ExtendParams, Extension, SynthesisParams, TimelapseLayout
 from monolayer.params.families import Model
+from monolayer.params.plates import Plate, PlateSettings, with_plates
 from monolayer.params.section import Name, ParamsError, Scale, Section, faults
 from monolayer.params.steps import (
     BenchmarkParams,
@@ -73,6 +74,19 @@ class Params(Section):
     """Links of those cells from frame to frame: tracks, divisions, lineages."""
     report: ReportSettings
     """The page of results."""
+    plate: str | None = Field(exclude=True)
+    """Of a microscope: a folder, TIFF or OME-Zarr, whose report is then made and nothing else; null: none."""
+    plates: dict[Name, Plate] = Field(exclude=True)
+    """Plates whose reports are made and nothing else, by name: path, and what differs from plate_settings."""
+    plate_settings: PlateSettings = Field(exclude=True)
+    """How a plate is read, segmented and judged."""
+    images_per_shard: PositiveInt = Field(exclude=True)
+    """Of a plate, that a job segments; a run-time choice that changes no byte."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_plates(cls, given: Any) -> Any:
+        return with_plates(given) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
@@ -99,6 +113,8 @@ class Params(Section):
                 raise ValueError(f"track.extension: {name} is of another layout than timelapse; name one of that")
             if name in self.runs or name == "truth":
                 raise ValueError(f"track.extension: {name} is a run's name too; call the extension otherwise")
+        if "plates" in self.datasets:
+            raise ValueError("datasets.plates: the name is taken, results/plates holds plates; call it otherwise")
         if "truth" in self.runs:
             raise ValueError("runs.truth: the name is taken, cells/truth holds the measured truth; call it otherwise")
         return self

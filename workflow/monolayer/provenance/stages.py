@@ -27,7 +27,10 @@ def with_code(text: str) -> str:
 def modules_of_rules() -> dict[str, list[str]]:
     """The modules that each rule names as its code."""
     text = "".join(file.read_text(encoding="utf-8") for file in sorted(RULES.glob("*.smk")))
-    rules = (re.match(r"(\w+):.* code=code\((.+?)\)", part, re.DOTALL) for part in re.split("(?m)^rule ", text))
+    rules = (
+        re.match(r"(\w+):.* code=code\((.+?)\)", part, re.DOTALL)
+        for part in re.split("(?m)^(?:rule|checkpoint) ", text)
+    )
     return {rule[1]: re.findall(r"[\w.]+", rule[2]) for rule in rules if rule}
 
 

@@ -1,0 +1,58 @@
+"""Plates of a microscope: plan-plate, segment-plate, tabulate-plate, report-plate."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from argparse import Namespace
+from pathlib import Path
+
+from monolayer.cli.options import Verbs, add_threads, add_verb
+
+
+def add_verbs(verbs: Verbs) -> None:
+    add_verb(
+        verbs,
+        plan_plate,
+        "plates.PlateReading",
+        plate="folder of images, TIFF, or OME-Zarr image or plate",
+        output="folder to write plan.parquet, plan.json and labels.ome.zarr to",
+    )
+    shard = add_verb(verbs, segment_plate, "plates.PlateFinding", plan="folder that `plan-plate` wrote")
+    images = "numbers of its first and last image on the plate, as 1-200"
+    shard.add_argument("--shard", type=_range, required=True, metavar="FIRST-LAST", help=images)
+    part = "name of the part to write; .cells.parquet and .images.parquet are put behind it"
+    shard.add_argument("--part", type=Path, required=True, metavar="PATH", help=part)
+    add_threads(shard, "cores of the network; another number gives other last digits")
+    tables = add_verb(verbs, tabulate_plate, "plates.PlateSettings", plan="folder that `plan-plate` wrote")
+    parts = "parts of all shards, in the order of their images"
+    tables.add_argument("--parts", type=Path, nargs="+", required=True, metavar="PATH", help=parts)
+
+
+def _range(text: str) -> tuple[int, int]:
+    """1-200 as (1, 200)."""
+    match = re.fullmatch(r"(\d+)-(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text} is no range of images; write FIRST-LAST from 1 on, as 1-200")
+    return int(match[1]), int(match[2])
+
+
+def plan_plate(args: Namespace) -> None:
+    """List the images of a plate by well, field and time; makes room for their label images."""
+    from monolayer.plates import plan
+
+    plan.plan(args.plate, args.params, args.output)
+
+
+def segment_plate(args: Namespace) -> None:
+    """Find and measure the cells of a shard of a plate; no byte depends on the shard's size."""
+    from monolayer.plates import segment
+
+    segment.segment(args.plan, args.params, args.shard, args.part, args.threads)
+
+
+def tabulate_plate(args: Namespace) -> None:
+    """Make the tables of a plate from the parts of all its shards: cells, images, wells, growth, conditions."""
+    from monolayer.plates import tabulate
+
+    tabulate.tabulate(args.plan, args.parts, args.params)

@@ -1,0 +1,103 @@
+"""What an image file says of itself besides its pixels: axes, names of channels, pixel size, time between frames."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+from monolayer.data.plane import TIME
+from monolayer.data.reading import decoding
+
+MICROMETRES = {
+    **{"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0},
+    **{"micrometer": 1.0, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "centimeter": 1e4, "m": 1e6, "meter": 1e6},
+}
+HOURS = {
+    **{"ms": 1 / 3.6e6, "millisecond": 1 / 3.6e6, "s": 1 / 3600, "sec": 1 / 3600, "second": 1 / 3600},
+    **{"min": 1 / 60, "minute": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0},
+}
+CENTIMETRE = 3  # of TIFF's ResolutionUnit; inches are a printer's, and what programs write that know nothing
+
+
+class ImageAbout(NamedTuple):
+    """Size of a frame and number of frames, and what is known of the rest; channels have a name each, maybe empty."""
+
+    frames: int
+    height: int
+    width: int
+    channels: tuple[str, ...] = ("",)
+    pixel_size_um: float | None = None
+    frame_hours: float | None = None
+
+
+def scaled(value: Any, unit: Any, units: dict[str, float]) -> float | None:
+    """A length in µm or a time in hours; None where there is none, or in a unit that nobody knows."""
+    try:
+        number = float(value) * units[str(unit).replace("\\u00B5", "µ")]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return number if number > 0 and math.isfinite(number) else None
+
+
+def about_file(path: Path) -> ImageAbout:
+    """What a PNG, JPEG or TIFF says of itself."""
+    with decoding(str(path)):
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            from PIL import Image
+
+            with Image.open(path) as image:
+                return ImageAbout(1, image.height, image.width)
+        import tifffile
+
+        with tifffile.TiffFile(path) as tif:
+            return _about_tiff(tif)
+
+
+def _about_tiff(tif: Any) -> ImageAbout:
+    series = tif.series[0]
+    lengths = dict(zip(series.get_axes(squeeze=False), series.get_shape(squeeze=False), strict=True))
+    frames = math.prod(lengths.get(axis, 1) for axis in TIME)
+    count = lengths.get("C", 1)
+    names, size, hours = ("",) * count, None, None
+    if tif.is_ome:
+        names, size, hours = _ome(tif.ome_metadata, count)
+    elif tif.is_imagej:
+        about = tif.imagej_metadata or {}
+        size = _resolution(tif.pages[0], MICROMETRES.get(str(about.get("unit", "")).replace("\\u00B5", "µ")))
+        hours = scaled(about.get("finterval"), about.get("tunit", "sec"), HOURS)
+    elif "ResolutionUnit" in tif.pages[0].tags and tif.pages[0].tags["ResolutionUnit"].value == CENTIMETRE:
+        size = _resolution(tif.pages[0], MICROMETRES["cm"])
+    return ImageAbout(frames, lengths["Y"], lengths["X"], names, size, hours)
+
+
+def _resolution(page: Any, unit_um: float | None) -> float | None:
+    """µm along a pixel's side, from the pixels along a unit."""
+    if unit_um is None or "XResolution" not in page.tags:
+        return None
+    pixels, units = page.tags["XResolution"].value
+    return unit_um * units / pixels if pixels and pixels != units else None
+
+
+def _ome(text: str, count: int) -> tuple[tuple[str, ...], float | None, float | None]:
+    """Names of channels, size of a pixel and hours from frame to frame that OME-XML gives."""
+    root = ElementTree.fromstring(text)
+    pixels = next(element for element in root.iter() if element.tag.endswith("}Pixels"))
+    names = [element.get("Name", "") for element in pixels if element.tag.endswith("}Channel")]
+    size = scaled(pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeXUnit", "µm"), MICROMETRES)
+    hours = scaled(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"), HOURS)
+    if hours is None:
+        hours = _plane_hours([element for element in pixels if element.tag.endswith("}Plane")])
+    return (tuple(names) if len(names) == count else ("",) * count), size, hours
+
+
+def _plane_hours(planes: list[ElementTree.Element]) -> float | None:
+    """Hours from frame to frame, of the times that planes bear."""
+    found = {}
+    for plane in planes:
+        hours = scaled(plane.get("DeltaT"), plane.get("DeltaTUnit", "s"), HOURS)
+        if hours is not None or plane.get("DeltaT") in ("0", "0.0"):
+            found.setdefault(int(plane.get("TheT", 0)), hours or 0.0)
+    last = max(found, default=0)
+    return (found[last] - found[0]) / last if last and 0 in found else None

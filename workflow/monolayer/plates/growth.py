@@ -1,0 +1,172 @@
+"""Growth of a plate: a curve and a fit for each well, and conditions compared with the well as the unit."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monolayer.compiled import Floats
+from monolayer.files import InputError
+from monolayer.measurement.growth import CONFIDENCE, fit
+from monolayer.plates.layout import well_key
+
+Row = Mapping[str, Any]
+RATES = ("rate_per_time", "rate_low_per_time", "rate_high_per_time")
+TIMES = ("doubling_time", "doubling_time_low", "doubling_time_high")
+NONE = math.nan
+
+
+def read_conditions(path: Path | None, wells: Sequence[str]) -> dict[str, str]:
+    """What a plate map says of each well: its row without the well, as `dose 3, drug X`."""
+    if path is None:
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not readable as a plate map ({error}); save it as CSV in UTF-8") from error
+    if not rows or "well" not in rows[0] or len(rows[0]) < 2:
+        raise InputError(f"{path} is no plate map; it needs a column well and at least one other, as dose")
+    found: dict[str, str] = {}
+    for number, row in enumerate(rows, start=2):
+        well = (row.pop("well") or "").strip()
+        if well not in wells:
+            raise InputError(
+                f"{path}, line {number}: the plate has no well {well!r}; it has {', '.join(wells[:5])}, ..."
+            )
+        if well in found:
+            raise InputError(f"{path}, line {number}: well {well} stands there twice; take one line away")
+        found[well] = ", ".join(f"{name} {(value or '').strip()}" for name, value in row.items() if value)
+    return found
+
+
+def time_unit(images: Sequence[Row]) -> str:
+    """h, or frame where the time of any image is not known."""
+    return "frame" if any(image["time_h"] is None or math.isnan(image["time_h"]) for image in images) else "h"
+
+
+def curves(images: Sequence[Row]) -> list[dict[str, Any]]:
+    """A row for each well and time: means over its fields."""
+    unit = time_unit(images)
+    groups: dict[tuple[str, float], list[Row]] = defaultdict(list)
+    for image in images:
+        groups[image["well"], float(image["time_h"] if unit == "h" else image["frame"])].append(image)
+    return [
+        {
+            "well": well,
+            "time": time,
+            "time_unit": unit,
+            "images": len(own),
+            "cells_per_image": sum(image["cells"] for image in own) / len(own),
+            "confluence": sum(image["confluence"] for image in own) / len(own),
+            "flagged": sum(bool(image["flags"]) for image in own),
+        }
+        for (well, time), own in sorted(groups.items(), key=lambda item: (well_key(item[0][0]), item[0][1]))
+    ]
+
+
+def wells(images: Sequence[Row], points: Sequence[Row], conditions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each well: first and last values, and the exponential fit of its counts.
+
+    ASSUME: fields of a well grow at one rate, each from its own start; a rate is of counts, as the table says.
+    """
+    unit = time_unit(images)
+    of_well: dict[str, list[Row]] = defaultdict(list)
+    for image in images:
+        of_well[image["well"]].append(image)
+    by_well: dict[str, list[Row]] = defaultdict(list)
+    for point in points:
+        by_well[point["well"]].append(point)
+    rows = []
+    for well, own in by_well.items():
+        mine = of_well[well]
+        fields = sorted({image["field"] for image in mine})
+        time = np.array([image["time_h"] if unit == "h" else image["frame"] for image in mine], np.float64)
+        counts = np.array([image["cells"] for image in mine], np.float64)
+        groups = np.array([fields.index(image["field"]) for image in mine])
+        rows.append(
+            {
+                "well": well,
+                "condition": conditions.get(well, ""),
+                "images": len(mine),
+                "fields": len(fields),
+                "times": len(own),
+                "time_unit": unit,
+                "first_cells_per_image": own[0]["cells_per_image"],
+                "last_cells_per_image": own[-1]["cells_per_image"],
+                "first_confluence": own[0]["confluence"],
+                "last_confluence": own[-1]["confluence"],
+                **_rates(time, counts, groups),
+                "flagged": sum(point["flagged"] for point in own),
+            }
+        )
+    return rows
+
+
+def _rates(time: Floats, counts: Floats, groups: Any) -> dict[str, float]:
+    kept = np.isin(groups, np.flatnonzero(np.bincount(groups, counts) > 0))  # a field without a cell tells no rate
+    groups = np.unique(groups[kept], return_inverse=True)[1]
+    found = fit(time[kept], counts[kept], groups)
+    rates = (found.rate, found.low, found.high) if found else (NONE,) * 3
+    doubling = found.doubling if found else (NONE,) * 3
+    return dict(zip((*RATES, *TIMES), (*rates, *doubling), strict=True))
+
+
+def _by_condition(rows: Sequence[Row]) -> dict[str, Floats]:
+    groups: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row["condition"] and not math.isnan(row["rate_per_time"]):
+            groups[row["condition"]].append(row["rate_per_time"])
+    return {name: np.array(rates) for name, rates in groups.items()}
+
+
+def conditions(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The mean growth rate of each condition's wells, with an interval over wells."""
+    from scipy import stats
+
+    found = []
+    for name, rates in _by_condition(rows).items():
+        mean, reach = float(rates.mean()), NONE
+        if len(rates) > 1:
+            reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(rates) - 1) * rates.std(ddof=1) / math.sqrt(len(rates)))
+        found.append(
+            {
+                "condition": name,
+                "wells": len(rates),
+                "time_unit": rows[0]["time_unit"],
+                **dict(zip(RATES, (mean, mean - reach, mean + reach), strict=True)),
+                "doubling_time": math.log(2) / mean if mean > 0 else NONE,
+            }
+        )
+    return found
+
+
+def comparisons(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """All pairs of conditions with two wells or more each, by Welch's test."""
+    from scipy import stats
+
+    groups = {name: rates for name, rates in _by_condition(rows).items() if len(rates) > 1}
+    found = []
+    for a, b in combinations(groups, 2):
+        test = stats.ttest_ind(groups[b], groups[a], equal_var=False)
+        low, high = test.confidence_interval(CONFIDENCE)
+        row = {"condition_a": a, "condition_b": b, "rate_difference_per_time": groups[b].mean() - groups[a].mean()}
+        found.append(row | {"low_per_time": float(low), "high_per_time": float(high), "p": float(test.pvalue)})
+    return [row | {"p_holm": p} for row, p in zip(found, _holm([row["p"] for row in found]), strict=True)]
+
+
+def _holm(values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction."""
+    order, largest = np.argsort(values, kind="stable"), 0.0
+    corrected = [0.0] * len(values)
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        corrected[index] = largest
+    return corrected

@@ -1,0 +1,116 @@
+"""Label images as OME-Zarr 0.5: a plate in which each field holds `labels/cells`, a plane for each frame.
+
+The field is an image too, whose pixels are the same label array: nothing lies twice on the disk, and readers that look
+for plates, images or labels all find what they look for. A plane is written whole, so that jobs share a field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from monolayer.plates.plan import PlateImage
+
+STORE = "labels.ome.zarr"
+CELLS = "labels/cells"  # in a field
+ARRAY = "0"
+SIDE = 2048  # px of a chunk at most
+TYPE = np.dtype(np.uint32)
+
+
+def make_store(output: Path, plate: Path, rows: Sequence[PlateImage], pixel_size_um: float | None) -> None:
+    """The groups and empty arrays of all fields; the root is written last, planes that are there stay."""
+    fields = {}
+    for row in rows:
+        fields[row.labels] = row
+    store = output / STORE
+    for place, row in fields.items():
+        multiscale = _multiscale(pixel_size_um)
+        scales = {"version": "0.5", "multiscales": [multiscale | {"name": "cells"}]}
+        source = {"image-label": {"source": {"image": "../../"}}}
+        path = f"{CELLS}/{ARRAY}"
+        image = {"version": "0.5", "multiscales": [_multiscale(pixel_size_um, path) | {"name": f"{row.well} cells"}]}
+        _group(store / place, image)
+        _group(store / place / "labels", {"version": "0.5", "labels": ["cells"]})
+        _group(store / place / CELLS, scales | source)
+        _array(store / place / path, (row.frame + 1, row.height, row.width))
+    _plate(store, plate.name, list(fields))
+
+
+def _multiscale(pixel_size_um: float | None, path: str = ARRAY) -> dict[str, Any]:
+    side = pixel_size_um or 1.0
+    unit = {"unit": "micrometer"} if pixel_size_um else {}
+    space = [{"name": name, "type": "space"} | unit for name in ("y", "x")]
+    transform = [{"type": "scale", "scale": [1.0, side, side]}]
+    return {
+        "axes": [{"name": "t", "type": "time"}, *space],
+        "datasets": [{"path": path, "coordinateTransformations": transform}],
+    }
+
+
+def _plate(store: Path, name: str, places: Sequence[str]) -> None:
+    """The root, its wells and what lies between."""
+    wells = dict.fromkeys(place.rpartition("/")[0] for place in places)
+    rows = list(dict.fromkeys(well.split("/")[0] for well in wells))
+    columns = list(dict.fromkeys(well.split("/")[1] for well in wells))
+    for row in rows:
+        _group(store / row, None)
+    for well in wells:
+        images = [{"path": place.rpartition("/")[2]} for place in places if place.rpartition("/")[0] == well]
+        _group(store / well, {"version": "0.5", "well": {"images": images}})
+    listed = [
+        {"path": well, "rowIndex": rows.index(well.split("/")[0]), "columnIndex": columns.index(well.split("/")[1])}
+        for well in wells
+    ]
+    plate = {
+        "name": name,
+        "rows": [{"name": row} for row in rows],
+        "columns": [{"name": column} for column in columns],
+        "wells": listed,
+        "field_count": max(sum(place.startswith(f"{well}/") for place in places) for well in wells),
+    }
+    _group(store, {"version": "0.5", "plate": plate})
+
+
+def _group(path: Path, ome: dict[str, Any] | None) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    node = {"zarr_format": 3, "node_type": "group", "attributes": {} if ome is None else {"ome": ome}}
+    (path / "zarr.json").write_text(json.dumps(node, indent=1) + "\n", encoding="utf-8")
+
+
+def _array(path: Path, shape: tuple[int, int, int]) -> None:
+    """An array without a plane; one of this shape that is there keeps what it has."""
+    import zarr
+    from zarr.codecs import ZstdCodec
+
+    about = path / "zarr.json"
+    if about.is_file() and json.loads(about.read_text(encoding="utf-8")).get("shape") == list(shape):
+        return
+    zarr.create_array(
+        path,
+        shape=shape,
+        chunks=(1, min(SIDE, shape[1]), min(SIDE, shape[2])),
+        dtype=TYPE,
+        compressors=ZstdCodec(level=3),
+        dimension_names=["t", "y", "x"],
+        zarr_format=3,
+        overwrite=True,
+    )
+
+
+def open_labels(output: Path, place: str) -> Any:
+    """The label array (T, Y, X) of a field."""
+    import zarr
+
+    return zarr.open_array(output / STORE / place / CELLS / ARRAY, mode="r+")
+
+
+def label_plane(output: Path, place: str, frame: int) -> NDArray[np.uint32]:
+    """The label image of one frame of a field."""
+    return np.asarray(open_labels(output, place)[frame], TYPE)

@@ -1,0 +1,259 @@
+"""The plan of a plate: a row for each image, with all that is known before a pixel is read; jobs take rows of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from monolayer.data.plane import ImagePlane
+from monolayer.files import InputError, atomic_write, read_json, write_json
+from monolayer.params.plates import PlateReading
+from monolayer.plates import layout
+from monolayer.plates.about import ImageAbout, about_file
+from monolayer.plates.labels import make_store
+from monolayer.plates.layout import SeriesFile
+from monolayer.plates.ngff import ZarrImage, is_zarr, listed_zarr
+
+logger = logging.getLogger(__name__)
+TABLE, ABOUT = "plan.parquet", "plan.json"
+
+
+class PlateImage(NamedTuple):
+    """An image of a plate: where it lies, when it was taken, and why it can't be used, if so."""
+
+    number: int  # from 1, by well, field and time
+    well: str
+    field: str
+    line: str
+    frame: int  # from 0, of its field
+    timestamp: str
+    time_h: float  # NaN where it is not known
+    file: str
+    plane: int  # of the frames of its file
+    height: int
+    width: int
+    labels: str  # its field in the label images
+    fault: str
+
+    @property
+    def name(self) -> str:
+        """What an error calls it."""
+        return f"well {self.well}, field {self.field}, frame {self.frame} ({self.file})"
+
+
+class PlateAbout(NamedTuple):
+    """What holds for all images of a plate, and where it was taken from."""
+
+    path: str
+    is_zarr: bool
+    images: int
+    channel: int
+    channels: list[str]
+    z: int | str | None
+    pixel_size_um: float | None
+    pixel_size_from: str
+    times_from: str
+    missing: list[str]
+
+    @property
+    def which(self) -> ImagePlane:
+        return ImagePlane(self.channel if len(self.channels) > 1 else None, self.z)  # type: ignore[arg-type]
+
+
+def plan(path: Path, settings: PlateReading, output: Path) -> None:
+    """Write plan.parquet and plan.json, and the label images without a label yet."""
+    zarr = is_zarr(path)
+    files = listed_zarr(path) if zarr else layout.listed(path, settings)
+    abouts = dict(_abouts(path, zarr, files))
+    common = _common(abouts, settings, path)
+    rows = list(_rows(files, abouts, common, settings))
+    size = settings.pixel_size_um or common.pixel_size_um
+    of = "setting" if settings.pixel_size_um else "the files" if size else "nowhere: lengths are in px"
+    about = PlateAbout(
+        path=str(path),
+        is_zarr=zarr,
+        images=len(rows),
+        channel=_channel(common, settings, path),
+        channels=list(common.channels),
+        z=settings.z,
+        pixel_size_um=size,
+        pixel_size_from=of,
+        times_from=_times_from(files, common, settings),
+        missing=_missing(rows),
+    )
+    for text in about.missing[:5]:
+        logger.warning("%s has no image of %s", path, text)
+    make_store(output, path, rows, size)
+    _write_rows(output / TABLE, rows)
+    write_json(output / ABOUT, about._asdict(), indent=1)
+    wells = len({row.well for row in rows})
+    logger.info("%d images of %d wells; pixel size from %s; times from %s", len(rows), wells, of, about.times_from)
+
+
+Fields = dict[tuple[str, str], ImageAbout | str]  # a text says why a field can't be used
+
+
+def _abouts(path: Path, zarr: bool, files: Sequence[SeriesFile]) -> Iterator[tuple[tuple[str, str], ImageAbout | str]]:
+    """What the first file of each field says of itself."""
+    seen = set[tuple[str, str]]()
+    for one in files:
+        if (key := (one.well, one.field)) in seen:
+            continue
+        seen.add(key)
+        try:
+            yield key, (ZarrImage(path / one.file).about() if zarr else about_file(path_of(path, one.file)))
+        except InputError as error:
+            if zarr or not one.stamp:
+                yield key, str(error)
+            else:  # a frame that is broken says nothing of the others
+                seen.discard(key)
+    for one in files:
+        if (one.well, one.field) not in seen:
+            seen.add((one.well, one.field))
+            yield (one.well, one.field), f"{path_of(path, one.file)} and all others of its field are not readable"
+
+
+def path_of(plate: Path, file: str) -> Path:
+    """A file of a plate, which may be the plate."""
+    return plate if plate.is_file() else plate / file
+
+
+def _common(abouts: Fields, settings: PlateReading, path: Path) -> ImageAbout:
+    """What most fields say; those that differ are faults from here on."""
+    known = [about for about in abouts.values() if isinstance(about, ImageAbout)]
+    if not known:
+        raise InputError("; ".join(str(about) for about in list(abouts.values())[:3]))
+    usual = Counter((about.channels, about.pixel_size_um) for about in known).most_common(1)[0][0]
+    for key, about in abouts.items():
+        if not isinstance(about, ImageAbout) or (about.channels, about.pixel_size_um) == usual:
+            continue
+        if about.channels != usual[0]:
+            few, most = ", ".join(about.channels), ", ".join(usual[0])
+            said = f"has the channels ({few}), {len(about.channels)}, where most have ({most}), {len(usual[0])}"
+        elif settings.pixel_size_um is not None:
+            continue
+        else:
+            said = f"has pixels of {about.pixel_size_um or 'unknown'} µm, where most have {usual[1] or 'unknown'}"
+        abouts[key] = f"it {said}; give it a plate of its own"
+    return next(about for about in known if (about.channels, about.pixel_size_um) == usual)
+
+
+def _channel(common: ImageAbout, settings: PlateReading, path: Path) -> int:
+    """The channel that is meant, from 1."""
+    names, asked = common.channels, settings.channel
+    known = ", ".join(f"{number} {name}".strip() for number, name in enumerate(names, 1))
+    if asked is None and len(names) == 1:
+        return 1
+    if isinstance(asked, int) and asked <= len(names):
+        return asked
+    if isinstance(asked, str) and names.count(asked) == 1:
+        return names.index(asked) + 1
+    if isinstance(asked, str) and len(names) == 1:
+        return 1  # it chose the files
+    has = f"{path} has {len(names)} channel{'s' * (len(names) > 1)} ({known})"
+    if asked is None:
+        raise InputError(f"{has}; say which one shows the cells: plate_settings.channel, a number or a name")
+    raise InputError(f"{has}, and plate_settings.channel is {asked}; give one of them")
+
+
+def _times_from(files: Sequence[SeriesFile], common: ImageAbout, settings: PlateReading) -> str:
+    if any(one.stamp for one in files):
+        stamped = layout.hours([one.stamp for one in files], "the plate")
+        return "file names" if stamped or not settings.frame_hours else "file names and plate_settings.frame_hours"
+    if settings.frame_hours:
+        return "plate_settings.frame_hours"
+    return "the files" if common.frame_hours else "nowhere: growth is per frame"
+
+
+def _rows(
+    files: Sequence[SeriesFile], abouts: Fields, common: ImageAbout, settings: PlateReading
+) -> Iterator[PlateImage]:
+    """The images of each field in the order of time."""
+    fields = defaultdict[tuple[str, str], list[SeriesFile]](list)
+    for one in files:
+        fields[one.well, one.field].append(one)
+    in_hours = layout.hours([one.stamp for one in files], "the plate") if files[0].stamp else None
+    places = _label_paths(list(fields))
+    number = 0
+    for key, own in fields.items():
+        about = abouts[key]
+        fault = about if isinstance(about, str) else ""
+        size = about if isinstance(about, ImageAbout) else common
+        step = settings.frame_hours or (None if files[0].stamp else size.frame_hours)
+        moments = []
+        for one in own:
+            frames = 1 if one.stamp else size.frames
+            moments += [(_time(one.stamp, plane, in_hours, step), plane, one) for plane in range(frames)]
+        for frame, ((_, time), plane, one) in enumerate(sorted(moments, key=lambda moment: moment[0][0])):
+            number += 1
+            stamp = one.stamp or f"t{plane:03d}"
+            where = (frame, stamp, time, one.file, plane, size.height, size.width, places[key], fault)
+            yield PlateImage(number, *key, one.line, *where)
+
+
+def _time(stamp: str, plane: int, in_hours: dict[str, float] | None, step: float | None) -> tuple[float, float]:
+    """What orders the frames of a field, and hours, NaN where they are not known."""
+    if in_hours is not None:
+        return in_hours[stamp], in_hours[stamp]
+    order = layout.number(stamp) if stamp else float(plane)
+    return order, order * step if step else math.nan
+
+
+def _label_paths(fields: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Where the label images of each field lie: row, column and number, as an OME-Zarr plate has them."""
+    import re
+
+    found, counts = {}, Counter[str]()
+    wells = {well: f"W/{number}" for number, well in enumerate(dict.fromkeys(well for well, _ in fields), 1)}
+    if all(re.fullmatch(r"[A-Za-z]+\d+", well) for well in wells):
+        wells = {well: re.sub(r"(\d+)$", r"/\1", well) for well in wells}
+    for well, field in fields:
+        found[well, field] = f"{wells[well]}/{counts[well]}"
+        counts[well] += 1
+    return found
+
+
+def _missing(rows: Sequence[PlateImage]) -> list[str]:
+    """Fields and times that other wells have, and these lack."""
+    times = {row.timestamp for row in rows}
+    fields = {row.field for row in rows}
+    lines = []
+    of_well = defaultdict[str, dict[str, set[str]]](lambda: defaultdict(set))
+    for row in rows:
+        of_well[row.well][row.field].add(row.timestamp)
+    for well, own in of_well.items():
+        lines += [f"well {well}, field {field}" for field in sorted(fields - set(own))]
+        for field, stamps in own.items():
+            lines += [f"well {well}, field {field}, time {stamp}" for stamp in sorted(times - stamps)]
+    return lines
+
+
+def _write_rows(path: Path, rows: Sequence[PlateImage]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = {name: [getattr(row, name) for row in rows] for name in PlateImage._fields}
+    with atomic_write(path) as partial:
+        parquet.write_table(pa.table(columns), partial, compression="zstd")
+
+
+def read_plan(folder: Path, first: int = 1, last: int | None = None) -> list[PlateImage]:
+    """The images of a plan, from the first to the last number."""
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(folder / TABLE)
+    except OSError as error:
+        raise InputError(f"{folder / TABLE} is not readable ({error}); plan the plate again") from error
+    table = table.slice(first - 1, None if last is None else last - first + 1)
+    columns = (table[name].to_pylist() for name in PlateImage._fields)
+    return [PlateImage(*row) for row in zip(*columns, strict=True)]
+
+
+def read_about(folder: Path) -> PlateAbout:
+    values: dict[str, Any] = read_json(folder / ABOUT, "a plate's plan", "plan the plate again")
+    return PlateAbout(**values)

@@ -1,0 +1,63 @@
+"""What can be said of an image without truth: numbers of each, and words for what lies outside the limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.backends.manifest import CellDiameters
+from monolayer.compiled import Floats
+from monolayer.data.plane import detail
+from monolayer.params.plates import QualityLimits
+
+BLOCKS = 8  # along each side
+
+
+def measures(pixels: NDArray[Any], areas: Floats) -> dict[str, float]:
+    """Detail, evenness of light and saturation of an image (H, W) in its own grey values; the size of its cells."""
+    values = pixels.astype(np.float32)
+    variance = float(values.var(dtype=np.float64))
+    low, middle, high = np.percentile(_block_medians(values), (5, 50, 95))
+    return {
+        "detail": detail(values) / variance if variance else 0.0,
+        "light_range": float((high - low) / middle) if middle > 0 else math.nan,
+        "saturated": float((pixels == pixels.max()).mean()),
+        "median_diameter_px": float(2 * np.sqrt(np.median(areas) / math.pi)) if len(areas) else math.nan,
+    }
+
+
+def _block_medians(values: NDArray[np.float32]) -> Floats:
+    rows = np.array_split(values, min(BLOCKS, len(values)))
+    return np.array([np.median(part) for row in rows for part in np.array_split(row, min(BLOCKS, row.shape[1]), 1)])
+
+
+def flags(
+    images: Sequence[Mapping[str, Any]], limits: QualityLimits, known: CellDiameters | None, factor: float
+) -> list[str]:
+    """The words of each image; focus is judged beside the plate's other images.
+
+    `factor` is how much larger the network sees the cells than the images have them.
+    """
+    usual = float(np.median([image["detail"] for image in images])) if images else 0.0
+    return [" ".join(_words(image, usual, limits, known, factor)) for image in images]
+
+
+def _words(
+    image: Mapping[str, Any], usual: float, limits: QualityLimits, known: CellDiameters | None, factor: float
+) -> list[str]:
+    size = image["median_diameter_px"]
+    size = math.nan if size is None else size * factor
+    light = math.nan if image["light_range"] is None else image["light_range"]
+    found = {
+        "empty": image["cells"] == 0,
+        "out_of_focus": image["detail"] < limits.focus * usual,
+        "uneven_light": light > limits.light,
+        "saturated": image["saturated"] > limits.saturated,
+        "dense": image["confluence"] > limits.confluence,
+        "other_size": known is not None and (size < known.low or size > known.high),
+    }
+    return [word for word, holds in found.items() if holds]

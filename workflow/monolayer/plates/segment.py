@@ -1,0 +1,234 @@
+"""A shard of a plate: its images stream through the network into label images and a part of the tables.
+
+No byte depends on how many images a shard has: each goes through the network by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.backends.manifest import Manifest, pretrained, read_manifest
+from monolayer.coco.instances import Instances
+from monolayer.data.images import Pixels, eight_bit
+from monolayer.data.reading import read_frames
+from monolayer.files import InputError, check_memory, free_memory
+from monolayer.measurement.files import arrow
+from monolayer.measurement.measure import cell_columns, image_row, trimmed, with_um
+from monolayer.models import predictor
+from monolayer.models.predictor import Frame, Predictor
+from monolayer.parallel import prefetch
+from monolayer.params.plates import PlateFinding
+from monolayer.plates import dictionary
+from monolayer.plates.labels import TYPE, open_labels
+from monolayer.plates.ngff import ZarrImage
+from monolayer.plates.parts import PartJournal, part_journal, write_part
+from monolayer.plates.plan import PlateAbout, PlateImage, path_of, read_about, read_plan
+from monolayer.plates.quality import measures
+from monolayer.progress import track
+
+logger = logging.getLogger(__name__)
+SHOWN = 5  # faults that the last line tells
+
+
+class ReadImage(NamedTuple):
+    """An image as it was read: the state of its file, its own grey values, and those that the network sees."""
+
+    image: PlateImage
+    state: list[int]
+    own: NDArray[Any]
+    grey: Pixels
+
+
+@dataclass
+class PlateReader:
+    """Reads images of a plate; of a file with several frames the last one stays in memory."""
+
+    about: PlateAbout
+    _file: tuple[str, list[int]] = ("", [])
+    _frames: list[NDArray[Any]] = field(default_factory=list)
+
+    def state(self, image: PlateImage) -> list[int]:
+        """Size and time of its file; nothing of an OME-Zarr, whose planes have many."""
+        if self.about.is_zarr:
+            return []
+        status = path_of(Path(self.about.path), image.file).stat()
+        return [status.st_size, status.st_mtime_ns]
+
+    def read(self, image: PlateImage) -> NDArray[Any]:
+        """Its grey values (H, W)."""
+        if image.fault:
+            raise InputError(image.fault)
+        plate = Path(self.about.path)
+        if self.about.is_zarr:
+            pixels = ZarrImage(plate / image.file).frame(image.plane, self.about.which)
+        else:
+            path, state = path_of(plate, image.file), self.state(image)
+            if self._file != (image.file, state):
+                frames = read_frames(path.read_bytes(), str(path), self.about.which)
+                if self.state(image) != state:
+                    raise InputError(f"{path} changes while it is read; wait until the microscope has ended")
+                self._file, self._frames = (image.file, state), frames
+            if image.plane >= len(self._frames):
+                raise InputError(f"{path} has {len(self._frames)} frames, and this is number {image.plane + 1} of it")
+            pixels = self._frames[image.plane]
+            if len(self._frames) > 1 and not image.timestamp.startswith("t"):
+                raise InputError(f"{path} holds {len(self._frames)} frames, and its name tells the time of one")
+        if pixels.shape != (image.height, image.width):
+            size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+            raise InputError(f"it has {size} px, the first image of its field {image.width}x{image.height}")
+        return pixels
+
+
+class PlateModel(NamedTuple):
+    """What finds cells: networks, the manifest that came with them, and the score from which cells count."""
+
+    predictor: Predictor
+    manifest: Manifest
+    score_min: float
+    sums: dict[str, str]  # of its files
+
+
+def model_folder(settings: PlateFinding) -> Path:
+    return pretrained() if settings.model == "pretrained" else Path(settings.model)
+
+
+def load_model(settings: PlateFinding, threads: int) -> PlateModel:
+    folder, manifest = read_manifest(model_folder(settings))
+    run = predictor.load(folder, threads=threads, tta=settings.tta, diameter=settings.diameter)
+    score_min = manifest.score_threshold if settings.score_min is None else settings.score_min
+    return PlateModel(replace(run, batch=1), manifest, score_min, sums(folder))
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """The files of a model by their sums."""
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix in (".json", ".onnx")]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], part: Path, threads: int) -> None:
+    """Write the labels of the images from the first to the last number of a shard, and its part of the tables.
+
+    Images that can't be used are named at the end, as an error, and the part is not written before all are: what was
+    found is kept beside it, and the same call goes on with it, after a kill too.
+    """
+    about, images = read_about(plan), read_plan(plan, *shard)
+    model = load_model(settings, threads)
+    depends = {
+        **{"model": model.sums, "settings": settings.model_dump(mode="json"), "about": about._asdict()},
+        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+    }
+    with part_journal(part, depends) as journal:
+        run = Shard(plan, about, model, journal)
+        faults = run.segment(images)
+        if faults:
+            raise InputError(_told(faults, len(images)))
+        write_part(part, journal, [image.number for image in images])
+
+
+def _told(faults: Sequence[str], count: int) -> str:
+    for fault in faults[SHOWN:]:
+        logger.error("%s", fault)
+    more = f"; and {len(faults) - SHOWN} more, listed above" if len(faults) > SHOWN else ""
+    return (
+        f"{'; '.join(faults[:SHOWN])}{more}. The other {count - len(faults)} of {count} images are done; mend these or "
+        "take them away and give the same command again: it goes on from here"
+    )
+
+
+@dataclass
+class Shard:
+    """Images on their way through the network, and what is noted of them."""
+
+    plan: Path
+    about: PlateAbout
+    model: PlateModel
+    journal: PartJournal
+
+    def segment(self, images: Sequence[PlateImage]) -> list[str]:
+        """Note the cells of all images that are not done; what can't be used is returned with the reason."""
+        reader, given, faults = PlateReader(self.about), deque[ReadImage](), list[str]()
+        todo = [image for image in images if not self._is_done(image, reader)]
+        if len(todo) < len(images):
+            logger.info("%d of %d images are done already", len(images) - len(todo), len(images))
+
+        def read(image: PlateImage) -> ReadImage | str:
+            try:
+                return self._read(image, reader)
+            except (InputError, OSError) as error:
+                return f"{image.name}: {error}"
+
+        def frames() -> Iterator[Frame]:
+            for one in prefetch(read, todo):
+                if isinstance(one, str):
+                    faults.append(one)
+                else:
+                    given.append(one)
+                    yield Frame(one.image.name, one.image.line or None, partial(_same, one.grey))
+
+        def finish(found: Instances) -> tuple[ReadImage, dict[str, Any], Any]:
+            one = given.popleft()
+            return one, *self._measured(one, found)
+
+        done = prefetch(finish, self.model.predictor.stream(frames()))
+        for one, row, cells in track(done, len(todo), f"segment {Path(self.about.path).name}"):
+            self.journal.add(one.image.number, one.state, row, cells)
+        return faults
+
+    def _is_done(self, image: PlateImage, reader: PlateReader) -> bool:
+        try:
+            return self.journal.has(image.number, reader.state(image))
+        except OSError:
+            return False
+
+    def _read(self, image: PlateImage, reader: PlateReader) -> ReadImage:
+        state = [] if image.fault else reader.state(image)
+        own = reader.read(image)
+        grey = eight_bit(own, image.file, self.model.manifest.percentiles)
+        network = self.model.predictor.network(image.line or None, image.name)
+        predictor.check_size(image.file, grey, network.pipeline)
+        check_memory(grey.size, image.file, free_memory())
+        return ReadImage(image, state, own, grey)
+
+    def _measured(self, one: ReadImage, found: Instances) -> tuple[dict[str, Any], Any]:
+        """The row of an image and the table of its cells; writes its label image."""
+        kept = trimmed(found.at_least(self.model.score_min))
+        kept = kept.take(np.argsort(-kept.ranking, kind="stable"))
+        labels = kept.label_image()
+        open_labels(self.plan, one.image.labels)[one.image.frame] = labels.astype(TYPE)
+        columns = cell_columns(kept, labels, one.own, self.model.manifest.neighbours)
+        areas, scale = columns["area_px2"], self.about.pixel_size_um
+        columns = with_um(columns, scale)
+        about = _described(one.image, scale)
+        common = {name: np.full(len(kept.masks), value) for name, value in about.items()}
+        row = about | image_row(columns, labels, scale) | measures(one.own, areas) | {"flags": ""}
+        return row, arrow(dictionary.TABLES["cells"], common | columns)
+
+
+def _described(image: PlateImage, pixel_size_um: float | None) -> dict[str, Any]:
+    """What both tables say of an image."""
+    return {
+        "image_id": image.number,
+        "file_name": image.file,
+        "well": image.well,
+        "field": image.field,
+        "cell_line": image.line,
+        "timestamp": image.timestamp,
+        "frame": image.frame,
+        "time_h": image.time_h,
+        "pixel_size_um": float("nan") if pixel_size_um is None else pixel_size_um,
+    }
+
+
+def _same(image: Pixels) -> Pixels:
+    return image

@@ -1,0 +1,93 @@
+# A microscope's plate: planned, segmented in shards, tabulated, shown; what `--config plate=PATH` asks for.
+import json
+
+from monolayer.params.plates import PlateFinding, PlateReading, PlateSettings
+
+
+wildcard_constraints:
+    plate="|".join(map(re.escape, P.plates)) or "none",
+    shard=r"\d+-\d+",
+
+
+def model_of(wildcards):
+    """The files of the plate's model, where it is not the one of the package."""
+    model = P.plates[wildcards.plate].model
+    return [] if model == "pretrained" else f"{model}/model.json"
+
+
+def parts_of(wildcards):
+    """The parts of all shards, so many images each: known once the plate is planned."""
+    about = json.loads(Path(checkpoints.plan_plate.get(**wildcards).output.about).read_text())
+    firsts = range(1, about["images"] + 1, P.images_per_shard)
+    shards = [f"{n}-{min(n + P.images_per_shard - 1, about['images'])}" for n in firsts]
+    return expand(rules.segment.output.images, shard=shards, allow_missing=True)
+
+
+checkpoint plan_plate:
+    input:
+        plate=lambda w: P.plates[w.plate].path,
+        code=code("plates.plan"),
+    output:
+        plan="results/plates/{plate}/plan.parquet",
+        about="results/plates/{plate}/plan.json",
+        labels="results/plates/{plate}/labels.ome.zarr/zarr.json",
+    log:
+        "results/plates/{plate}/logs/plan.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=lambda w: P.plates[w.plate].given(PlateReading),
+        output=subpath(output.plan, parent=True),
+    shell:
+        "monolayer plan-plate --plate {input.plate:q} --params {params.settings:q}"
+        " --output {params.output} --log {log}"
+
+
+rule segment:
+    input:
+        plan=rules.plan_plate.output.plan,
+        about=rules.plan_plate.output.about,
+        model=model_of,
+        code=code("plates.segment"),
+    output:
+        cells="results/plates/{plate}/parts/{shard}.cells.parquet",
+        images="results/plates/{plate}/parts/{shard}.images.parquet",
+    log:
+        "results/plates/{plate}/logs/segment/{shard}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: P.cpu_threads
+    params:
+        settings=lambda w: P.plates[w.plate].given(PlateFinding),
+        plan=subpath(input.plan, parent=True),
+        part="results/plates/{plate}/parts/{shard}",
+    shell:
+        "monolayer segment-plate --plan {params.plan} --shard {wildcards.shard} --part {params.part}"
+        " --params {params.settings:q} --threads {threads} --log {log}"
+
+
+rule tabulate:
+    input:
+        plan=rules.plan_plate.output.plan,
+        parts=parts_of,
+        map=lambda w: P.plates[w.plate].conditions or [],
+        code=code("plates.tabulate"),
+    output:
+        cells=directory("results/plates/{plate}/cells.parquet"),
+        images="results/plates/{plate}/images.parquet",
+        tables=expand(
+            "results/plates/{{plate}}/{table}.csv",
+            table=["wells", "curves", "conditions", "comparisons", "dictionary"],
+        ),
+        manifest="results/plates/{plate}/manifest.json",
+    log:
+        "results/plates/{plate}/logs/tabulate.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=lambda w: P.plates[w.plate].given(PlateSettings),
+        plan=subpath(input.plan, parent=True),
+        parts=lambda w, input: [f.removesuffix(".images.parquet") for f in input.parts],
+    shell:
+        "monolayer tabulate-plate --plan {params.plan} --parts {params.parts}"
+        " --params {params.settings:q} --log {log}"
