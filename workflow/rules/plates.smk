@@ -1,7 +1,12 @@
 # A microscope's plate: planned, segmented in shards, tabulated, shown; what `--config plate=PATH` asks for.
 import json
 
-from monolayer.params.plates import PlateFinding, PlateReading, PlateSettings
+from monolayer.params.plates import (
+    PlateFinding,
+    PlateReading,
+    PlateSettings,
+    shards,
+)
 
 
 wildcard_constraints:
@@ -18,9 +23,8 @@ def model_of(wildcards):
 def parts_of(wildcards):
     """The parts of all shards, so many images each: known once the plate is planned."""
     about = json.loads(Path(checkpoints.plan_plate.get(**wildcards).output.about).read_text())
-    firsts = range(1, about["images"] + 1, P.images_per_shard)
-    shards = [f"{n}-{min(n + P.images_per_shard - 1, about['images'])}" for n in firsts]
-    return expand(rules.segment.output.images, shard=shards, allow_missing=True)
+    found = shards(about["images"], P.images_per_shard)
+    return expand(rules.segment.output.images, shard=found, allow_missing=True)
 
 
 checkpoint plan_plate:
@@ -60,9 +64,8 @@ rule segment:
     params:
         settings=lambda w: P.plates[w.plate].given(PlateFinding),
         plan=subpath(input.plan, parent=True),
-        part="results/plates/{plate}/parts/{shard}",
     shell:
-        "monolayer segment-plate --plan {params.plan} --shard {wildcards.shard} --part {params.part}"
+        "monolayer segment-plate --plan {params.plan} --shard {wildcards.shard}"
         " --params {params.settings:q} --threads {threads} --log {log}"
 
 
@@ -87,7 +90,7 @@ rule tabulate:
     params:
         settings=lambda w: P.plates[w.plate].given(PlateSettings),
         plan=subpath(input.plan, parent=True),
-        parts=lambda w, input: [f.removesuffix(".images.parquet") for f in input.parts],
+        size=P.images_per_shard,
     shell:
-        "monolayer tabulate-plate --plan {params.plan} --parts {params.parts}"
+        "monolayer tabulate-plate --plan {params.plan} --images-per-shard {params.size}"
         " --params {params.settings:q} --log {log}"

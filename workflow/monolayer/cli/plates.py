@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 from argparse import Namespace
-from pathlib import Path
 
-from monolayer.cli.options import Verbs, add_threads, add_verb
+from monolayer.cli.options import Verbs, add_threads, add_verb, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -21,12 +20,9 @@ def add_verbs(verbs: Verbs) -> None:
     shard = add_verb(verbs, segment_plate, "plates.PlateFinding", plan="folder that `plan-plate` wrote")
     images = "numbers of its first and last image on the plate, as 1-200"
     shard.add_argument("--shard", type=_range, required=True, metavar="FIRST-LAST", help=images)
-    part = "name of the part to write; .cells.parquet and .images.parquet are put behind it"
-    shard.add_argument("--part", type=Path, required=True, metavar="PATH", help=part)
     add_threads(shard, "cores of the network; another number gives other last digits")
     tables = add_verb(verbs, tabulate_plate, "plates.PlateSettings", plan="folder that `plan-plate` wrote")
-    parts = "parts of all shards, in the order of their images"
-    tables.add_argument("--parts", type=Path, nargs="+", required=True, metavar="PATH", help=parts)
+    tables.add_argument("--images-per-shard", type=whole(1), required=True, metavar="N", help="that each part has")
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -48,11 +44,11 @@ def segment_plate(args: Namespace) -> None:
     """Find and measure the cells of a shard of a plate; no byte depends on the shard's size."""
     from monolayer.plates import segment
 
-    segment.segment(args.plan, args.params, args.shard, args.part, args.threads)
+    segment.segment(args.plan, args.params, args.shard, args.threads)
 
 
 def tabulate_plate(args: Namespace) -> None:
     """Make the tables of a plate from the parts of all its shards: cells, images, wells, growth, conditions."""
     from monolayer.plates import tabulate
 
-    tabulate.tabulate(args.plan, args.parts, args.params)
+    tabulate.tabulate(args.plan, args.images_per_shard, args.params)

@@ -30,7 +30,7 @@ class QualityLimits(Section):
     """Where an image is flagged; flagged images stay in every number."""
 
     focus: NonNegativeFloat
-    """Detail below this times the median of the plate's images: out of focus."""
+    """Sharpness below this times the median of the plate's images: out of focus."""
     light: NonNegativeFloat
     """Brightness of the ground that varies by more than this times its median: uneven light."""
     saturated: Fraction
@@ -104,3 +104,12 @@ def plate_name(path: str) -> str:
     """
     stem = re.sub(r"(\.companion)?(\.ome)?(\.(zarr|tiff?|png|ome))?$", "", Path(path).name, flags=re.IGNORECASE)
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).lstrip("_.-") or "plate"
+
+
+def shards(images: int, size: int) -> list[str]:
+    """The shards of so many images, `size` each, by the numbers of their first and last image.
+
+    >>> shards(5, 2)
+    ['1-2', '3-4', '5-5']
+    """
+    return [f"{first}-{min(first + size - 1, images)}" for first in range(1, images + 1, size)]

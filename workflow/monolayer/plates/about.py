@@ -94,7 +94,7 @@ def _ome(text: str, count: int) -> tuple[tuple[str, ...], float | None, float | 
 
 def _plane_hours(planes: list[ElementTree.Element]) -> float | None:
     """Hours from frame to frame, of the times that planes bear."""
-    found = {}
+    found = dict[int, float]()
     for plane in planes:
         hours = scaled(plane.get("DeltaT"), plane.get("DeltaTUnit", "s"), HOURS)
         if hours is not None or plane.get("DeltaT") in ("0", "0.0"):

@@ -22,7 +22,7 @@ IMAGE = {
     "pixel_size_um": measured.IMAGE["pixel_size_um"],
 }
 QUALITY = {
-    "detail": Column("", "number", "Mean square of the Laplacian over the variance of grey values; blur lowers it."),
+    "sharpness": Column("", "number", "Variance of detail of 1 to 2 px over that of 2 to 8 px; blur lowers it."),
     "light_range": Column("", "number", "5th to 95th percentile of the medians of 8 x 8 blocks, over their median."),
     "saturated": Column("", "number", "Share of pixels that have the image's largest value."),
     "median_diameter_px": Column("px", "number", "Median diameter of circles of the cells' areas."),
@@ -30,7 +30,7 @@ QUALITY = {
 FLAGS = {"flags": Column("", "text", "What is odd about it: words of the table `flags`, with a space between.")}
 WORDS = {
     "empty": "No cell was found.",
-    "out_of_focus": "Its detail is far below the plate's median.",
+    "out_of_focus": "Its sharpness is far below the plate's median.",
     "uneven_light": "The brightness of its ground varies much.",
     "saturated": "Many pixels have the largest value.",
     "dense": "So many cells that they may not be told apart.",

@@ -7,6 +7,7 @@ for plates, images or labels all find what they look for. A plane is written who
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ CELLS = "labels/cells"  # in a field
 ARRAY = "0"
 SIDE = 2048  # px of a chunk at most
 TYPE = np.dtype(np.uint32)
+ZSTD = {"level": 3, "checksum": False}
 
 
 def make_store(output: Path, plate: Path, rows: Sequence[PlateImage], pixel_size_um: float | None) -> None:
@@ -79,29 +81,35 @@ def _plate(store: Path, name: str, places: Sequence[str]) -> None:
 
 
 def _group(path: Path, ome: dict[str, Any] | None) -> None:
-    path.mkdir(parents=True, exist_ok=True)
-    node = {"zarr_format": 3, "node_type": "group", "attributes": {} if ome is None else {"ome": ome}}
-    (path / "zarr.json").write_text(json.dumps(node, indent=1) + "\n", encoding="utf-8")
+    _node(path, {"node_type": "group", "attributes": {} if ome is None else {"ome": ome}})
 
 
 def _array(path: Path, shape: tuple[int, int, int]) -> None:
     """An array without a plane; one of this shape that is there keeps what it has."""
-    import zarr
-    from zarr.codecs import ZstdCodec
-
     about = path / "zarr.json"
     if about.is_file() and json.loads(about.read_text(encoding="utf-8")).get("shape") == list(shape):
         return
-    zarr.create_array(
-        path,
-        shape=shape,
-        chunks=(1, min(SIDE, shape[1]), min(SIDE, shape[2])),
-        dtype=TYPE,
-        compressors=ZstdCodec(level=3),
-        dimension_names=["t", "y", "x"],
-        zarr_format=3,
-        overwrite=True,
-    )
+    shutil.rmtree(path, ignore_errors=True)
+    chunks = [1, min(SIDE, shape[1]), min(SIDE, shape[2])]
+    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "zstd", "configuration": ZSTD}]
+    node = {
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": TYPE.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": codecs,
+        "attributes": {},
+        "dimension_names": ["t", "y", "x"],
+    }
+    _node(path, node)
+
+
+def _node(path: Path, about: dict[str, Any]) -> None:
+    """The zarr.json of a group or an array; zarr's own differs from version to version."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "zarr.json").write_text(json.dumps({"zarr_format": 3} | about, indent=1) + "\n", encoding="utf-8")
 
 
 def open_labels(output: Path, place: str) -> Any:

@@ -15,6 +15,7 @@ from monolayer.files import InputError, atomic_write
 from monolayer.measurement.files import GROUP, arrow
 from monolayer.plates import dictionary
 
+PARTS = "parts"  # folder of a plate
 CELLS, IMAGES, JOURNAL = ".cells.parquet", ".images.parquet", ".journal"
 
 

@@ -191,8 +191,8 @@ def _rows(
         for frame, ((_, time), plane, one) in enumerate(sorted(moments, key=lambda moment: moment[0][0])):
             number += 1
             stamp = one.stamp or f"t{plane:03d}"
-            where = (frame, stamp, time, one.file, plane, size.height, size.width, places[key], fault)
-            yield PlateImage(number, *key, one.line, *where)
+            who = number, *key, one.line, frame, stamp, time
+            yield PlateImage(*who, one.file, plane, size.height, size.width, places[key], fault)
 
 
 def _time(stamp: str, plane: int, in_hours: dict[str, float] | None, step: float | None) -> tuple[float, float]:

@@ -32,7 +32,7 @@ from monolayer.params.plates import PlateFinding
 from monolayer.plates import dictionary
 from monolayer.plates.labels import TYPE, open_labels
 from monolayer.plates.ngff import ZarrImage
-from monolayer.plates.parts import PartJournal, part_journal, write_part
+from monolayer.plates.parts import PARTS, PartJournal, part_journal, write_part
 from monolayer.plates.plan import PlateAbout, PlateImage, path_of, read_about, read_plan
 from monolayer.plates.quality import measures
 from monolayer.progress import track
@@ -116,13 +116,14 @@ def sums(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], part: Path, threads: int) -> None:
+def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], threads: int) -> None:
     """Write the labels of the images from the first to the last number of a shard, and its part of the tables.
 
     Images that can't be used are named at the end, as an error, and the part is not written before all are: what was
     found is kept beside it, and the same call goes on with it, after a kill too.
     """
     about, images = read_about(plan), read_plan(plan, *shard)
+    part = plan / PARTS / f"{shard[0]}-{shard[1]}"
     model = load_model(settings, threads)
     depends = {
         **{"model": model.sums, "settings": settings.model_dump(mode="json"), "about": about._asdict()},

@@ -13,9 +13,9 @@ from typing import Any
 from monolayer.backends.manifest import read_manifest
 from monolayer.files import InputError, name_of_file, whole_folder, write_csv, write_json
 from monolayer.measurement.files import DIGITS
-from monolayer.params.plates import PlateSettings
+from monolayer.params.plates import PlateSettings, shards
 from monolayer.plates import dictionary, growth
-from monolayer.plates.parts import CELLS, IMAGES, growing_parquet, table_of
+from monolayer.plates.parts import CELLS, IMAGES, PARTS, growing_parquet, table_of
 from monolayer.plates.plan import ABOUT, TABLE, read_about
 from monolayer.plates.quality import flags
 from monolayer.plates.segment import model_folder, sums
@@ -24,12 +24,13 @@ logger = logging.getLogger(__name__)
 PACKAGES = ("monolayer", "numpy", "onnxruntime", "pyarrow", "scikit-image", "scipy", "zarr")
 
 
-def tabulate(folder: Path, parts: Sequence[Path], settings: PlateSettings) -> None:
+def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
     """Write cells.parquet/ (a file for each well), images.parquet, curves, wells, conditions, comparisons (CSV).
 
-    Parts may come from shards of any size: the same images give the same bytes.
+    The parts are of shards of `size` images; the same images give the same bytes, whatever it is.
     """
     about = read_about(folder)
+    parts = [folder / PARTS / shard for shard in shards(about.images, size)]
     images = list(_images(parts))
     if [image["image_id"] for image in images] != list(range(1, about.images + 1)):
         raise InputError(f"the parts have {len(images)} of {about.images} images of {folder / TABLE}; segment it again")

@@ -1,0 +1,112 @@
+"""Growth and quality of a plate: known rates are found, wells are the unit, what is odd is flagged."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import plate_inputs as made
+import pytest
+from monolayer.backends.manifest import CellDiameters
+from monolayer.files import InputError
+from monolayer.params.plates import Plate, plate_name
+from monolayer.plates import growth
+from monolayer.plates.quality import flags, measures
+from scipy import ndimage, stats
+
+HOURS = (0.0, 12.0, 24.0, 36.0)
+
+
+def images(rates: dict[str, float]) -> list[dict[str, object]]:
+    """Two fields a well whose counts grow at these rates, from starts of their own."""
+    return [
+        {
+            **{"well": well, "field": field, "time_h": time, "frame": n, "flags": ""},
+            "cells": round(start * math.exp(rate * time)),
+            "confluence": 0.1,
+        }
+        for well, rate in rates.items()
+        for field, start in (("1", 1000), ("2", 500))
+        for n, time in enumerate(HOURS)
+    ]
+
+
+def test_wells_grow_at_their_rates() -> None:
+    rows = images({"A1": 0.02, "B2": 0.0, "A10": 0.04})
+    points = growth.curves(rows)
+    assert [point["well"] for point in points[::4]] == ["A1", "A10", "B2"]
+    assert points[0] | {"flagged": 0} == points[0]
+    assert points[0]["cells_per_image"] == 750
+    found = {row["well"]: row for row in growth.wells(rows, points, {})}
+    assert found["A1"]["rate_per_time"] == pytest.approx(0.02, abs=1e-4)
+    assert found["A10"]["doubling_time"] == pytest.approx(math.log(2) / 0.04, rel=0.01)
+    assert found["A1"]["fields"] == 2
+
+
+def test_a_field_that_is_missing_changes_no_scale() -> None:
+    rows = [row for row in images({"A1": 0.0}) if not (row["field"] == "2" and row["frame"] == 3)]
+    rows = [row | {"cells": 100} for row in rows]
+    assert [point["cells_per_image"] for point in growth.curves(rows)] == [100] * 4
+
+
+def test_conditions_are_compared_over_wells() -> None:
+    rates = {"A1": 0.020, "A2": 0.022, "A3": 0.021, "B1": 0.030, "B2": 0.033, "B3": 0.031, "C1": 0.01}
+    dose = {well: f"dose {well[0]}" for well in rates}
+    rows = growth.wells(images(rates), growth.curves(images(rates)), dose)
+    a, _, c = growth.conditions(rows)
+    assert (a["condition"], a["wells"]) == ("dose A", 3)
+    assert math.isnan(c["rate_low_per_time"])  # a well alone
+    [pair] = growth.comparisons(rows)
+    own = [[row["rate_per_time"] for row in rows if row["condition"] == name] for name in ("dose A", "dose B")]
+    assert pair["p"] == pytest.approx(stats.ttest_ind(own[1], own[0], equal_var=False).pvalue)
+    assert pair["low_per_time"] > 0
+
+
+def test_holm_orders_and_caps() -> None:
+    assert growth._holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert growth._holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dose\n3\n", "is no plate map; it needs a column well"),
+        ("well,dose\nZ9,3\n", "line 2: the plate has no well 'Z9'"),
+        ("well,dose\nA1,3\nA1,4\n", "line 3: well A1 stands there twice"),
+    ],
+)
+def test_a_plate_map_that_does_not_fit_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text(text)
+    with pytest.raises(InputError, match=said):
+        growth.read_conditions(tmp_path / "map.csv", ["A1", "A2"])
+
+
+def test_a_plate_map_names_conditions(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("well,dose,drug\nA1,3,X\nA2,0,\n")
+    assert growth.read_conditions(tmp_path / "map.csv", ["A1", "A2"]) == {"A1": "dose 3, drug X", "A2": "dose 0"}
+
+
+def test_what_is_odd_is_flagged() -> None:
+    sharp = made.field(10, 0).astype(np.float64)
+    light = np.linspace(0.4, 1.6, made.WIDTH)
+    pixels = {
+        "": sharp,
+        "out_of_focus": ndimage.gaussian_filter(sharp, 4),
+        "uneven_light": sharp * light,
+        "saturated": np.minimum(sharp, 160),
+    }
+    limits = made.settings().quality
+    areas = np.full(5, 100.0)
+    found = [measures(values.astype(np.uint16), areas) | {"cells": 5, "confluence": 0.1} for values in pixels.values()]
+    known = CellDiameters(low=10, median=12, high=14)
+    assert flags([found[0], *found], limits, known, 1.0)[1:] == list(pixels)
+    assert flags([found[0] | {"cells": 0}], limits, known, 1.0) == ["empty"]
+    assert flags([found[0] | {"confluence": 0.95}], limits, known, 1.0) == ["dense"]
+    assert flags([found[0]], limits, known, 2.0) == ["other_size"]
+
+
+def test_a_plate_is_called_after_its_path() -> None:
+    names = [plate_name(path) for path in ("scans/plate 7/", "x.ome.zarr", "b.companion.ome", "..")]
+    assert names == ["plate-7", "x", "b", "plate"]
+    assert Plate(**made.SETTINGS, path="x").given(type(made.reading())) == made.reading().model_dump_json()

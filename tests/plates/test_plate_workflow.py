@@ -1,0 +1,125 @@
+"""One command makes a plate's tables and page, from a folder, an OME-TIFF and an OME-Zarr; other programs open them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import plate_inputs as made
+import pytest
+from monolayer.plates.labels import STORE
+from paths import DATA, ROOT, needs_data
+from PIL import Image as PillowImage
+
+CONDITIONS = "well,dose\nA1,0\nB1,10\n"
+
+
+def lay_out(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name in ("Snakefile", "profiles", "workflow", "envs", "params.yaml"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def snakemake(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=env)
+
+
+@pytest.mark.workflow
+def test_one_command_makes_a_plates_report(tmp_path: Path) -> None:
+    """In shards of three; then nothing is left to do; a plate map is no reason to segment again."""
+    folder = lay_out(tmp_path / "checkout")
+    plate = made.incucyte(tmp_path / "VID7", wells=2, fields=1, times=4)
+    config = ("--config", f"plate={plate}", "images_per_shard=3")
+    done = snakemake(folder, *config)
+    assert done.returncode == 0, done.stderr[-4000:]
+    results = folder / "results/plates/VID7"
+    assert (results / "manifest.json").exists()
+    assert len(list((results / "parts").glob("*.cells.parquet"))) == 3
+    assert [path.name for path in (folder / "results").iterdir()] == ["plates"], "nothing else is made"
+    again = snakemake(folder, *config, "--dry-run")
+    assert "Nothing to be done" in again.stdout + again.stderr
+    (tmp_path / "map.csv").write_text(CONDITIONS)
+    mapped = snakemake(folder, *config, f"plate_settings={{conditions: {tmp_path / 'map.csv'}}}", "--dry-run")
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", mapped.stdout, re.MULTILINE))
+    assert "segment" not in jobs
+    assert jobs["tabulate"] == "1"
+
+
+@pytest.mark.workflow
+def test_a_broken_image_is_named_and_the_same_command_finishes(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path / "checkout")
+    plate = made.incucyte(tmp_path / "VID7", wells=1, fields=1, times=4)
+    [bad] = plate.glob("*_A1_1_00d12h00m.tif")
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:200])
+    config = ("--config", f"plate={plate}", "images_per_shard=2", "--keep-going")
+    done = snakemake(folder, *config)
+    assert done.returncode != 0
+    assert "well A1, field 1, frame 1 (VID7_A1_1_00d12h00m.tif)" in done.stdout + done.stderr
+    parts = folder / "results/plates/VID7/parts"
+    assert (parts / "3-4.cells.parquet").exists(), "the rest of the plate goes on"
+    bad.write_bytes(whole)
+    done = snakemake(folder, *config)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+READERS = """
+import sys
+from napari_ome_zarr import napari_get_reader
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
+for place, shape in (("", sys.argv[2]), ("/A/1/0", sys.argv[3])):
+    nodes = list(Reader(parse_url(sys.argv[1] + place))())
+    assert str(nodes[0].data[0].shape) == shape, (place, nodes[0].data[0].shape)
+    layers = napari_get_reader(sys.argv[1] + place)(sys.argv[1] + place)
+    kinds = {layer[2]: layer[0][0] for layer in layers}
+    assert str(kinds["labels"].shape) == shape, (place, kinds)
+    print(place, int(kinds["labels"][-1].max().compute()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ome_zarr_py_and_napari_open_the_labels(tmp_path: Path) -> None:
+    """In an environment of their own, headless: plate, image and labels, with the cells that the tables count."""
+    from test_plates import run, table
+
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not on the PATH")
+    results = run(made.incucyte(tmp_path / "VID7", wells=1, fields=1, times=2), tmp_path / "out")
+    shape = f"(2, {made.HEIGHT}, {made.WIDTH})"
+    command = ["uv", "run", "-q", "--no-project", "--isolated", "--python", sys.executable]
+    command += ["--with", "ome-zarr", "--with", "napari-ome-zarr", "python", "-c", READERS]
+    command += [str(results / STORE), shape, shape]
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr[-3000:]
+    cells = table(results / "images.parquet")["cells"].tolist()[-1]
+    assert done.stdout.split("\n")[:2] == [f" {cells}", f"/A/1/0 {cells}"]
+
+
+@needs_data("unlabelled")
+@pytest.mark.slow
+@pytest.mark.workflow
+@pytest.mark.timeout(3600)
+def test_two_hundred_real_frames_become_a_report(tmp_path: Path) -> None:
+    """Real frames under an Incucyte's names: 10 wells of 20 times."""
+    plate = tmp_path / "VID200"
+    plate.mkdir()
+    files = sorted(path for path in (DATA / "unlabelled").rglob("*") if path.suffix in (".tif", ".png"))
+    for number in range(200):
+        well, time = divmod(number, 20)
+        pixels = np.asarray(PillowImage.open(files[number % len(files)]).convert("L"))
+        name = f"VID200_{'ABCDE'[well // 2]}{1 + well % 2}_1_{time * 4 // 24:02d}d{time * 4 % 24:02d}h00m.tif"
+        PillowImage.fromarray(pixels).save(plate / name)
+    done = snakemake(lay_out(tmp_path / "checkout"), "--config", f"plate={plate}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (tmp_path / "checkout/results/plates/VID200/manifest.json").exists()

@@ -1,0 +1,270 @@
+"""Plates of each kind become the same tables, whatever the shards; what can't be used is told, and the rest goes on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plate_inputs as made
+import pytest
+import tifffile
+from monolayer.files import InputError
+from monolayer.params.plates import shards
+from monolayer.plates import plan, segment, tabulate
+from monolayer.plates.labels import STORE, label_plane
+from monolayer.plates.parts import JOURNAL, PartJournal
+from monolayer.plates.plan import read_plan
+
+
+def run(plate: Path, output: Path, size: int = 100, **changes: Any) -> Path:
+    """Plan, segment in shards of so many images, tabulate."""
+    plan.plan(plate, made.reading(**changes), output)
+    return finish(output, size, **changes)
+
+
+def finish(output: Path, size: int = 100, **changes: Any) -> Path:
+    for shard in shards(made.about(output)["images"], size):
+        first, last = map(int, shard.split("-"))
+        segment.segment(output, made.finding(**changes), (first, last), 1)
+    tabulate.tabulate(output, size, made.settings(**changes))
+    return output
+
+
+def table(path: Path) -> Any:
+    import pandas as pd
+
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+
+
+@pytest.fixture(scope="module")
+def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made.incucyte(tmp_path_factory.mktemp("scans") / "VID7", wells=2, fields=1, times=4)
+
+
+@pytest.fixture(scope="module")
+def results(plate: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(plate, tmp_path_factory.mktemp("results") / "VID7")
+
+
+def test_no_byte_depends_on_the_shards(plate: Path, results: Path, tmp_path: Path) -> None:
+    whole = made.contents(results)
+    assert any(name.startswith(f"{STORE}/A/1/0/labels/cells/0/c/") for name in whole)
+    for size in (1, 7):
+        assert made.contents(run(plate, tmp_path / str(size), size)) == whole
+
+
+def test_an_incucytes_names_tell_well_field_and_time(results: Path) -> None:
+    images = table(results / "images.parquet")
+    assert images["well"].tolist() == ["A1"] * 4 + ["B1"] * 4
+    assert images["time_h"].tolist() == [0, 12, 24, 36] * 2
+    assert images["cells"].tolist() == [made.count(well, time) for well in range(2) for time in range(4)]
+    cells = table(results / "cells.parquet")  # a dataset: a file for each well
+    assert len(cells) == images["cells"].sum()
+    assert sorted(path.name for path in (results / "cells.parquet").iterdir()) == ["A1.parquet", "B1.parquet"]
+    for row in images.itertuples():
+        labels = label_plane(results, f"{row.well[0]}/1/0", row.frame)
+        own = cells[cells["image_id"] == row.image_id]
+        assert np.bincount(labels.ravel())[1:].tolist() == own["area_px2"].tolist()
+
+
+def test_columns_bear_their_units(results: Path) -> None:
+    import polars
+    from pyarrow import parquet
+
+    schema = parquet.read_schema(results / "cells.parquet" / "A1.parquet")
+    assert schema.field("area_px2").metadata[b"unit"].decode() == "px²"
+    assert all(schema.field(name).metadata[b"meaning"] for name in schema.names)
+    assert polars.read_parquet(results / "cells.parquet" / "*.parquet").columns == schema.names
+
+
+KINDS: dict[str, Callable[[Path], Path]] = {
+    "ome-tiff": lambda folder: made.two_channels(folder / "A1.ome.tif"),
+    "0.5": lambda folder: made.hcs_plate(folder / "p.ome.zarr", "0.5", ("A/1",)),
+    "0.4": lambda folder: made.hcs_plate(folder / "p.ome.zarr", "0.4", ("A/1",)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channel", [2, "Phase"])
+def test_every_kind_of_file_gives_the_same_cells(kind: str, channel: int | str, tmp_path: Path) -> None:
+    """One of two channels, 16 bits; axes, pixel size and times are those that the file says."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for time in range(3):
+        tifffile.imwrite(
+            plain / f"V_A1_1_00d{2 * time:02d}h00m.tif", made.field(4 + 2 * time, time).astype(np.uint16) * 257
+        )
+    same = run(plain, tmp_path / "same", pixel_size_um=made.PIXEL_UM)
+    found = run(KINDS[kind](tmp_path), tmp_path / "found", channel=channel)
+    about = made.about(found)
+    assert (about["channel"], about["pixel_size_um"], about["pixel_size_from"]) == (2, made.PIXEL_UM, "the files")
+    names = ["frame", "time_h", "cells", "confluence", "median_area_um2"]
+    ours, theirs = table(found / "images.parquet"), table(same / "images.parquet")
+    assert ours[names].equals(theirs[names])
+    grey = ours["median_intensity_mean"] * (257 if kind == "ome-tiff" else 1)  # it holds the 8-bit values themselves
+    assert np.allclose(grey, theirs["median_intensity_mean"])
+
+
+def test_a_channel_is_asked_for(tmp_path: Path) -> None:
+    path = made.two_channels(tmp_path / "x.ome.tif")
+    with pytest.raises(InputError, match=r"2 channels \(1 GFP, 2 Phase\).*plate_settings.channel"):
+        plan.plan(path, made.reading(), tmp_path / "out")
+    with pytest.raises(InputError, match=r"plate_settings\.channel is Red"):
+        plan.plan(path, made.reading(channel="Red"), tmp_path / "out")
+
+
+def test_a_setting_is_said_where_it_overrides_the_file(tmp_path: Path) -> None:
+    path = made.two_channels(tmp_path / "x.ome.tif")
+    plan.plan(path, made.reading(channel=2, pixel_size_um=0.5, frame_hours=1), tmp_path / "out")
+    about = made.about(tmp_path / "out")
+    assert (about["pixel_size_um"], about["pixel_size_from"]) == (0.5, "setting")
+    assert about["times_from"] == "plate_settings.frame_hours"
+    assert [image.time_h for image in read_plan(tmp_path / "out")] == [0, 1, 2]
+
+
+def test_labels_are_valid_ome_zarr(results: Path) -> None:
+    import yaozarrs
+
+    yaozarrs.validate_zarr_store(str(results / STORE))
+    kinds = {
+        "": "Plate",
+        "A/1": "Well",
+        "A/1/0": "Image",
+        "A/1/0/labels": "LabelsGroup",
+        "A/1/0/labels/cells": "LabelImage",
+    }
+    for place, kind in kinds.items():
+        found: Any = yaozarrs.validate_ome_uri(str(results / STORE / place))
+        assert type(found.attributes.ome).__name__ == kind
+
+
+# ---- what can't be used --------------------------------------------------------------------------------
+
+
+def test_a_broken_file_is_named_and_the_rest_is_done(plate: Path, results: Path, tmp_path: Path) -> None:
+    scans, output = tmp_path / "VID7", tmp_path / "out"
+    shutil.copytree(plate, scans)
+    [bad] = scans.glob("*_B1_1_00d12h00m.tif")
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"well B1, field 1, frame 1 \(VID7_B1_1_00d12h00m.tif\).*other 7 of 8 images"):
+        run(scans, output)
+    assert not (output / "images.parquet").exists()
+    assert list((output / "parts").glob(f"*{JOURNAL}"))
+    before = (output / STORE / "A/1/0/labels/cells/0/c/0/0/0").stat().st_mtime_ns
+    bad.write_bytes(whole)
+    finish(output)
+    assert (output / STORE / "A/1/0/labels/cells/0/c/0/0/0").stat().st_mtime_ns == before, "it went on"
+    assert not list((output / "parts").glob(f"*{JOURNAL}"))
+    ours, theirs = made.contents(output), made.contents(results)
+    for name in theirs:
+        assert name in ("plan.json", "manifest.json") or ours[name] == theirs[name], name
+
+
+def test_a_killed_shard_goes_on(plate: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal whose last entry is cut short, as a power cut leaves it, is gone on with from the entry before."""
+    output = tmp_path / "VID7"
+    plan.plan(plate, made.reading(), output)
+    add, added = PartJournal.add, list[int]()
+
+    def killed(self: PartJournal, number: int, *rest: Any) -> None:
+        if len(added) == 3:
+            raise KeyboardInterrupt
+        added.append(number)
+        add(self, number, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartJournal, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finish(output)
+    [journal] = (output / "parts").glob(f"*{JOURNAL}")
+    journal.write_bytes(journal.read_bytes()[:-5])
+    counted = list[int]()
+
+    def noted(self: PartJournal, number: int, *rest: Any) -> None:
+        counted.append(number)
+        add(self, number, *rest)
+
+    monkeypatch.setattr(PartJournal, "add", noted)
+    assert made.contents(finish(output)) == made.contents(results)
+    assert counted == [3, 4, 5, 6, 7, 8]
+
+
+def test_what_differs_is_a_fault_of_its_field(tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    for well in ("A1", "A2", "A3"):
+        made.two_channels(folder / f"{well}.ome.tif", 1)
+    pixels = made.field(4, 0)
+    how: dict[str, Any] = {"ome": True, "photometric": "minisblack"}
+    tifffile.imwrite(folder / "A4.ome.tif", pixels, metadata={"axes": "YX"}, **how)
+    about = {"axes": "CYX", "PhysicalSizeX": 2.48, "Channel": {"Name": ["GFP", "Phase"]}}
+    tifffile.imwrite(
+        folder / "A5.ome.tif", np.stack([pixels, pixels]), ome=True, metadata=about, photometric="minisblack"
+    )
+    settings: dict[str, Any] = {"channel": "Phase", "pattern": r"regex:^(?P<well>\w+)"}
+    with pytest.raises(InputError) as told:
+        run(folder, tmp_path / "out", **settings)
+    assert "well A4, field 1, frame 0 (A4.ome.tif): it has the channels (), 1, where most have (GFP, Phase)" in str(
+        told.value
+    )
+    assert "well A5, field 1, frame 0 (A5.ome.tif): it has pixels of 2.48 µm, where most have 1.24" in str(told.value)
+    assert "The other 3 of 5 images are done" in str(told.value)
+    for well in ("A4", "A5"):
+        (folder / f"{well}.ome.tif").unlink()
+    assert len(table(run(folder, tmp_path / "out", **settings) / "wells.csv")) == 3
+
+
+def test_missing_frames_are_told(plate: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scans = tmp_path / "VID7"
+    shutil.copytree(plate, scans)
+    (scans / "VID7_B1_1_00d12h00m.tif").unlink()
+    plan.plan(scans, made.reading(), tmp_path / "out")
+    assert made.about(tmp_path / "out")["missing"] == ["well B1, field 1, time 00d12h00m"]
+    assert "has no image of well B1, field 1, time 00d12h00m" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("V1_A1_1_00d00h00m.tif", "V2_A1_1_00d00h00m.tif"), "holds 2 plates or channels"),
+        (("V1_A1_1_00d00h00m.tif", "note.tif"), "note.tif is not named as the others are"),
+        (("V1_A1_1_00d00h00m.tif", "V1_A1_1_00d00h00m.png"), "are both well A1, field 1, time 00d00h00m"),
+        ((), "holds no image"),
+    ],
+)
+def test_a_folder_that_is_no_plate_is_refused(names: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for name in names:
+        tifffile.imwrite(tmp_path / "scans" / name, made.field(2, 0))
+    with pytest.raises(InputError, match=said):
+        plan.plan(tmp_path / "scans", made.reading(), tmp_path / "out")
+
+
+def test_a_pattern_finds_what_names_say(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for well in ("r01c02", "r01c10"):
+        for time in (0, 1):
+            for channel in ("ch1", "ch2"):
+                tifffile.imwrite(tmp_path / "scans" / f"{well}f1-{channel}t{time}.tif", made.field(3, time))
+    pattern = r"regex:(?P<well>r\d+c\d+)f(?P<field>\d+)-(?P<channel>ch\d)t(?P<time>\d+)"
+    with pytest.raises(InputError, match="has the channels ch1, ch2; say which"):
+        plan.plan(tmp_path / "scans", made.reading(pattern=pattern), tmp_path / "out")
+    plan.plan(tmp_path / "scans", made.reading(pattern=pattern, channel="ch2", frame_hours=3), tmp_path / "out")
+    found = read_plan(tmp_path / "out")
+    assert [(one.well, one.time_h) for one in found] == [("r01c02", 0), ("r01c02", 3), ("r01c10", 0), ("r01c10", 3)]
+    assert all("ch2" in one.file for one in found)
+
+
+def test_planes_along_z_follow_a_rule(tmp_path: Path) -> None:
+    from scipy import ndimage
+
+    sharp = made.field(6, 0)
+    stack = np.stack([ndimage.gaussian_filter(sharp, 3), sharp, ndimage.gaussian_filter(sharp, 2)])
+    tifffile.imwrite(tmp_path / "A1.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    for rule, expected in (("focus", sharp), ("max", stack.max(0)), (3, stack[2])):
+        plan.plan(tmp_path / "A1.tif", made.reading(z=rule), tmp_path / "out")
+        [image] = read_plan(tmp_path / "out")
+        assert np.array_equal(segment.PlateReader(plan.read_about(tmp_path / "out")).read(image), expected)
