@@ -22,7 +22,9 @@ def model_of(wildcards):
 
 def parts_of(wildcards):
     """The parts of all shards, so many images each: known once the plate is planned."""
-    about = json.loads(Path(checkpoints.plan_plate.get(**wildcards).output.about).read_text())
+    about = json.loads(
+        Path(checkpoints.plan_plate.get(**wildcards).output.about).read_text()
+    )
     found = shards(about["images"], P.images_per_shard)
     return expand(rules.segment.output.images, shard=found, allow_missing=True)
 
