@@ -49,6 +49,7 @@ PARAMS = ExportParams.model_validate(
             "percentiles": {"low": 1, "high": 99},
             "targets": ["SM86", "SM89"],
             "parity": {"fp32": {"mask_iou": 0.99, "lost": 0.01, "ap": 0.001}, "fp16": LIMITS, "int8": LIMITS},
+            "fp16_range": 0.5,
             "exclude": {},
             "runs": "all",
             "notes": {"Licence": "none, the cells are drawn"},

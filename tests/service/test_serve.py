@@ -50,6 +50,7 @@ def exported(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path
         percentiles=Percentiles(low=0.5, high=99.8),
         targets=["SM86"],
         parity={"fp32": limits},
+        fp16_range=0.5,
         exclude={},
         notes={},
     )

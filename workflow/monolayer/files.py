@@ -71,10 +71,26 @@ def write_json(path: Path, data: Any, indent: int | None = None) -> None:
     write_bytes(path, (json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
+class RepeatedKeyError(ValueError):
+    """A JSON object that has a key twice: Python's decoder would take the last, others the first."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in record if keys.count(key) > 1)
+        raise RepeatedKeyError(f"an object has the key {twice!r} twice")
+    return record
+
+
+DECODER: Final = json.JSONDecoder(object_pairs_hook=_once)  # of every JSON file
+
+
 def read_json(path: Path, what: str, cure: str) -> Any:
     """What a JSON file holds; errors say `what` it should be and how to have it again."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return DECODER.decode(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable as {what} ({error}); {cure}") from error
 

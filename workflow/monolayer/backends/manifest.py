@@ -6,14 +6,13 @@ graphs, parity.json (how they were held against torch) and card.md, for people.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, ValidationError
 
-from monolayer.files import InputError, check_format, name_of_file
+from monolayer.files import DECODER, InputError, check_format, name_of_file
 from monolayer.params.data import Percentiles
 from monolayer.params.families import PredictSettings
 from monolayer.params.section import Fraction, Section, faults
@@ -115,7 +114,7 @@ def read_manifest(path: Path) -> tuple[Path, Manifest]:
     file = path / MANIFEST if path.is_dir() else path
     cure = "export the run again"
     try:
-        content = json.loads(file.read_bytes())
+        content = DECODER.decode(file.read_text(encoding="utf-8"))
         check_format(file, content["format"], cure)
         manifest = Manifest.model_validate(content)
         for name in manifest.files():

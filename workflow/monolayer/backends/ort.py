@@ -20,11 +20,7 @@ class OnnxRuntime:
     """One session for each graph; `expected` are the facts that each file has to say of itself."""
 
     def __init__(self, files: Mapping[str, Path], expected: Mapping[str, Mapping[str, str]], threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # threads would go on spinning behind a run, on cores that the next graph and post-processing need
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.log_severity_level = 3  # errors
+        options = session_options(threads)
         providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
         self.sessions = {graph: _session(path, options, providers) for graph, path in files.items()}
         for graph, session in self.sessions.items():
@@ -42,6 +38,18 @@ class OnnxRuntime:
 
     def host(self, value: NDArray[Any]) -> NDArray[Any]:
         return value.astype(np.float32) if value.dtype == np.float16 else value
+
+
+def session_options(threads: int) -> Any:
+    """How graphs run."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # threads would go on spinning behind a run, on cores that the next graph and post-processing need
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # signed int8, as TensorRT wants it, would stay in fp32 between a quantise and a dequantise on x86
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    options.log_severity_level = 3  # errors
+    return options
 
 
 def _session(path: Path, options: Any, providers: list[str]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +64,35 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     return labels
 
 
-def label_tiff(labels: Sequence[NDArray[np.int32]], pixel_size_um: float | None) -> bytes:
-    """A TIFF of label images, a page for each frame, 16-bit unless a frame has more than 65,535 cells."""
+def label_tiff(
+    labels: Sequence[NDArray[np.int32]], pixel_size_um: float | None, interval_s: float | None = None
+) -> bytes:
+    """A TIFF of label images, a page for each frame, 16-bit unless a frame has more than 65,535 cells.
+
+    It says what it holds as ImageJ does, so that ImageJ, Bio-Formats and tifffile see frames, not slices or colours.
+    """
     import tifffile
 
     frames = np.stack(labels)
     frames = frames.astype(np.uint16 if frames.max(initial=0) < 2**16 else np.uint32)
+    about: dict[str, Any] = {}
+    if len(frames) > 1:
+        about = {"images": len(frames), "frames": len(frames), "hyperstack": "true", "mode": "grayscale"}
+    if len(frames) > 1 and interval_s:
+        about["finterval"] = f"{interval_s:.10g}"
+    if pixel_size_um:
+        about["unit"] = "micron"
+    size = Fraction(f"{pixel_size_um or 1:.6g}")  # of 0.65 the resolution is 20/13, which no float is
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
         frames if len(frames) > 1 else frames[0],
         photometric="minisblack",
         compression="zlib",
-        metadata={"axes": "TYX" if len(frames) > 1 else "YX"},
-        resolution=(1e4 / pixel_size_um, 1e4 / pixel_size_um) if pixel_size_um else None,
-        resolutionunit="CENTIMETER" if pixel_size_um else None,
+        metadata=None,
+        description="\n".join(["ImageJ=1.53t", *(f"{key}={value}" for key, value in about.items()), ""]),
+        software=False,
+        resolution=((size.denominator, size.numerator),) * 2,
+        resolutionunit="NONE",
     )
     return buffer.getvalue()

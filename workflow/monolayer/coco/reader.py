@@ -7,7 +7,6 @@ is said here, for every entry point. Format: https://cocodataset.org/#format-dat
 from __future__ import annotations
 
 import gc
-import json
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import Any, TextIO
 
 from monolayer.coco.records import CELL
 from monolayer.coco.stream import JsonFile, NoJsonError, open_json
-from monolayer.files import InputError
+from monolayer.files import DECODER, InputError
 
 LARGEST = 2**63
 TEXTS = ("cell_line", "well", "timestamp")  # which this pipeline adds, and others may give as numbers
@@ -147,7 +146,7 @@ def _loaded(file: TextIO) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # there is no circle in JSON, and looking for some takes as long as reading it
     try:
-        return json.load(file)
+        return DECODER.decode(file.read())
     except (ValueError, RecursionError) as error:
         raise NoJsonError(error) from error
     finally:

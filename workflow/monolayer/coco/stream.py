@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from monolayer.files import DECODER, RepeatedKeyError
+
 BLANK = re.compile(r"[ \t\n\r]*")
-DECODER = json.JSONDecoder()
 CHUNK = 1 << 20  # characters
 NUMBER_GOES_ON = "0123456789.eE+-"  # and so may nothing, the end of the piece
 
@@ -69,6 +69,8 @@ class JsonFile:
             fault = None
             try:
                 value, end = DECODER.raw_decode(self.text, self.at)
+            except RepeatedKeyError as error:
+                raise self.fault(str(error)) from None
             except ValueError as error:  # JSONDecodeError, or a number of more digits than Python takes
                 fault = error
             # a fault may be that the piece ends here, and so may the end of a number: only more text can tell
@@ -94,12 +96,16 @@ class JsonFile:
     def members(self) -> Iterator[tuple[str, Any]]:
         """Take an object; a list comes as an iterator of its elements, to be used up before the next member."""
         self.take("{")
+        known: set[str] = set()
         closed = self.next() == "}"
         self.at += closed
         while not closed:
             if self.next() != '"':
                 raise self.fault("a name in quotes is expected")
             key = self.value()
+            if key in known:
+                raise self.fault(f"the key {key!r} is there twice")
+            known.add(key)
             self.take(":")
             yield key, self.elements() if self.next() == "[" else self.value()
             closed = self.take(",}") == "}"

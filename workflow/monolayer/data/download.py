@@ -63,6 +63,10 @@ def write_images(images: list[Image], read: Read, folder: Path) -> None:
         return fingerprint(pixels)
 
     files = {image["file_name"]: image for image in images}
+    folded: dict[str, str] = {}
+    for name in files:
+        if (other := folded.setdefault(name.casefold(), name)) != name:
+            raise InputError(f"{other} and {name} differ in case only: many disks hold one of them; rename one")
     check_disk(folder, sum(image["height"] * image["width"] for image in files.values()), "the folder of images")
     with ThreadPoolExecutor(THREADS) as pool:
         try:

@@ -43,6 +43,22 @@ def read_frame(data: bytes, name: str, which: ImagePlane = ANY, limits: ReadLimi
     return one(read_frames(data, name, which, limits), name)
 
 
+def sizes(path: Path) -> set[tuple[int, int]]:
+    """(height, width) of the pages that a file's header tells of; none where it can't be read, as its reader will say.
+
+    >>> sizes(Path("no file"))
+    set()
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(4) in tiff.STARTS:
+                return tiff.sizes(path)
+        with PillowImage.open(path) as image:
+            return {(image.height, image.width)}
+    except Exception:
+        return set()
+
+
 def _is_tiff(data: bytes, name: str) -> bool:
     """Whether a file is a TIFF or else a PNG or JPEG."""
     if not data:

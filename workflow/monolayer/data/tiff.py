@@ -6,6 +6,7 @@ import logging
 import re
 import struct
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,14 @@ def read_tiff(data: bytes, name: str, which: ImagePlane, limits: ReadLimits) -> 
         if described and series.kind in ("uniform", "generic") and any(axis not in "YXS" for axis in axes):
             raise InputError(f"{name} says what its pages are, but not in a way that fits them; export it again")
         return frames_of(pixels, axes, which, name, _channel_names(about))
+
+
+def sizes(path: Path) -> set[tuple[int, int]]:
+    """(height, width) of its pages."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tif:
+        return {(page.imagelength, page.imagewidth) for page in tif.pages}
 
 
 def _pages(tif: Any, data: bytes, name: str, limits: ReadLimits) -> list[Any]:

@@ -25,7 +25,7 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import evenly, samples
 from monolayer.deployment import export
-from monolayer.deployment.onnx_graph import Feed
+from monolayer.deployment.calibration import Feed
 from monolayer.deployment.parity import variants
 from monolayer.files import InputError, write_json
 from monolayer.models import predictor

@@ -6,7 +6,6 @@ import logging
 import math
 import platform
 import tempfile
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from monolayer import models
-from monolayer.backends import Backend
 from monolayer.backends.eager import eager
 from monolayer.backends.manifest import (
     CARD,
@@ -33,8 +30,9 @@ from monolayer.backends.manifest import (
 )
 from monolayer.backends.trt import library as trt_library
 from monolayer.coco.io import read_truth
-from monolayer.data.dataset import Sample, evenly, of_lines, read_image, samples
+from monolayer.data.dataset import Sample, evenly, of_lines, samples
 from monolayer.deployment import engines, onnx_graph, parity
+from monolayer.deployment.calibration import Feed, record
 from monolayer.deployment.onnx_half import halved
 from monolayer.files import FORMAT, write_bytes, write_json
 from monolayer.models.pipeline import Pipeline, pipeline
@@ -86,8 +84,9 @@ def _diameters(train: Sequence[Sample]) -> CellDiameters | None:
 
 
 def check(exported: Path, images: Path, splits: Path, reference: Path, params: ExportParams) -> dict[str, Any]:
-    """Parity of an exported run with torch's results on test."""
-    return parity.check(exported, images, splits / "test.json", reference, params.settings.parity)
+    """Parity of an exported run with torch's results on test; half precision's range on images of train."""
+    train = samples(read_truth(splits / "train.json"), images)
+    return parity.check(exported, images, splits / "test.json", reference, train, params.settings)
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Exporter:
         family = models.family(self.family)
         graphs, constants = family.graphs(network), family.constants(network)
         of = pipeline(self.family, self.params.predict, constants)
-        feeds: dict[str, list[onnx_graph.Feed]] = {}
+        feeds: dict[str, list[Feed]] = {}
         if "int8" in self.params.settings.dtypes:
             shown = train if name == "all" else of_lines(train, [name])
             feeds = record(of, eager(graphs), evenly(shown, self.params.settings.calibration))
@@ -133,36 +132,10 @@ class Exporter:
         return files
 
 
-def _in_dtype(exact: Any, dtype: str, feeds: Sequence[onnx_graph.Feed]) -> Any:
+def _in_dtype(exact: Any, dtype: str, feeds: Sequence[Feed]) -> Any:
     if dtype == "fp16":
         return halved(exact)
     if dtype == "int8":
         with tempfile.TemporaryDirectory() as folder:
             return onnx_graph.quantised(exact, feeds, Path(folder))
     return exact
-
-
-@dataclass(frozen=True)
-class Recorder:
-    """A backend that keeps what each graph is given."""
-
-    backend: Backend
-    feeds: dict[str, list[onnx_graph.Feed]]
-
-    def run(self, graph: str, *given: Any) -> tuple[Any, ...]:
-        self.feeds[graph].append(tuple(v if isinstance(v, np.ndarray) else self.host(v) for v in given))
-        return self.backend.run(graph, *given)
-
-    def seconds(self, graph: str, *given: Any) -> float:
-        return self.backend.seconds(graph, *given)
-
-    def host(self, value: Any) -> NDArray[Any]:
-        return self.backend.host(value)
-
-
-def record(of: Pipeline, backend: Backend, shown: Sequence[Sample]) -> dict[str, list[onnx_graph.Feed]]:
-    """What each graph is given while the cells of these images are found: as many calls as there are images."""
-    recorder = Recorder(backend, defaultdict(list))
-    for sample in shown:
-        of.forward(recorder, [of.preprocess(read_image(sample.path))])
-    return {graph: evenly(feeds, len(shown)) for graph, feeds in recorder.feeds.items()}

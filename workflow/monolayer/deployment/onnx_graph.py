@@ -11,15 +11,14 @@ from typing import Any
 
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch.export import Dim
 
 from monolayer.backends.graph import Graph
 from monolayer.backends.manifest import ExportedGraph, Value
+from monolayer.deployment.calibration import Feed
 from monolayer.files import write_bytes
 
 OPSET = 20
-Feed = tuple[NDArray[Any], ...]  # the inputs of one call
 
 
 def export_graph(graph: Graph) -> Any:

@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monolayer.backends.manifest import Manifest, read_manifest
+from monolayer.backends.manifest import Manifest, onnx_name, read_manifest
 from monolayer.coco import table
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.table import CellTable, Images
 from monolayer.compiled import Floats, Ints
-from monolayer.data.dataset import samples
+from monolayer.data.dataset import Sample, evenly, of_lines, samples
+from monolayer.deployment import arithmetic
+from monolayer.deployment.calibration import record
 from monolayer.evaluation import matching
 from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import precision_curve
 from monolayer.evaluation.pairs import Pairs
 from monolayer.files import InputError
 from monolayer.models import predict, predictor
-from monolayer.params.steps import Dtype, ParityLimits
+from monolayer.models.predictor import Predictor
+from monolayer.params.steps import Dtype, ExportSettings, ParityLimits
 
 logger = logging.getLogger(__name__)
 SAME = 0.5  # IoU above which two masks can be one cell; two of an image's cells never both have it with a third
 
 
 def check(
-    folder: Path, images: Path, truth: Path, reference: Path, limits: Mapping[Dtype, ParityLimits]
+    folder: Path, images: Path, truth: Path, reference: Path, train: Sequence[Sample], settings: ExportSettings
 ) -> dict[str, Any]:
     """What each backend and dtype of an exported run finds beside `reference`, torch's results; an error beyond limits.
 
-    An engine that can't run here is listed with the reason.
+    An engine that can't run here is listed with the reason. Values in half precision are looked at on images of train.
     """
+    limits = settings.parity
     folder, manifest = read_manifest(folder)
     todo = samples(read_truth(truth), images)
     listed, true = table.read_truth(truth)
@@ -55,11 +60,33 @@ def check(
             write_results(path, predict.results(run, todo, f"parity {backend} {dtype}"))
             found = table.read_results(path, listed)
         row |= compared(listed, torchs, found) | {"ap_torch": ap_torch, "ap": mask_ap(listed, true, found)}
+        if backend == "onnxruntime":
+            row |= arithmetic_of(folder, manifest, dtype, run, train, settings)
         logger.info("%s", row)
         check_limits(row, manifest.run, limits[dtype])
         rows.append(row)
     allowed = {dtype: limit.model_dump() for dtype, limit in limits.items()}
     return {"run": manifest.run, "images": len(todo), "limits": allowed, "rows": rows}
+
+
+def arithmetic_of(
+    folder: Path, manifest: Manifest, dtype: Dtype, run: Predictor, train: Sequence[Sample], settings: ExportSettings
+) -> dict[str, Any]:
+    """In which dtype the products run here; of fp16 besides the largest value, which must leave room on a GPU."""
+    count: Counter[str] = Counter()
+    largest: dict[str, tuple[float, str]] = {}
+    for name, network in run.networks.items():
+        feeds = {}
+        if dtype == "fp16":
+            shown = train if name == "all" else of_lines(train, [name])
+            feeds = record(network.pipeline, network.backend, evenly(shown, settings.calibration))
+        for graph in manifest.networks[name].graphs:
+            file = folder / onnx_name(name, graph, dtype)
+            count.update(arithmetic.products(file))
+            if feeds.get(graph):
+                largest[f"{name} {graph}"] = arithmetic.largest_half(file, feeds[graph])
+    arithmetic.check_range(largest, manifest.run, settings.fp16_range)
+    return {"products": dict(count)} | ({"largest": max(largest.values())[0]} if largest else {})
 
 
 def variants(manifest: Manifest) -> list[tuple[str, Dtype]]:

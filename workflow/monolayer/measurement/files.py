@@ -22,6 +22,7 @@ from monolayer.measurement.morphology import Columns
 from monolayer.measurement.outlines import rings
 
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0  # of a path in ImageJ's file, as java.awt.geom.PathIterator numbers them
+FARTHEST = 32_767  # px; of a ROI's corners, which are 16-bit numbers
 DIGITS = 6  # decimals of a table's numbers
 GROUP = 1 << 16  # rows at least of a row group: with a group for each image a file would be mostly footer
 MERGE = 256  # tables of an image each that wait for their group; a table takes kilobytes, however few its rows
@@ -42,10 +43,10 @@ def roi_zip(frames: Sequence[Instances]) -> bytes:
                 low, high = np.min([e.min(0) for e in edges], 0), np.max([e.max(0) for e in edges], 0)
                 roi = ImagejRoi(name=name, position=position, t_position=position)
                 roi.left, roi.top, roi.right, roi.bottom = (int(v) for v in (*low, *high))
-                if len(edges) == 1:
+                if len(edges) == 1 and high.max() <= FARTHEST and len(edges[0]) < 1 << 16:
                     roi.roitype, roi.n_coordinates = ROI_TYPE.TRACED, len(edges[0])
                     roi.integer_coordinates = edges[0] - low
-                else:  # holes or several parts: a composite selection
+                else:  # holes, several parts, or beyond what its whole numbers hold: a composite selection
                     roi.roitype, roi.multi_coordinates = ROI_TYPE.RECT, _path(edges)
                     roi.shape_roi_size = len(roi.multi_coordinates)
                 # a fixed date: the same cells give the same bytes

@@ -142,8 +142,8 @@ def unique_stems(listed: Sequence[Image]) -> dict[int, str]:
     {1: 'a/b', 2: 'c/b.2', 3: 'c/b.3'}
     """
     stems = {image["id"]: PurePosixPath(image["file_name"]).with_suffix("").as_posix() for image in listed}
-    count = Counter(stems.values())
-    return {number: stem if count[stem] == 1 else f"{stem}.{number}" for number, stem in stems.items()}
+    count = Counter(stem.casefold() for stem in stems.values())  # many disks don't tell case
+    return {number: stem if count[stem.casefold()] == 1 else f"{stem}.{number}" for number, stem in stems.items()}
 
 
 def instances(cells: Sequence[tuple[float, Rle]], height: int, width: int) -> Instances:

@@ -77,6 +77,8 @@ class ExportSettings(Section):
     """GPU architectures that the engines run on."""
     parity: dict[Dtype, ParityLimits]
     """By dtype: an export that is further from torch on test than this fails."""
+    fp16_range: Annotated[float, Field(gt=0, le=1)]
+    """Share of fp16's largest number, 65,504, that its values may reach on the images of the calibration."""
     exclude: dict[Name, list[Dtype]]
     """By run: dtypes that it is not exported to."""
     notes: dict[str, str]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from monolayer.backends.manifest import NETWORKS, PARITY, read_manifest
+from monolayer.backends.manifest import NETWORKS, PARITY, CellDiameters, read_manifest
 from monolayer.evaluation.definitions import DEFINITIONS, prefixes
 from monolayer.params.steps import CardParams
 from monolayer.reporting import tables
@@ -33,7 +33,7 @@ def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardPa
         f"Networks see 8 bits; in images of more, intensities at the percentiles {depth.low:g} and {depth.high:g} "
         f"become 0 and 255. A model of family `{manifest.family}`, trained on the dataset `{params.dataset}` by "
         "monolayer.",
-        f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}",
+        f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}{sizes(manifest.diameters)}",
         f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{training_note(record)}",
         f"## Scores on test images\n\n{table(by_line(scored))}\n\n"
         f"With 95 % intervals of the bootstrap over images; F1, precision and recall at IoU .50, of cells with a score "
@@ -67,6 +67,17 @@ def images_by_line(splits: Path, lines: str | list[str]) -> str:
             texts["train"] = "not used"
     empty = dict.fromkeys(SPLITS, "–")
     return table([{"cell line": line} | empty | texts for line, texts in sorted(found.items())])
+
+
+def sizes(diameters: CellDiameters | None) -> str:
+    """How large its cells were, as a paragraph."""
+    if diameters is None:
+        return ""
+    return (
+        f"\n\nThe median training cell has a diameter of {diameters.median:.1f} px (of the circle of its area); in "
+        f"nine of ten images the median lies between {diameters.low:.1f} and {diameters.high:.1f} px. For cells of other "
+        "sizes give their usual diameter (`--diameter`)."
+    )
 
 
 def networks(record: dict[str, Any], history: pd.DataFrame) -> list[dict[str, str]]:
@@ -123,6 +134,7 @@ def parity_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
             "mask AP": f"{row['ap']:.4f}" if "ap" in row else "–",
             "with torch": f"{row['ap_torch']:.4f}" if "ap_torch" in row else "–",
             "mean mask IoU of the worst image": f"{row['mask_iou']:.4f}" if "mask_iou" in row else "not run",
+            "products": ", ".join(f"{n} in {dtype}" for dtype, n in row.get("products", {}).items()) or "–",
         }
         for row in rows
     ]

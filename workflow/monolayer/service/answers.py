@@ -175,8 +175,13 @@ def as_tiff(frames: Sequence[SegmentedFrame]) -> bytes:
     shapes = {frame.labels.shape for frame in frames}
     if len(shapes) > 1:
         raise InputError("the pages have different sizes, which a label TIFF can't hold; send them apart")
-    size = frames[0].row["pixel_size_um"]
-    return label_tiff([frame.labels for frame in frames], None if math.isnan(size) else size)
+    size, times = frames[0].row["pixel_size_um"], [frame.row["time_h"] for frame in frames[:2]]
+    interval = 3600 * (times[-1] - times[0])
+    return label_tiff(
+        [frame.labels for frame in frames],
+        None if math.isnan(size) else size,
+        None if math.isnan(interval) else interval,
+    )
 
 
 def as_coco(frames: Sequence[SegmentedFrame]) -> bytes:

