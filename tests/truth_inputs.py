@@ -232,6 +232,24 @@ TRUTH = [
     TruthKind(
         "cell line as a list", lambda t: t["images"][0].update(cell_line=["x"]), ("refused", "it must be a text")
     ),
+    TruthKind(
+        "a key twice in a record",
+        lambda t: None,
+        ("refused", "has the key 'iscrowd' twice"),
+        write=lambda text: text.replace('"iscrowd": 0', '"iscrowd": 0, "iscrowd": 1', 1).encode(),
+    ),
+    TruthKind(
+        "a list twice",
+        lambda t: None,
+        ("refused", "has the key 'images' twice"),
+        write=lambda text: text.replace("{", '{"images": [], ', 1).encode(),
+    ),
+    TruthKind(
+        "names that differ in case only",
+        names("a.png", "A.png"),
+        (READ, "two images"),
+        {"source: coco": ("refused", "differ in case only: many disks hold one of them")},
+    ),
     TruthKind("ids beyond 64 bits", lambda t: t["images"][0].update(id=10**30), ("refused", "it must be below 2⁶³")),
     TruthKind("point pairs", one("segmentation", [[[5, 5], [9, 5], [9, 9]]]), ("refused", "must be a list of numbers")),
 ]
@@ -326,6 +344,12 @@ RESULTS = [
         lambda r: None,
         ("refused", "not a COCO file with images"),
         write=lambda text: b'{"images": [], "annotations": []}',
+    ),
+    ResultsKind(
+        "a key twice in a record",
+        lambda r: None,
+        ("refused", "has the key 'score' twice"),
+        write=lambda text: text.replace('"score": 0.9', '"score": 0.1, "score": 0.9', 1).encode(),
     ),
     ResultsKind("gzipped", lambda r: None, (READ, "the same"), write=lambda text: gzip.compress(text.encode())),
     ResultsKind("byte order mark", lambda r: None, (READ, "the same"), write=lambda text: text.encode("utf-8-sig")),

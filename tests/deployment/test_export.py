@@ -27,7 +27,7 @@ from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
 from monolayer.coco.table import CellTable, Images, read_results
 from monolayer.data.dataset import read_image, samples
-from monolayer.deployment import engines, export, parity
+from monolayer.deployment import arithmetic, engines, export, parity
 from monolayer.files import InputError
 from monolayer.models import predict, predictor
 from monolayer.models.pipeline import pipeline
@@ -98,8 +98,46 @@ def test_exports_find_torchs_cells(exported: Path, reference: Path, culture: Cul
     for row in ran.values():
         assert row["matched"] > 10
         assert row["ap_torch"] > 0.3  # there is something to lose
+    assert list(ran["fp32"]["products"]) == ["fp32"]
+    assert ran["int8"]["products"]["int8"] > ran["int8"]["products"].get("fp32", 0)  # and not between two conversions
+    assert 0 < ran["fp16"]["largest"] < 65_504
     assert ran["fp32"]["mask_iou"] > 0.999
     assert ran["fp32"]["ap"] == pytest.approx(ran["fp32"]["ap_torch"], abs=1e-6)
+
+
+def test_values_beyond_half_precision_are_seen_where_they_do_not_overflow(tmp_path: Path) -> None:
+    """300 times 300 is beyond fp16, and 1/300 of it is 300 again: on a CPU, which computes in fp32."""
+    names = ("times", "by")
+    factors = [
+        onnx.numpy_helper.from_array(np.array([v], np.float16), n) for n, v in zip(names, (300, 1 / 300), strict=True)
+    ]
+    nodes = [
+        onnx.helper.make_node("Cast", ["x"], ["half"], to=onnx.TensorProto.FLOAT16),
+        onnx.helper.make_node("Mul", ["half", "times"], ["between"]),
+        onnx.helper.make_node("Mul", ["between", "by"], ["back"]),
+        onnx.helper.make_node("Cast", ["back"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], factors)
+    file = tmp_path / "g.onnx"
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    file.write_bytes(model.SerializeToString())
+    [y] = OnnxRuntime({"g": file}, {"g": {}}, 1).run("g", np.array([300], np.float32))
+    assert y[0] == pytest.approx(300, rel=1e-3)
+    value, name = arithmetic.largest_half(file, [(np.array([300], np.float32),)])
+    assert value > 65_504
+    assert name == "between"
+    with pytest.raises(InputError, match=r"run tiny: between of the graph g reaches .* leave fp16 out"):
+        arithmetic.check_range({"g": (value, name)}, "tiny", 1.0)
+    assert arithmetic.largest_half(file, [(np.array([3], np.float32),)])[0] == pytest.approx(900, rel=1e-3)
+
+
+def test_an_export_without_room_in_half_precision_is_refused(exported: Path, reference: Path, culture: Culture) -> None:
+    params = PARAMS.model_copy(update={"settings": PARAMS.settings.model_copy(update={"fp16_range": 1e-6})})
+    with pytest.raises(
+        InputError, match=r"of the graph round maps reaches .* more than 1e-06 of fp16's largest number"
+    ):
+        export.check(exported, culture.images, culture.splits, reference, params)
 
 
 def test_engines_that_cannot_run_here_are_listed_with_the_reason(

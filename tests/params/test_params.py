@@ -19,6 +19,7 @@ from monolayer.params.params import Params, load, refuse_aliases
 from monolayer.params.section import ParamsError
 from monolayer.params.steps import TrainParams
 from paths import ROOT
+from snakemake.cli import parse_config
 
 Config = dict[str, Any]
 
@@ -77,6 +78,10 @@ def put(path: str, value: object) -> Callable[[Config], None]:
         (put("track.max_move", 0), "track.max_move is 0"),
         (put("datasets.tracked.sequences", ["1"]), "datasets.tracked.sequences.0 is '1'"),
         (put("surprise", 1), "surprise: unknown key"),
+        (put("dataset", 20240115), "dataset is 20240115, no text: YAML takes 007, 1e5, 2024_01_15, no, on"),
+        (put("datasets.own.cell_line", False), "datasets.own.cell_line is False, no text"),
+        (put("datasets.tracked.cell_line", None), "datasets.tracked.cell_line is None, no text"),
+        (put("selected", [7, "unet"]), "7"),
     ],
 )
 def test_a_fault_is_named_with_its_path(config: Config, change: Callable[[Config], None], text: str) -> None:
@@ -132,6 +137,48 @@ def test_an_experiment_sets_the_named_key_alone(config: Config, tmp_path: Path, 
     before, after = leaves(config), leaves(yaml.safe_load(file.read_text()))
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {key}
     assert after[key] == value
+
+
+@pytest.mark.parametrize("rate", ["2e-05", "0.00002", "2.0e-05"])
+def test_numbers_survive_an_experiment(tmp_path: Path, rate: str) -> None:
+    """DVC writes 2e-05, which YAML 1.1, and so Snakemake, takes for a text."""
+    file = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
+    apply_overrides(file, [f"models.unet.quick.train.fit.learning_rate={rate}"])
+    params = load(yaml.safe_load(file.read_text()))
+    assert params.models["unet"].quick.train.fit.learning_rate == 2e-5
+
+
+@pytest.mark.parametrize("name", ["no", "on", "007", "1e3", "2024_01_15", "null", "1E5", "Y", "NA", "1.0", "0x1F"])
+def test_names_survive_an_experiment_or_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    """DVC takes quotes away, and Snakemake reads what is left: never as another name."""
+    file = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text()
+    text = text.replace("cell_line: cells", f"cell_line: '{name}'").replace(
+        "cell_line: culture", f"cell_line: '{name}'"
+    )
+    file.write_text(text)
+    assert load(yaml.safe_load(text)).datasets["tracked"].cell_line == name  # type: ignore[union-attr]
+    apply_overrides(file, ["seed=1"])
+    try:
+        found = load(yaml.safe_load(file.read_text())).datasets
+    except ParamsError as error:
+        assert "datasets.roboflow.cell_line" in str(error)
+        assert "no text" in str(error)
+    else:
+        assert found["roboflow"].cell_line == name  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["2024_01_15", "007", "1e5", "NaN", "True", "demo"])
+def test_names_on_the_command_line_are_meant_or_refused(config: Config, name: str) -> None:
+    for shown in (name, f'"{name}"'):
+        given = copy.deepcopy(config) | parse_config([f"dataset={shown}"])
+        given["datasets"][name] = given["datasets"]["demo"]
+        if isinstance(given["dataset"], str):
+            assert load(given).dataset == name
+        else:
+            assert shown == name
+            with pytest.raises(ParamsError, match=f"dataset is {given['dataset']}, no text"):
+                load(given)
 
 
 def test_no_section_is_another(tmp_path: Path) -> None:

@@ -378,6 +378,21 @@ def test_unusable_images_are_one_clear_error(tmp_path: Path, fault: str) -> None
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["download"]
 
 
+def test_no_mask_of_a_size_that_the_image_has_not_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image of 60,000 x 30,000 px, says the file: its cells would take gigabytes."""
+    mine = make_culture(tmp_path / "mine")
+    text = (
+        mine.annotations.read_text()
+        .replace('"width": 128', '"width": 60000')
+        .replace('"height": 96', '"height": 30000')
+    )
+    assert text != mine.annotations.read_text()
+    mine.annotations.write_text(text)
+    monkeypatch.setattr("monolayer.data.sources.coco.cells", None)
+    with pytest.raises(InputError, match=r"its annotations say 60000x30000; masks and image don't belong together"):
+        fetched(source(mine.images, mine.annotations), tmp_path / "out")
+
+
 # ---- what is found and repaired ------------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ import pytest
 import tifffile
 from culture import Culture
 from monolayer.coco.rle import mask_from_rle
+from monolayer.data import download
+from monolayer.data.dataset import read_values
 from monolayer.data.sources import coco, ctc
 from monolayer.data.sources.tracks import read_tracks
 from monolayer.files import InputError
@@ -43,6 +45,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def pixels_of(found: Any) -> Any:
+    return found.pixels
+
+
+def test_deep_images_keep_their_own_grey_values(folder: Path) -> None:
+    """What `measure` reads brightness from, cut to the same border."""
+    own = np.random.default_rng(0).integers(900, 60_000, (20, 24)).astype(np.uint16)
+    tifffile.imwrite(folder / "01/t000.tif", own)
+    download.download(source(folder, border=5), folder / "images", folder / "annotations.json")
+    first, second = json.loads((folder / "annotations.json").read_text())["images"]
+    assert np.array_equal(read_values(folder / "images", first), own[5:-5, 5:-5])
+    assert "values" not in second  # which has 8 bits
+    assert read_values(folder / "images", second).dtype == np.uint8
+
+
 def test_markers_give_masks_their_tracks(folder: Path) -> None:
     truth, read = ctc.collect(source(folder, masks="ST/SEG"), folder)
     assert [(cell["track_id"], cell["parent_id"], cell["area"]) for cell in truth["annotations"]] == [
@@ -52,13 +69,17 @@ def test_markers_give_masks_their_tracks(folder: Path) -> None:
     ]
     assert [image["timestamp"] for image in truth["images"]] == ["t0000", "t0001"]
     assert {image["well"] for image in truth["images"]} == {"01"}
-    assert read(truth["images"][1]).tolist() == np.full((20, 24), 51).tolist()
+    assert pixels_of(read(truth["images"][1])).tolist() == np.full((20, 24), 51).tolist()
 
 
 def test_whole_cells_as_markers_and_a_border_without_truth(folder: Path) -> None:
     truth, read = ctc.collect(source(folder, border=5), folder)
     assert [cell["track_id"] for cell in truth["annotations"]] == [3, 5, 8]
-    assert (truth["images"][0]["height"], truth["images"][0]["width"]) == read(truth["images"][0]).shape == (10, 14)
+    assert (
+        (truth["images"][0]["height"], truth["images"][0]["width"])
+        == pixels_of(read(truth["images"][0])).shape
+        == (10, 14)
+    )
     assert mask_from_rle(truth["annotations"][0]["segmentation"])[:2, :2].all()
 
 

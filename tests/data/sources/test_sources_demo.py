@@ -19,7 +19,7 @@ from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
 from monolayer.coco.records import CELL, Rle, Truth
 from monolayer.data import download
-from monolayer.data.sources import demo
+from monolayer.data.sources import Scaled, demo
 from monolayer.files import InputError
 from monolayer.params import params
 from monolayer.params.data import DemoSeries, DemoSource
@@ -92,9 +92,11 @@ def test_truth_of_a_cut_cell_is_the_part_that_is_seen() -> None:
     assert (image["file_name"], image["well"], image["timestamp"]) == ("Toy_Fluo_f1_t000.png", "f1", "t000")
     assert [cell["bbox"] for cell in truth["annotations"]] == [[4, 4, 8, 8], [10, 16, 8, 4]]
     assert [cell["area"] for cell in truth["annotations"]] == [64, 32]
-    pixels = fields[image["file_name"]]
+    pixels = fields[image["file_name"]].pixels
     assert pixels.shape == (image["height"], image["width"]) == (20, 20)
+    own = fields[image["file_name"]].own
     for cell in truth["annotations"]:
+        assert (own[rle.mask_from_rle(cell["segmentation"])] == 900).all()
         assert (pixels[rle.mask_from_rle(cell["segmentation"])] == 255).all()
 
 
@@ -197,7 +199,9 @@ def test_the_real_demo(tmp_path: Path) -> None:
         cells[cell["image_id"]].append(cell["segmentation"])
     contrast: dict[str, list[float]] = defaultdict(list)
     for image in truth["images"]:
-        pixels = read(image)
+        found = read(image)
+        assert isinstance(found, Scaled)
+        pixels = found.pixels
         assert pixels.shape == (image["height"], image["width"])
         foreground = label_image(cells[image["id"]], *pixels.shape) > 0
         contrast[image["cell_line"]].append(pixels[foreground].mean() - pixels[~foreground].mean())

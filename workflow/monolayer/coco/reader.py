@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from monolayer.coco.records import CELL
 from monolayer.coco.stream import JsonFile, NoJsonError, open_json
-from monolayer.files import DECODER, InputError
+from monolayer.files import DECODER, InputError, RepeatedKeyError
 
 LARGEST = 2**63
 TEXTS = ("cell_line", "well", "timestamp")  # which this pipeline adds, and others may give as numbers
@@ -109,6 +109,8 @@ def check(open_file: Callable[[], TextIO], name: str, *, keep: bool = False, fol
 def _as_json(name: str) -> Iterator[None]:
     try:
         yield
+    except RepeatedKeyError as error:
+        raise InputError(f"{name}: {error}, and either may be meant; keep one of them") from None
     except (NoJsonError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{name} is not JSON ({error}); is it cut short? export it again") from None
 
@@ -147,6 +149,8 @@ def _loaded(file: TextIO) -> Any:
     gc.disable()  # there is no circle in JSON, and looking for some takes as long as reading it
     try:
         return DECODER.decode(file.read())
+    except RepeatedKeyError:
+        raise
     except (ValueError, RecursionError) as error:
         raise NoJsonError(error) from error
     finally:

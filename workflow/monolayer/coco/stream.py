@@ -69,8 +69,8 @@ class JsonFile:
             fault = None
             try:
                 value, end = DECODER.raw_decode(self.text, self.at)
-            except RepeatedKeyError as error:
-                raise self.fault(str(error)) from None
+            except RepeatedKeyError:  # which more text would not mend
+                raise
             except ValueError as error:  # JSONDecodeError, or a number of more digits than Python takes
                 fault = error
             # a fault may be that the piece ends here, and so may the end of a number: only more text can tell
@@ -104,7 +104,7 @@ class JsonFile:
                 raise self.fault("a name in quotes is expected")
             key = self.value()
             if key in known:
-                raise self.fault(f"the key {key!r} is there twice")
+                raise RepeatedKeyError(f"it has the key {key!r} twice")
             known.add(key)
             self.take(":")
             yield key, self.elements() if self.next() == "[" else self.value()

@@ -76,6 +76,6 @@ def check_range(largest: Mapping[str, tuple[float, str]], run: str, share: float
         if not value <= share * LARGEST_HALF:
             raise InputError(
                 f"run {run}: {name} of the graph {graph} reaches {value:,.0f} on images of train, more than "
-                f"{share:g} of fp16's largest number, {LARGEST_HALF:,.0f}; on a GPU it may overflow, though not on this "
-                "CPU, so leave fp16 out of export.dtypes and export.engines, or raise export.fp16_range"
+                f"{share:g} of fp16's largest number, {LARGEST_HALF:,.0f}; on a GPU it may overflow, though not on "
+                "this CPU, so leave fp16 out of export.dtypes and export.engines, or raise export.fp16_range"
             )

@@ -1,4 +1,4 @@
-"""What the graphs of a run are given while it finds cells: what int8 takes its ranges from, and fp16 is held against."""
+"""What the graphs of a run are given while it finds cells: int8's ranges are taken from it, fp16's held against it."""
 
 from __future__ import annotations
 

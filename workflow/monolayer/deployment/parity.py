@@ -32,14 +32,13 @@ logger = logging.getLogger(__name__)
 SAME = 0.5  # IoU above which two masks can be one cell; two of an image's cells never both have it with a third
 
 
-def check(
-    folder: Path, images: Path, truth: Path, reference: Path, train: Sequence[Sample], settings: ExportSettings
-) -> dict[str, Any]:
+def check(folder: Path, images: Path, splits: Path, reference: Path, settings: ExportSettings) -> dict[str, Any]:
     """What each backend and dtype of an exported run finds beside `reference`, torch's results; an error beyond limits.
 
     An engine that can't run here is listed with the reason. Values in half precision are looked at on images of train.
     """
-    limits = settings.parity
+    limits, truth = settings.parity, splits / "test.json"
+    train = samples(read_truth(splits / "train.json"), images)
     folder, manifest = read_manifest(folder)
     todo = samples(read_truth(truth), images)
     listed, true = table.read_truth(truth)
@@ -61,7 +60,7 @@ def check(
             found = table.read_results(path, listed)
         row |= compared(listed, torchs, found) | {"ap_torch": ap_torch, "ap": mask_ap(listed, true, found)}
         if backend == "onnxruntime":
-            row |= arithmetic_of(folder, manifest, dtype, run, train, settings)
+            row |= arithmetic_of((folder, manifest), dtype, run, train, settings)
         logger.info("%s", row)
         check_limits(row, manifest.run, limits[dtype])
         rows.append(row)
@@ -70,9 +69,10 @@ def check(
 
 
 def arithmetic_of(
-    folder: Path, manifest: Manifest, dtype: Dtype, run: Predictor, train: Sequence[Sample], settings: ExportSettings
+    exported: tuple[Path, Manifest], dtype: Dtype, run: Predictor, train: Sequence[Sample], settings: ExportSettings
 ) -> dict[str, Any]:
     """In which dtype the products run here; of fp16 besides the largest value, which must leave room on a GPU."""
+    folder, manifest = exported
     count: Counter[str] = Counter()
     largest: dict[str, tuple[float, str]] = {}
     for name, network in run.networks.items():

@@ -75,8 +75,8 @@ def sizes(diameters: CellDiameters | None) -> str:
         return ""
     return (
         f"\n\nThe median training cell has a diameter of {diameters.median:.1f} px (of the circle of its area); in "
-        f"nine of ten images the median lies between {diameters.low:.1f} and {diameters.high:.1f} px. For cells of other "
-        "sizes give their usual diameter (`--diameter`)."
+        f"nine of ten images the median lies between {diameters.low:.1f} and {diameters.high:.1f} px. For cells of "
+        "other sizes give their usual diameter (`--diameter`)."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from monolayer.coco.findings import Findings
@@ -42,10 +43,10 @@ def collect(params: CocoSource, folder: Path) -> tuple[Truth, Read]:
                     split=None,
                 )
             )
-    for frame in records.frames.values():  # before masks of a size that no image has are made
+    for frame in records.frames.values():  # others are compared when they are read, but masks of these take memory now
         found = sizes(path := paths[frame.file_name]) if frame.id in wanted else set()
-        if found and (frame.height, frame.width) not in found:
-            height, width = max(found)
+        height, width = max(found, key=math.prod, default=(frame.height, frame.width))
+        if frame.height * frame.width > height * width:
             raise InputError(
                 f"{path} is {width}x{height} px, its annotations say {frame.width}x{frame.height}; masks and image "
                 "don't belong together"
