@@ -23,7 +23,7 @@ from skimage.measure import regionprops_table
 
 PROPERTIES = (
     "area",
-    "perimeter",
+    "perimeter_crofton",
     "feret_diameter_max",
     "solidity",
     "eccentricity",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import grimp
 import pytest
+import yaml
 from checkouts import Checkout, copy_of
+from dvc.repo import Repo
 from monolayer.provenance.closure import closure
-from monolayer.provenance.stages import PACKAGE, modules_of_rules, with_code
+from monolayer.provenance.stages import PACKAGE, local_files, modules_of_rules, with_code
 from paths import ROOT
 
 # ---- what counts as an import -----------------------------------------------------------------------------
@@ -110,7 +113,7 @@ def test_every_rule_but_train_names_its_code(code: dict[str, set[str]]) -> None:
 
 def test_dvc_has_the_code_of_the_rules(code: dict[str, set[str]]) -> None:
     text = Path("dvc.yaml").read_text()
-    assert text == with_code(text), "run: python -m monolayer.provenance.stages"
+    assert text == with_code(text, local_files()), "run: python -m monolayer.provenance.stages"
 
 
 def test_no_import_is_missed(code: dict[str, set[str]]) -> None:
@@ -259,3 +262,26 @@ def test_a_command_imports_no_more_than_its_rule_says(
         beside = {name for name in imported if re.match(r"monolayer\.(cli|__main__)\b", name)}
         assert imported - beside <= code[job["rule"]], job["rule"]
         assert {f"monolayer.{module}" for module in modules_of_rules()[job["rule"]]} <= imported
+
+
+def test_dvc_sees_a_change_of_the_users_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = Path("dvc.yaml").read_text()
+    listed = with_code(text, ["my/images", "my/ännotations.json"])
+    assert with_code(listed, ["my/images", "my/ännotations.json"]) == listed
+    assert with_code(listed, []) == with_code(text, [])
+    deps = yaml.safe_load(listed)["stages"]["download"]["deps"]
+    own = [dep for dep in deps if not dep.startswith("workflow/")]
+    assert own == ["my/images", "my/ännotations.json"]
+    assert set(deps) - set(yaml.safe_load(with_code(text, []))["stages"]["download"]["deps"]) == set(own)
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my/images").mkdir(parents=True)
+    (tmp_path / "my/images/a.png").write_bytes(b"a")
+    (tmp_path / "my/ännotations.json").write_text("{}")
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"download": {"cmd": "echo", "deps": own}}}))
+    with Repo.init(no_scm=True) as repo:
+        repo.commit(force=True)
+        assert repo.status() == {}
+        (tmp_path / "my/images/a.png").write_bytes(b"another")
+        assert "my/images" in str(repo.status()["download"])

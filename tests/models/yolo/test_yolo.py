@@ -104,6 +104,23 @@ def test_a_batch_holds_the_box_and_the_plane_of_each_cell(task: family._Task) ->
                 assert abs(2 * ys.max() + 1 - (y + h / 2)) <= 2
 
 
+@pytest.mark.parametrize("side", [2, 3, 5])
+def test_no_cell_vanishes_where_masks_are_compared_at_a_quarter(side: int) -> None:
+    """Of cells of 3 px in rows of 8, whose places vary, every fourth pixel shows three quarters."""
+    plane, number = np.zeros((160, 160), np.int32), 0
+    for y in range(0, 152, 8):
+        for x in range(0, 152, 8):
+            number += 1
+            top, left = y + number % 3, x + number // 3 % 3
+            plane[top : top + side, left : left + side] = number
+    assert (len(np.unique(plane[::4, ::4])) - 1 < number) == (side < 4)
+    reduced = family._reduced(plane, 4)
+    assert np.unique(reduced).tolist() == list(range(number + 1))
+    assert family._reduced(plane, 1).tolist() == plane.tolist()
+    kept = plane[::4, ::4] > 0
+    assert np.array_equal(reduced[kept], plane[::4, ::4][kept]) or side < 4
+
+
 def test_cells_with_holes_and_parts_reach_the_loss_whole() -> None:
     labels = np.zeros((16, 16), np.int32)
     labels[2:9, 2:9] = 4

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monolayer.files import InputError
+from monolayer.provenance.stages import local_files
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -23,6 +24,7 @@ def record() -> None:
     with _repo() as repo:
         made = made_files()
         _stop_at("nothing was recorded", [*unfinished(made), *unknown_outs(repo, made), *strays(repo)])
+        _warn_of_unseen(repo)
         repo.commit(force=True)
     _stop_at("dvc.lock is written, but files change while they are recorded", changed())
     touch()  # DVC gave each file that it took into its cache the time of now, the order of which says nothing
@@ -104,10 +106,18 @@ def strays(repo: Repo) -> Iterator[str]:
                 yield f"{file} belongs to no stage of dvc.yaml and git ignores it; remove it"
 
 
+def _warn_of_unseen(repo: Repo) -> None:
+    """Say which files of the user's no stage depends on: Snakemake sees when they change, DVC doesn't."""
+    known = {Path(_path(dep)).absolute() for dep in repo.index.deps}
+    if unseen := [path for path in local_files() if Path(path).absolute() not in known]:
+        cure = "`python -m monolayer.provenance.stages` writes them into dvc.yaml, after which record again"
+        logger.warning("`dvc status` does not look at %s; %s", ", ".join(unseen), cure)
+
+
 def _path(item: Any) -> str:
     """Where a dependency or an out lies, relative to the working directory."""
     path = Path(item.fs_path)
-    return str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def changed() -> list[str]:

@@ -170,7 +170,7 @@ class _Task:
         boxes = [_boxes_xywh(plane) / size for plane in planes]
         return {
             "img": torch.from_numpy(np.stack([image for image, _ in samples])),
-            "masks": torch.from_numpy(np.stack([plane[::step, ::step] for plane in planes])),
+            "masks": torch.from_numpy(np.stack([_reduced(plane, step) for plane in planes])),
             "bboxes": torch.from_numpy(np.concatenate(boxes)),
             "cls": torch.zeros(sum(map(len, boxes)), 1),
             "batch_idx": torch.cat([torch.full((len(box),), float(k)) for k, box in enumerate(boxes)]),
@@ -222,6 +222,18 @@ def _relit(image: NDArray[np.uint8], settings: YoloTrain, rng: np.random.Generat
     table = (np.arange(256) / 255) ** float(rng.uniform(*settings.gamma)) * 255
     table *= float(rng.uniform(*settings.contrast))
     return cv2.LUT(image, table.clip(0, 255).astype(np.uint8)).astype(np.uint8, copy=False)
+
+
+def _reduced(plane: NDArray[np.int32], step: int) -> NDArray[np.int32]:
+    """Every step-th pixel of labels 1 to N; a cell that lies between these keeps the one next to its first pixel."""
+    small = plane[::step, ::step].copy()
+    missing = np.flatnonzero(np.bincount(small.ravel(), minlength=int(plane.max()) + 1) == 0)
+    missing = missing[missing > 0]
+    if len(missing):
+        values, first = np.unique(plane, return_index=True)
+        y, x = np.divmod(first[np.searchsorted(values, missing)], plane.shape[1])
+        small[y // step, x // step] = missing
+    return small
 
 
 def _renumbered(labels: NDArray[np.int32]) -> NDArray[np.int32]:
