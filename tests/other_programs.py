@@ -83,7 +83,7 @@ def drawn() -> NDArray[np.int32]:
     labels[(far <= 12) & (far > 5)] = 2
     labels[5:9, 50:60] = labels[12:15, 52:58] = 3
     labels[:3, :4] = 4
-    return labels
+    return np.asarray(labels, np.int32)
 
 
 def cells_of(labels: NDArray[Any]) -> Instances:
@@ -261,7 +261,7 @@ def _(folder: Path) -> None:
     assert np.array_equal(mask_from_rle(_packed(whole)), drawn() == 1)  # corners of pixels give back the pixels
 
 
-def _packed(polygons: list[list[float]]) -> Any:
+def _packed(polygons: list[list[int]]) -> Any:
     packed = codec.merge(codec.frPyObjects(polygons, 60, 80))
     return {"size": packed["size"], "counts": packed["counts"].decode()}
 
@@ -309,7 +309,7 @@ def _(folder: Path) -> None:
     columns = pd.read_csv(folder / "dictionary.csv").query("table == 'cells'").set_index("column")["type"]
     numbers = {name: [""] for name, kind in columns.items() if kind != "text"}
     texts = {name: str for name, kind in columns.items() if kind == "text"}
-    assert is_right(pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers))  # type: ignore[call-overload]
+    assert is_right(pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers))  # type: ignore[arg-type]
 
 
 @meeting("CSV", named("polars"), "right as it is: our texts are in quotes, which it takes for texts")

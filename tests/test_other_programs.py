@@ -20,7 +20,7 @@ def with_mark(meeting: Meeting) -> object:
     return pytest.param(meeting, marks=marks, id=f"{meeting.file} in {meeting.program}")
 
 
-@pytest.mark.parametrize("meeting", map(with_mark, MEETINGS))
+@pytest.mark.parametrize("meeting", [with_mark(meeting) for meeting in MEETINGS])
 def test_meetings(meeting: Meeting, tmp_path: Path) -> None:
     meeting.check(tmp_path)
 

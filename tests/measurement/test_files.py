@@ -40,7 +40,8 @@ def test_label_tiff_holds_the_numbers(found: Instances) -> None:
     with tifffile.TiffFile(io.BytesIO(content)) as tif:
         assert np.array_equal(tif.asarray(), labels)
         assert tif.pages.first.dtype == np.uint16
-        assert tif.pages.first.tags["XResolution"].value == (20000, 1)  # px per cm
+        assert tif.pages.first.tags["XResolution"].value == (2, 1)  # px per µm
+        assert tif.imagej_metadata == {"ImageJ": "1.53t", "unit": "micron"}
     assert content == label_tiff([labels], 0.5)
 
 

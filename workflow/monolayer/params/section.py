@@ -83,8 +83,8 @@ def _one_line(fault: Any) -> str:
         # YAML has read something else than what was written, and nobody can tell any more what that was
         return (
             f"{where} is {value!r}, no text: YAML takes 007, 1e5, 2024_01_15, no, on and null for numbers, truth "
-            f"values and nothing. Write it in quotes, on the command line --config {where.split('.')[0]}='\"...\"'; "
-            "`dvc exp run -S` takes quotes away, so choose another name for that"
+            "values and nothing. Write it in quotes into params.yaml or a file for --configfile: --config and "
+            "`dvc exp run -S` take quotes away"
         )
     shown = f" is {value!r}" if isinstance(value, str | int | float | bool | None) else ""
     return f"{where}{shown}: {fault['msg'].removeprefix('Value error, ')}"
