@@ -398,6 +398,11 @@ LABELS = [
     LabelsKind(
         "label images of Cellpose", ("a_cp_masks.tif", "b_cp_masks.tif", "a.tif"), (READ, "those marked `_cp_masks`")
     ),
+    LabelsKind(
+        "`_seg.npy` of Cellpose, beside label images",
+        ("a_seg.npy", "b_seg.npy", "a.tif"),
+        (READ, "those marked `_seg.npy`"),
+    ),
     LabelsKind("label images in the images' folders", ("p1/B1.tif", "p2/B1.tif"), (READ, "by path"), NESTED),
     LabelsKind(
         "flat label images, one fits several", ("B1.tif",), ("refused", "save it under the image's own path"), NESTED
@@ -434,6 +439,8 @@ def write_labels(folder: Path, kind: LabelsKind) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.name.startswith("._"):
             path.write_bytes(b"\0\5\x16\7")
+        elif path.suffix == ".npy":
+            np.save(path, {"masks": labels, "filename": "a.png"})  # type: ignore[arg-type]
         else:
             tifffile.imwrite(path, labels, photometric="minisblack")
             path.write_bytes(path.read_bytes()[: kind.cut])

@@ -70,23 +70,23 @@ def images(folder: Path, count: int) -> list[Sample]:
 
 def cases(samples: list[Sample]) -> dict[str, tuple[nn.Module, Task, FitParams]]:
     """Networks as the study trains them on a CPU."""
-    models = params.load(yaml.safe_load((ROOT / "params.yaml").read_text())).models
+    rows = params.load(yaml.safe_load((ROOT / "params.yaml").read_text()))
 
     def detector(backbone: str) -> tuple[nn.Module, Task, FitParams]:
-        settings = models["centermask_v19_slimdw"].quick.train
+        settings = rows.train_params("centermask_v19_slimdw").settings
         assert isinstance(settings, CenterMaskTrain)
         network = settings.network.model_copy(update={"backbone": backbone})
         settings = settings.model_copy(update={"network": network, "window": 192})
         return CenterMask(network), CenterMaskTask(samples, samples[:1], settings), settings.fit
 
     def boxes(architecture: str) -> tuple[nn.Module, Task, FitParams]:
-        settings = models["yolo"].quick.train
+        settings = rows.train_params("yolo").settings
         assert isinstance(settings, YoloTrain)
         settings = settings.model_copy(update={"architecture": architecture, "imgsz": 256})
         return yolo._network(settings), yolo._Task(TrueCells(samples), samples[:1], settings), settings.fit
 
     def unet(width: int) -> tuple[nn.Module, Task, FitParams]:
-        settings = models["unet_distance"].quick.train
+        settings = rows.train_params("unet_distance").settings
         assert isinstance(settings, UnetTrain)
         settings = settings.model_copy(update={"width": width, "patch": 192})
         return UNet(width, settings.levels, 2), CellTask(samples, samples[:1], settings), settings.fit

@@ -102,6 +102,20 @@ def test_masks_hold_as_many_cells(measured: Path, culture: Culture) -> None:
     assert [cell["id"] for cell in written["annotations"]] == list(range(1, len(own) + 1))
 
 
+def test_other_forms_hold_the_same_cells(measured: Path, culture: Culture, tmp_path: Path) -> None:
+    params = PARAMS.model_copy(update={"files": ["ome-tiff", "geojson", "seg-npy"]})
+    measure(culture.images, culture.splits / "test.json", CellSource(None, 0), params, tmp_path / "cells")
+    own = sorted((tmp_path / "cells/masks").glob("*.geojson"))
+    assert len(own) == 2
+    assert len(list((tmp_path / "cells/masks").iterdir())) == 6
+    for path in own:
+        labels = tifffile.imread(measured / "masks" / f"{path.stem}.tif")
+        assert np.array_equal(tifffile.imread(path.with_suffix(".ome.tif")), labels)
+        seg = path.with_name(f"{path.stem}_seg.npy")
+        assert np.array_equal(np.load(seg, allow_pickle=True).item()["masks"], labels)
+        assert len(json.loads(path.read_text())["features"]) == labels.max()
+
+
 def digest(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()

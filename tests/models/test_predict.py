@@ -23,13 +23,14 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.records import Image
 from monolayer.data.dataset import Sample
 from monolayer.files import InputError
+from monolayer.measurement.formats import FORMATS, FileMaker
 from monolayer.models import predict, predictor
 from monolayer.models.journal import journal_of
 from monolayer.models.predictor import Network, Predictor
 from monolayer.models.train import networks
 from monolayer.params.data import Percentiles
 from monolayer.params.families import YoloPredict
-from monolayer.params.steps import PredictParams
+from monolayer.params.steps import NeighbourParams, PredictParams
 from numpy.typing import NDArray
 from paths import ROOT
 from PIL import Image as PillowImage
@@ -169,6 +170,33 @@ def test_a_folder_gives_results_by_file_name_and_label_images(
         assert seen.shape == (40, 60)
         assert np.array_equal(np.argwhere(seen == 1), [(y, x) for y in range(4, 9) for x in range(3, 8)])
     assert folder_results(folder, tmp_path / "out.json.gz") == folder_results(folder, tmp_path / "again.json")
+
+
+def test_files_of_other_forms(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
+    """Measured in the file's own grey values; a weights.pt does not say how neighbours are counted."""
+    fake["all"] = 5
+    forms = {name: FORMATS[name].suffix for name in ("geojson", "seg-npy", "ome-tiff")}
+    choice = ALL._replace(labels=tmp_path / "files", forms=forms)
+
+    def make(near: NeighbourParams | None) -> list[str]:
+        maker = FileMaker(choice.which, choice.limits, near, 0.5)
+        predict.predict_folder(Path("weights.pt"), folder, tmp_path / "out.json", choice, 1, make=maker)
+        return sorted(path.name for path in (tmp_path / "files").rglob("*.*"))
+
+    with pytest.raises(InputError, match="does not say how neighbours are counted; export the run"):
+        make(None)
+    expected = [f"{stem}{suffix}" for stem in "ab" for suffix in (".geojson", ".ome.tif", "_seg.npy")]
+    assert make(NeighbourParams(gap=1, radius=50)) == expected
+    [cell] = json.loads((tmp_path / "files/day 2/a.geojson").read_text())["features"]
+    values = np.asarray(PillowImage.open(folder / "day 2/a.png"))[4:9, 3:8]
+    assert cell["properties"]["measurements"]["intensity_mean"] == pytest.approx(values.mean(), abs=1e-3)
+    assert cell["properties"]["measurements"]["area_um2"] == 25 / 4
+
+
+def test_format_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "--images", "x", "--output", "y", "--format", "geojson"])
+    assert "name a folder for them" in capsys.readouterr().err
 
 
 def test_a_folder_without_images_a_broken_one_and_taken_names_are_refused(

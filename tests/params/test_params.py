@@ -191,8 +191,8 @@ def test_no_section_is_another(tmp_path: Path) -> None:
 def test_anchors_stand_in_one_place() -> None:
     for file in (ROOT / "params.yaml", *(ROOT / "workflow/studies").iterdir()):
         lines = file.read_text().splitlines()
-        first = lines.index(next(line for line in lines if line.startswith("shared:")))
-        last = next(number for number, line in enumerate(lines) if number > first and re.match(r"\w", line))
+        first = next((number for number, line in enumerate(lines) if line.startswith("shared:")), len(lines))
+        last = next((n for n, line in enumerate(lines) if n > first and re.match(r"\w", line)), len(lines))
         outside = [line for line in lines[:first] + lines[last:] if re.search(r"[:-] &\w", line)]
         assert not outside, f"move these anchors of {file.name} below `shared`"
 

@@ -72,6 +72,16 @@ def test_every_form_holds_as_many_cells(url: str) -> None:
         rois = [roifile.ImagejRoi.frombytes(archive.read(name)) for name in archive.namelist()]
     assert len(rois) == expected
     assert len(ask(url, content, "application/vnd.coco+json", score_min=least).json()["annotations"]) == expected
+    qupath = ask(url, content, "application/geo+json", score_min=least, pixel_size_um=0.5)
+    assert len(qupath.json()["features"]) == expected
+    assert {one["properties"]["measurements"]["area_um2"] for one in qupath.json()["features"]} == {25 / 4}
+    ome = ask(url, content, "image/x-ome-tiff", score_min=least, pixel_size_um=0.5)
+    assert ome.headers["content-disposition"].endswith('.labels.ome.tif"')
+    with tifffile.TiffFile(io.BytesIO(ome.content)) as tif:
+        assert np.array_equal(tif.asarray(), labels)
+        assert 'PhysicalSizeX="0.5"' in (tif.ome_metadata or "")
+    cellpose = np.load(io.BytesIO(ask(url, content, "application/x-npy", score_min=least).content), allow_pickle=True)
+    assert np.array_equal(cellpose.item()["masks"], labels)
     overlay = np.asarray(PillowImage.open(io.BytesIO(ask(url, content, "image/png", score_min=least).content)))
     assert overlay.shape == (*SIZE, 3)
     assert (overlay == (255, 157, 28)).all(2).sum() == 16 * expected  # the border of 5 x 5 px
@@ -100,9 +110,14 @@ def test_a_tiff_of_several_pages_is_a_series(url: str) -> None:
     assert [frame.max() for frame in labels] == counts
     table = pd.read_csv(io.BytesIO(ask(url, content, "text/csv").content))
     assert table.groupby("frame").size().tolist() == counts
-    refused = ask(url, content, "image/png")
-    assert refused.status_code == 422
-    assert "has 3" in refused.json()["detail"]
+    with tifffile.TiffFile(io.BytesIO(ask(url, content, "image/x-ome-tiff").content)) as tif:
+        assert tif.series[0].axes == "TYX"
+    cells = ask(url, content, "application/geo+json").json()["features"]
+    assert [cell["geometry"]["plane"]["t"] for cell in cells] == [t for t, n in enumerate(counts) for _ in range(n)]
+    for accept in ("image/png", "application/x-npy"):
+        refused = ask(url, content, accept)
+        assert refused.status_code == 422
+        assert "has 3" in refused.json()["detail"]
 
 
 def test_16_bits_are_scaled_for_the_network_and_measured_as_they_are(url: str) -> None:

@@ -35,13 +35,14 @@ from monolayer.files import InputError
 from monolayer.measurement import files
 from monolayer.models import predictor
 from monolayer.models.predictor import Predictor
+from monolayer.models.unet.watershed import Thresholds, instances, separate
 from monolayer.params.steps import Dtype, NeighbourParams
 from monolayer.service import answers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cells", "InputError", "Model", "load"]
+__all__ = ["Cells", "InputError", "Model", "decode", "load"]
 
 
 def load(
@@ -61,6 +62,26 @@ def load(
     folder, manifest = read_manifest(pretrained() if path is None else Path(path))
     threads = threads or os.cpu_count() or 1
     return Model(manifest, predictor.load(folder, dtype=dtype, threads=threads, tta=tta, diameter=diameter))
+
+
+def decode(
+    maps: NDArray[np.floating[Any]],
+    *,
+    foreground: float,
+    marker: float,
+    area: float,
+    saddle_ratio: float,
+    score_min: float,
+) -> NDArray[np.int32]:
+    """The label image (height, width) of a U-Net's maps (1 or 2, height, width), the best cell first.
+
+    The arguments stand in rdf.yaml of a package of bioimage.io, whose README.md explains them.
+    """
+    if maps.ndim != 3 or len(maps) not in (1, 2) or maps.dtype.kind != "f":
+        raise InputError(f"maps are {maps.dtype} {maps.shape}; give floats (1 or 2, height, width), of one image")
+    maps = maps.astype(np.float32, copy=False)
+    found = instances(maps, separate(maps, Thresholds(foreground, marker, area), saddle_ratio))
+    return answers.from_score(found, score_min).label_image()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -36,6 +36,16 @@ def by_run(pattern):
     return expand(pattern, run=P.selected_runs, allow_missing=True)
 
 
+def by_trained_run(pattern):
+    """The paths of those runs of the results table that are trained here."""
+    return expand(pattern, run=P.trained_runs, allow_missing=True)
+
+
+def by_tool_run(pattern):
+    """The paths of those runs of the results table that are other tools'."""
+    return expand(pattern, run=P.tool_runs, allow_missing=True)
+
+
 def by_exported_run(pattern):
     """The paths of those runs of the results table that are exported and timed."""
     return expand(pattern, run=P.exported_runs, allow_missing=True)

@@ -54,6 +54,24 @@ rule card:
         " --splits {params.splits} --params {params.settings:q} --output {output} --log {log}"
 
 
+rule tool_card:
+    input:
+        record="results/{dataset}/predictions/{run}/test.tool.json",
+        scores=rules.evaluate.output.scores,
+        code=code("reporting.card"),
+    output:
+        "results/{dataset}/predictions/{run}/card.md",
+    log:
+        "results/{dataset}/logs/tool_card/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=P.card_params.model_dump_json(),
+    shell:
+        "monolayer tool-card --record {input.record} --scores {input.scores}"
+        " --params {params.settings:q} --output {output} --log {log}"
+
+
 rule benchmark:
     input:
         weights=rules.train.output.weights,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -268,3 +268,60 @@ def test_the_articles_network_has_its_parameters() -> None:
     """27.9 M, the article's table."""
     network = family._network(with_settings(architecture="yolov9c-seg"))
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(27.9e6, rel=0.02)
+
+
+# ---- YOLO26: two heads, of which one gives 300 cells at most -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_heads() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return family._network(with_settings(architecture="yolo26n-seg")).eval()
+
+
+def test_both_heads_are_trained(task: family._Task, two_heads: torch.nn.Module) -> None:
+    batch = task.collate([task.draw(i, np.random.default_rng(i))[1] for i in range(2)])
+    mine = copy.deepcopy(two_heads).train()
+    losses = task.losses(mine, batch)
+    assert float(losses["sem_loss"]) > 0
+    torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+    assert [name for name, p in mine.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_more_than_300_cells_come_out(two_heads: torch.nn.Module) -> None:
+    """Of each of the 336 places of a 128 px input one."""
+    images = torch.zeros(1, 128, 128, dtype=torch.uint8)
+    with torch.no_grad():
+        boxes, scores, coefficients, protos = family.CellGraph(two_heads)(images)
+    assert boxes.shape == (1, 336, 4)
+    assert scores.shape == (1, 336)
+    assert coefficients.shape == (1, 336, 32)
+    assert protos.shape == (1, 32, 32, 32)
+    assert (boxes[..., 2:] > boxes[..., :2]).all()
+    everything = YoloPredict(imgsz=128, batch=1, score_min=0.0, nms_iou=1.0, max_det=3000)
+    [found] = family.predict(two_heads, [np.zeros((128, 128), np.uint8)], everything)
+    assert len(found.masks) > 300
+
+
+def test_its_export_is_the_head_that_is_asked(two_heads: torch.nn.Module) -> None:
+    import onnxruntime
+    from monolayer.deployment.onnx_graph import export_graph
+
+    graph = family.graphs(two_heads)["cells"]
+    model = export_graph(graph)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).integers(0, 255, (2, 96, 160), np.uint8)
+    with torch.no_grad():
+        expected = graph.module(torch.from_numpy(images))
+    for ours, torchs in zip(session.run(None, {"images": images}), expected, strict=True):
+        np.testing.assert_allclose(ours, torchs.numpy(), rtol=1e-3, atol=1e-3)
+    assert not [value.name for value in model.graph.initializer if "one2one" in value.name]  # what nobody asks
+
+
+def test_it_trains(culture: Culture, tmp_path: Path) -> None:
+    settings = with_settings(architecture="yolo26n-seg", fit=SETTINGS.fit.model_copy(update={"epochs": 1}))
+    train, val = (samples(read_truth(culture.splits / f"{split}.json"), culture.images) for split in ("train", "val"))
+    trained = family.train(train, val, settings, 0, tmp_path)
+    assert len(trained.history) == 1
+    again = family.build(settings, trained.state, "cpu")
+    assert cast(Any, again).end2end is False

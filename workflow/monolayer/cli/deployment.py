@@ -1,8 +1,9 @@
-"""Runs as files that need no training code: export, benchmark."""
+"""Runs as files that need no training code: export, benchmark, package."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from monolayer.cli.options import Verbs, add_verb
 
@@ -29,6 +30,15 @@ def add_verbs(verbs: Verbs) -> None:
         truth="COCO file that lists images to measure on: test.json",
         output="timings to write, JSON; written beside it under the device's name too",
     )
+    image = "an image that the model knows: the package's test and cover are made of it"
+    verb = add_verb(verbs, package, image=image, output="package to write, a zip")
+    exported = "folder of an exported U-Net (default: the pretrained, for phase contrast)"
+    verb.add_argument("--exported", type=Path, metavar="PATH", help=exported)
+    verb.add_argument(
+        "--network", default="all", metavar="NAME", help="of a run that has several (default: %(default)s)"
+    )
+    verb.add_argument("--author", nargs="+", required=True, metavar="NAME", help="who made the model")
+    verb.add_argument("--licence", required=True, metavar="SPDX", help="of the model, as CC-BY-NC-4.0")
 
 
 def export(args: Namespace) -> None:
@@ -50,3 +60,16 @@ def benchmark(args: Namespace) -> None:
 
     times = benchmark.benchmark(args.weights, args.exported, args.images, args.truth, args.params)
     benchmark.keep(times, args.output)
+
+
+def package(args: Namespace) -> None:
+    """Pack an exported U-Net as a model of bioimage.io, which deepImageJ, ilastik, QuPath and others run.
+
+    examples:
+      monolayer package --image a.png --author "A. Name" --licence CC-BY-NC-4.0 --output model.zip
+    """
+    from monolayer.backends import manifest
+    from monolayer.deployment import package
+
+    signature = package.Signature(args.author, args.licence)
+    package.package(args.exported or manifest.pretrained(), args.image, signature, args.output, args.network)

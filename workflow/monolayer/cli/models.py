@@ -1,4 +1,4 @@
-"""Runs: train, predict, import-weights."""
+"""Runs: train, predict, import-weights, import-results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_exported, add_plane, add_threads, add_verb, whole
+from monolayer.cli.options import PARAMS, Verbs, add_exported, add_plane, add_threads, add_verb, positive, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,15 @@ def add_verbs(verbs: Verbs) -> None:
     verb.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
     _add_predict(verbs)
     _add_import_weights(verbs)
+    tool = add_verb(
+        verbs,
+        import_results,
+        "tools.OtherTool",
+        images="folder of images",
+        truth="COCO file that lists them",
+        output="COCO results to write; {split}.tool.json is written beside it",
+    )
+    tool.add_argument("--split", choices=["val", "test"], required=True, help="whose images they are")
 
 
 def train(args: Namespace) -> None:
@@ -43,7 +52,13 @@ def _add_predict(verbs: Verbs) -> None:
     weights = "weights.pt of a run, or the folder of an exported one (default: the pretrained, for phase contrast)"
     verb.add_argument("--weights", type=Path, metavar="PATH", help=weights)
     folder = verb.add_argument_group("of a folder")
-    folder.add_argument("--labels", type=Path, metavar="PATH", help="write a label TIFF for each image here")
+    folder.add_argument(
+        "--labels", type=Path, metavar="PATH", help="write a label TIFF for each image here; or --format"
+    )
+    forms = "in place of label TIFFs; geojson, for QuPath, has measurements, seg-npy is Cellpose's"
+    names = ["labels", "ome-tiff", "geojson", "seg-npy", "rois"]
+    folder.add_argument("--format", nargs="+", choices=names, metavar="FORM", help=f"{forms} ({', '.join(names)})")
+    folder.add_argument("--pixel-size", type=positive, metavar="UM", help="µm along a pixel's side, for --format")
     least = "leave out lower scores (default: none, in label images those below val's choice)"
     folder.add_argument("--score-min", type=float, metavar="S", help=least)
     shard = "only every Nth image from the Kth on, for each of N jobs of a cluster"
@@ -70,15 +85,20 @@ def predict(args: Namespace) -> None:
       monolayer predict --images plate7 --output cells.json
       monolayer predict --images plate7 --output cells.json --labels labels --score-min 0.5
       monolayer predict --images plate7 --output cells.json --weights results/demo/models/unet/weights.pt
+      monolayer predict --images plate7 --output cells.json --labels qupath --format geojson --pixel-size 0.65
       monolayer predict --images plate7 --output cells.3.json.gz --shard 3/1000
     """
     from monolayer.backends import manifest
     from monolayer.data.plane import OWN, ImagePlane, ReadLimits
+    from monolayer.measurement import formats
     from monolayer.models import predict
 
     if (args.truth is None) != (args.params is None):
         args.verb.error("--truth and --params go together: a split, with a run's own settings")
+    if (args.format or args.pixel_size) and args.labels is None:
+        args.verb.error("--format and --pixel-size are of the files that --labels asks for; name a folder for them")
     if args.truth is None:
+        model = args.weights or manifest.pretrained()
         cure = "at most {limit:,} are read: cut it into tiles, or give --max-megapixels if the memory is there"
         pixels = args.max_megapixels << 20
         choice = predict.Choice(
@@ -92,8 +112,11 @@ def predict(args: Namespace) -> None:
             which=ImagePlane(args.channel, args.z),
             diameter=args.diameter,
             limits=ReadLimits(pixels, max(pixels, OWN.pixels), cure=cure),
+            forms={name: formats.FORMATS[name].suffix for name in args.format or ["labels"]},
         )
-        predict.predict_folder(args.weights or manifest.pretrained(), args.images, args.output, choice, args.threads)
+        near = None if model.suffix == ".pt" else manifest.read_manifest(model)[1].neighbours
+        maker = formats.FileMaker(choice.which, choice.limits, near, args.pixel_size)
+        predict.predict_folder(model, args.images, args.output, choice, args.threads, make=maker)
     elif args.weights is None:
         args.verb.error("a split needs the --weights of a run")
     else:
@@ -138,3 +161,10 @@ def import_weights(args: Namespace) -> None:
     from monolayer.models.centermask import import_weights
 
     import_weights.import_weights(args.checkpoint, args.params, args.output, args.category, args.drop)
+
+
+def import_results(args: Namespace) -> None:
+    """Have another tool find the cells of a split by its command, or take what it has found, as COCO results."""
+    from monolayer.models import tools
+
+    tools.import_results(args.params, args.images, args.truth, args.split, args.output)

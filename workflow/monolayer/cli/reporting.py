@@ -1,4 +1,4 @@
-"""What people read of runs: card, report."""
+"""What people read of runs: card, tool-card, report."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ def add_verbs(verbs: Verbs) -> None:
         splits="folder with train.json, val.json and test.json",
         output="Markdown to write",
     )
+    record = "what is known of the tool's results on test, .tool.json"
+    scores = "their scores, JSON"
+    add_verb(verbs, tool_card, "steps.CardParams", record=record, scores=scores, output="Markdown to write")
     results = "results folder of the dataset"
     page = add_verb(verbs, report, "steps.ReportParams", results=results, output="page to write, HTML")
     page.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="the runs to show, in this order")
@@ -30,6 +33,14 @@ def card(args: Namespace) -> None:
 
     text = card.card(args.exported, args.model, args.scores, args.splits, args.params)
     write_bytes(args.output, text.encode())
+
+
+def tool_card(args: Namespace) -> None:
+    """Write the card of another tool's results: licence, command, time, scores per line."""
+    from monolayer.files import write_bytes
+    from monolayer.reporting import card
+
+    write_bytes(args.output, card.tool_card(args.record, args.scores, args.params).encode())
 
 
 def report(args: Namespace) -> None:

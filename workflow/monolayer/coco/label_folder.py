@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from monolayer.coco.labels import read_labels, rles_from_labels
 from monolayer.coco.names import Names
+from monolayer.coco.seg_npy import read_seg_npy
 from monolayer.files import InputError
 
 log = logging.getLogger(__name__)
-SUFFIXES = (".tif", ".tiff", ".png")
-MARK = "_cp_masks"  # Cellpose writes <image>_cp_masks beside the image
+SUFFIXES = (".tif", ".tiff", ".png", ".npy")
+# Cellpose writes <image>_cp_masks.png (or .tif) and <image>_seg.npy beside the image; the first are plain pixels
+MARKS = (re.compile(r"_cp_masks(?=\.\w+$)"), re.compile(r"_seg(?=\.npy$)"))
 
 
 def label_records(
@@ -29,9 +32,10 @@ def label_records(
         if index not in files:
             stem = "/".join(Names.parts(name))
             raise InputError(
-                f"{folder} has no label image {stem}.tif or .png; save one of zeros where no cell was found"
+                f"{folder} has no label image {stem}.tif, .png or _seg.npy; save one of zeros where no cell was found"
             )
-        labels = read_labels(files[index])
+        path = files[index]
+        labels = read_seg_npy(path) if path.suffix.lower() == ".npy" else read_labels(path)
         if list(labels.shape) != size:
             raise InputError(
                 f"{files[index]} is {labels.shape[1]}x{labels.shape[0]} px, its image {size[1]}x{size[0]} px"
@@ -64,10 +68,10 @@ def label_files(folder: Path, names: Sequence[str]) -> dict[int, Path]:
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
-    files = [path for path in files if path.stem.endswith(MARK)] or files
+    marked = ([path for path in files if mark.search(path.name)] for mark in MARKS)
     paths, found = Names(names), dict[int, Path]()
-    for path in files:
-        own = path.relative_to(folder).with_name(path.stem.removesuffix(MARK) + path.suffix).as_posix()
+    for path in next(filter(None, marked), files):
+        own = path.relative_to(folder).with_name(_unmarked(path.name)).as_posix()
         meant = paths.find(own)
         if not meant:
             raise InputError(f"{path} belongs to no image of the truth; remove it or give the truth that lists it")
@@ -78,3 +82,9 @@ def label_files(folder: Path, names: Sequence[str]) -> dict[int, Path]:
             raise InputError(f"{found[meant[0]]} and {path} are both label images of {names[meant[0]]}; remove one")
         found |= dict.fromkeys(meant, path)
     return found
+
+
+def _unmarked(name: str) -> str:
+    for mark in MARKS:
+        name = mark.sub("", name)
+    return name

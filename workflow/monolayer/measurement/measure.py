@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import IMAGE
-from monolayer.coco.labels import label_tiff
 from monolayer.coco.moments import pack
 from monolayer.coco.reader import read
 from monolayer.coco.records import CELL, Image, Rle
@@ -29,7 +28,9 @@ from monolayer.data.dataset import read_values
 from monolayer.data.plane import ANY, ImagePlane
 from monolayer.files import InputError, write_bytes, write_csv, write_json
 from monolayer.measurement import dictionary, morphology
-from monolayer.measurement.files import coco_annotations, growing, roi_zip
+from monolayer.measurement.files import coco_annotations, growing
+from monolayer.measurement.formats import FORMATS, FoundCells
+from monolayer.measurement.geojson import MeasuredFrame
 from monolayer.measurement.growth import growth, moment
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.neighbours import neighbours
@@ -111,25 +112,24 @@ def _measure_one(
     output: Path,
     which: ImagePlane,
 ) -> tuple[Columns, dict[str, Any], list[dict[str, Any]]]:
-    """The rows of the cells of one image (best first), its own row, its COCO annotations; writes TIFF and ROI zip."""
-    image, stem, cells = job
+    """The rows of the cells of one image (best first), its own row, its COCO annotations; writes its files."""
+    image, stem, listed = job
     pixels = read_values(images, image, which)
     if pixels.shape != (image["height"], image["width"]):  # before anything of that size is made
         raise InputError(
             f"{images / image['file_name']} is {pixels.shape[1]}x{pixels.shape[0]} px, its annotations say "
             f"{image['width']}x{image['height']}; masks and image don't belong together"
         )
-    found = instances(cells, image["height"], image["width"])
+    found = instances(listed, image["height"], image["width"])
     pixel_size, frame_hours = params.scales(image.get("cell_line") or "")
     about = described(image, pixel_size, frame_hours)
     labels = found.label_image()
     columns = cell_columns(found, labels, pixels, params.neighbours)
     columns = with_um(columns, pixel_size)
     row = about | image_row(columns, labels, pixel_size)
-    if "labels" in params.files:
-        write_bytes(output / f"{stem}.tif", label_tiff([labels], pixel_size))
-    if "rois" in params.files:
-        write_bytes(output / f"{stem}.zip", roi_zip([found]))
+    cells = FoundCells(MeasuredFrame(found, columns), labels, pixel_size, image["file_name"], about["cell_line"])
+    for form in (FORMATS[name] for name in params.files if name != "coco"):
+        write_bytes(output / f"{stem}{form.suffix}", form.make(cells))
     common = {name: np.full(len(found.masks), value) for name, value in about.items()}
     return common | columns, row, coco_annotations(found, image["id"], 1) if "coco" in params.files else []
 

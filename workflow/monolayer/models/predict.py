@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,8 +56,14 @@ def frames(todo: list[Sample]) -> Iterator[Frame]:
         yield Frame(sample.image["file_name"], sample.image["cell_line"], partial(read_image, sample.path))
 
 
+Make = Callable[[str, str, Path, Instances], bytes]  # of a form, an image's name and file, and its cells
+LABELS = {"labels": ".tif"}
+
+
 class Choice(NamedTuple):
     """Cells from which score up are written, and where to, as label images besides; what runs an exported run.
+
+    `forms` are what is written of each image in place of a label TIFF, by name the suffix.
 
     Without score_min results hold every cell, since they tell its score, and label images those from the run's own
     threshold up, which `evaluate` chose on val. Without percentiles images of more than 8 bits are scaled by those of
@@ -74,10 +80,15 @@ class Choice(NamedTuple):
     which: ImagePlane = ANY
     limits: ReadLimits = OWN
     diameter: float | None = None
+    forms: Mapping[str, str] = LABELS
 
 
-def predict_folder(model: Path, images: Path, output: Path, choice: Choice, threads: int) -> None:
+def predict_folder(
+    model: Path, images: Path, output: Path, choice: Choice, threads: int, *, make: Make | None = None
+) -> None:
     """Write the cells of each image in a folder (and below) as COCO results that name the file, and as label TIFFs.
+
+    `make` makes files of other forms than label TIFFs.
 
     `model` is an exported run's folder or a weights.pt. Images are numbered over all shards. One that can't be used is
     named at the end, as an error, and `output` is not written before all are: what was found is kept beside it, and
@@ -87,7 +98,7 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
     first, step = choice.shard
     own = dict(list(enumerate(files, start=1))[first - 1 :: step])
     if choice.labels is not None:
-        _check_names(choice.labels, files)
+        _check_names(choice, files)
     run = _load(model, choice, threads)
     depends = choice._asdict() | {
         "limits": None,
@@ -98,9 +109,10 @@ def predict_folder(model: Path, images: Path, output: Path, choice: Choice, thre
     with journal_of(output, {key: str(value) for key, value in depends.items()}) as journal:
         if choice.labels is not None:
             logger.info("label images hold cells with a score of %g or more", run.least)
-            _check_free(_label_path(choice.labels, name) for name in own.values() if name not in journal.known)
+            new = (name for name in own.values() if name not in journal.known)
+            _check_free(path for name in new for path in _label_paths(choice, name).values())
         journal.begin()
-        folder = Folder({name: files[name] for name in own.values()}, choice, run.percentiles, run.least, journal)
+        folder = Folder({name: files[name] for name in own.values()}, choice, run.percentiles, run.least, journal, make)
         faults = folder.segment(run.predictor, f"predict {images.name}")
         found = {number: name for number, name in own.items() if name in journal.done and name not in faults}
         partial = output.with_name(f"incomplete.{output.name}")
@@ -134,6 +146,7 @@ class Folder:
     percentiles: Percentiles | None
     least: float
     journal: Journal
+    make: Make | None
 
     def segment(self, run: Predictor, label: str) -> dict[str, str]:
         """Note the cells of all images that are not done; what can't be used is returned with the reason."""
@@ -175,17 +188,20 @@ class Folder:
 
     def _is_done(self, name: str, state: list[int]) -> bool:
         """Whether its cells are noted, and its label image, which comes after, is there."""
-        labels = self.choice.labels
-        return self.journal.has(name, state) and (labels is None or _label_path(labels, name).exists())
+        paths = _label_paths(self.choice, name).values()
+        return self.journal.has(name, state) and all(path.exists() for path in paths)
 
     def _note(self, name: str, state: list[int], instances: Instances) -> None:
         from monolayer.coco.labels import label_tiff
 
         kept = instances.at_least(self.choice.score_min or 0.0)
         self.journal.add(name, state, kept.results(0))
-        if self.choice.labels is not None:
-            labels = label_tiff([kept.at_least(self.least).label_image()], None)
-            write_bytes(_label_path(self.choice.labels, name), labels)
+        shown = kept.at_least(self.least)
+        for form, path in _label_paths(self.choice, name).items():
+            if self.make is None:
+                write_bytes(path, label_tiff([shown.label_image()], None))
+            else:
+                write_bytes(path, self.make(form, name, self.files[name], shown))
 
 
 def _same(image: Pixels) -> Pixels:
@@ -256,12 +272,16 @@ def _image_files(images: Path, labels: Path | None) -> dict[str, Path]:
     return files
 
 
-def _label_path(folder: Path, name: str) -> Path:
-    return folder / Path(name).with_suffix(".tif")
+def _label_paths(choice: Choice, name: str) -> dict[str, Path]:
+    """Where the files of an image go, by form."""
+    if choice.labels is None:
+        return {}
+    stem = choice.labels / Path(name).with_suffix("")
+    return {form: stem.with_name(stem.name + suffix) for form, suffix in choice.forms.items()}
 
 
-def _check_names(folder: Path, names: Iterable[str]) -> None:
-    for path, number in Counter(_label_path(folder, name) for name in names).items():
+def _check_names(choice: Choice, names: Iterable[str]) -> None:
+    for path, number in Counter(path for name in names for path in _label_paths(choice, name).values()).items():
         if number > 1:
             raise InputError(f"{number} images would have the label image {path}; rename all but one of them")
 

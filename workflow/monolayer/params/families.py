@@ -7,6 +7,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from monolayer.params.section import Fraction, Name, Range, Section
+from monolayer.params.tools import CommandTool, ResultsTool
 
 Family = TypeVar("Family")
 Train = TypeVar("Train")
@@ -279,6 +280,6 @@ class CenterMaskTrain(Section):
 YoloModel = FamilyModel[Literal["yolo"], YoloTrain, YoloPredict]
 UnetModel = FamilyModel[Literal["unet"], UnetTrain, UnetPredict]
 CenterMaskModel = FamilyModel[Literal["centermask"], CenterMaskTrain, CenterMaskPredict]
-Model = Annotated[YoloModel | UnetModel | CenterMaskModel, Field(discriminator="family")]
+Model = Annotated[YoloModel | UnetModel | CenterMaskModel | CommandTool | ResultsTool, Field(discriminator="family")]
 TrainSettings = YoloTrain | UnetTrain | CenterMaskTrain
 PredictSettings = YoloPredict | UnetPredict | CenterMaskPredict

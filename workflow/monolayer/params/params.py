@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
@@ -31,6 +31,7 @@ from monolayer.params.steps import (
     TrackScoresParams,
     TrainParams,
 )
+from monolayer.params.tools import OtherTool, ResultsTool, Tool
 
 
 class Params(Section):
@@ -59,7 +60,7 @@ class Params(Section):
     domain_shift: DomainShiftParams
     """How far an extension lies from the images that it was made from."""
     models: dict[Name, Model]
-    """Networks at both scales, by name."""
+    """Networks at both scales, and other tools, by name."""
     runs: dict[Name, Run]
     """The rows of the results table, by name."""
     evaluate: EvaluateParams
@@ -103,6 +104,8 @@ class Params(Section):
             check(f"runs.{name}.model", run.model, self.models)
             if run.extension is not None:
                 check(f"runs.{name}.extension", run.extension, self.extensions)
+            if isinstance(self.models[run.model], Tool) and (run.lines, run.extension) != ("all", None):
+                raise ValueError(f"runs.{name}: {run.model} is another tool; give lines: all, extension: null")
         for name in self.selected_runs:
             check("selected", name, self.runs)
         for name in () if self.export.runs == "all" else self.export.runs:
@@ -124,9 +127,19 @@ class Params(Section):
         return list(self.runs) if self.selected == "all" else list(self.selected)
 
     @property
+    def trained_runs(self) -> list[str]:
+        """The selected runs of our networks."""
+        return [run for run in self.selected_runs if not isinstance(self.models[self.runs[run].model], Tool)]
+
+    @property
+    def tool_runs(self) -> list[str]:
+        """The selected runs of other tools."""
+        return [run for run in self.selected_runs if run not in self.trained_runs]
+
+    @property
     def exported_runs(self) -> list[str]:
-        """The selected runs that are exported and timed."""
-        return [run for run in self.selected_runs if self.export.runs == "all" or run in self.export.runs]
+        """The trained runs that are exported and timed."""
+        return [run for run in self.trained_runs if self.export.runs == "all" or run in self.export.runs]
 
     @property
     def selected_extensions(self) -> list[str]:
@@ -148,6 +161,14 @@ class Params(Section):
         model = self.models[row.model]
         train, threads = getattr(model, self.scale).train, self.cpu_threads
         return TrainParams(family=model.family, settings=train, lines=row.lines, seed=self.seed, cpu_threads=threads)
+
+    def tool(self, run: str) -> OtherTool:
+        return cast(OtherTool, self.models[self.runs[run].model])
+
+    def tool_files(self, run: str, split: str) -> list[str]:
+        """What the run's tool has found in a split already."""
+        tool = self.tool(run)
+        return [getattr(tool.results, split)] if isinstance(tool, ResultsTool) else []
 
     def predict_params(self, run: str) -> PredictParams:
         model = self.models[self.runs[run].model]
@@ -179,7 +200,7 @@ class Params(Section):
         models = {self.runs[name].model for name in self.selected_runs}
         [unused] = {"quick", "full"} - {self.scale}
         for model in used["models"].values():
-            del model[unused]
+            model.pop(unused, None)
         used["selected"] = self.selected_runs
         used["datasets"] = {self.dataset: used["datasets"][self.dataset]}
         used["runs"] = {name: used["runs"][name] for name in self.selected_runs}

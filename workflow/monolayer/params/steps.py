@@ -154,8 +154,9 @@ class MeasureParams(Section):
     """Hours from frame to frame, by cell line or {all: 0.5}, where time stamps are frame numbers."""
     neighbours: NeighbourParams
     """When cells touch, and where their density is counted."""
-    files: list[Literal["labels", "rois", "coco"]]
-    """For each image a label TIFF, an ImageJ ROI zip; one COCO file."""
+    files: list[Literal["labels", "rois", "ome-tiff", "geojson", "seg-npy", "coco"]]
+    """For each image a label TIFF, an ImageJ ROI zip, labels as OME-TIFF, GeoJSON (QuPath), _seg.npy (Cellpose); one
+    COCO file."""
 
     def scales(self, cell_line: str) -> tuple[float | None, float | None]:
         """Pixel size (µm) and hours from frame to frame of a cell line."""

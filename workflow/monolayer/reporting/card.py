@@ -35,10 +35,7 @@ def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardPa
         "monolayer.",
         f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}{sizes(manifest.diameters)}",
         f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{training_note(record)}",
-        f"## Scores on test images\n\n{table(by_line(scored))}\n\n"
-        f"With 95 % intervals of the bootstrap over images; F1, precision and recall at IoU .50, of cells with a score "
-        f"of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
-        f"Protocol: {scored['protocol']}.",
+        scores_on_test(scored),
         f"## Files\n\n{table(files(folder / NETWORKS))}\n\n"
         f"Held against torch on the {parity['images']} test images:\n\n{table(parity_rows(parity['rows']))}",
         *(f"## {title}\n\n{text.strip()}" for title, text in manifest.notes.items()),
@@ -46,6 +43,34 @@ def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardPa
         f"{settings('training', record['params']['settings'])}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def tool_card(record: Path, scores: Path, params: CardParams) -> str:
+    """Markdown on the cells that another tool found in the test images."""
+    known, scored = read_result(record), read_result(scores)
+    took = "Its results were given as files; how long it took is not known."
+    if "seconds" in known:
+        took = (
+            f"Its command took {tables.duration(known['seconds'])} for {known['images']} images, from its start to its "
+            f"end, once, on {known['device']}, {known['measured']}:\n\n```sh\n{known['command'].strip()}\n```"
+        )
+    parts = [
+        f"# {escape(scored['run'])}\n\nThe cells that {escape(known['tool'])} finds in the test images of the dataset "
+        f"`{params.dataset}`. It was not trained here.",
+        f"## Licence\n\n{escape(known['licence'])}",
+        f"## How\n\n{took}",
+        scores_on_test(scored),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def scores_on_test(scored: dict[str, Any]) -> str:
+    return (
+        f"## Scores on test images\n\n{table(by_line(scored))}\n\n"
+        f"With 95 % intervals of the bootstrap over images; F1, precision and recall at IoU .50, of cells with a score "
+        f"of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
+        f"Protocol: {scored['protocol']}."
+    )
 
 
 def table(rows: Sequence[dict[str, str]]) -> str:

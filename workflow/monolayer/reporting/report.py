@@ -152,9 +152,16 @@ def embedded(path: Path, kind: str) -> str:
     return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
 
 
-def training(study: Study, album: Album) -> dict[str, Any]:
-    """Curves and facts of each run's training."""
-    histories = {run: study.history(run) for run in study.runs}
+def tools(study: Study, album: Album) -> dict[str, Any] | None:
+    """Licence, time and command of each run that is another tool's; None where there is none."""
+    return {"tools": study.tools} if study.tools else None
+
+
+def training(study: Study, album: Album) -> dict[str, Any] | None:
+    """Curves and facts of each run's training; None where none was trained here."""
+    if not study.records:
+        return None
+    histories = {run: study.history(run) for run in study.records}
     drawn = {run: charts.training(f"train-{n}", run, history) for n, (run, history) in enumerate(histories.items())}
     taken = {run: steps(history) for run, history in histories.items()}
     networks = tables.grid(
@@ -214,6 +221,7 @@ SECTIONS = (
     PageSection("data", "Data", data),
     PageSection("extensions", "Extensions", extensions),
     PageSection("speed", "Speed", speed),
+    PageSection("tools", "Other tools", tools),
     PageSection("training", "Training", training),
     PageSection("overlays", "Best, median, worst", overlays),
     PageSection("audit", "Audit", audit),

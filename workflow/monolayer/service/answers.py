@@ -1,4 +1,4 @@
-"""What a request gets: the cells of its frames as JSON, CSV, label TIFF, ROI zip, COCO or a picture."""
+"""What a request gets: the cells of its frames as JSON, CSV or a picture, or as files for other programs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from pydantic import BaseModel, Field, create_model
 from monolayer.coco.instances import Instances
 from monolayer.coco.labels import label_tiff
 from monolayer.coco.records import CELL, Image
+from monolayer.coco.seg_npy import seg_npy
 from monolayer.files import InputError
 from monolayer.measurement import dictionary, files
+from monolayer.measurement.geojson import MeasuredFrame, geojson
 from monolayer.measurement.measure import cell_columns, described, image_row, trimmed, with_um
 from monolayer.measurement.morphology import Columns
+from monolayer.measurement.ome import ome_tiff
 from monolayer.measurement.outlines import rings
 from monolayer.params.steps import NeighbourParams
 
@@ -172,16 +175,34 @@ def cell_table(frames: Sequence[SegmentedFrame]) -> dict[str, NDArray[Any]]:
 
 
 def as_tiff(frames: Sequence[SegmentedFrame]) -> bytes:
+    times = [frame.row["time_h"] for frame in frames[:2]]
+    interval = 3600 * (times[-1] - times[0])
+    return label_tiff(*_stack(frames), None if math.isnan(interval) else interval)
+
+
+def as_ome_tiff(frames: Sequence[SegmentedFrame]) -> bytes:
+    return ome_tiff(*_stack(frames), frames[0].record["file_name"])
+
+
+def _stack(frames: Sequence[SegmentedFrame]) -> tuple[list[NDArray[np.int32]], float | None]:
+    """Label images of one size, and that of a pixel."""
     shapes = {frame.labels.shape for frame in frames}
     if len(shapes) > 1:
         raise InputError("the pages have different sizes, which a label TIFF can't hold; send them apart")
-    size, times = frames[0].row["pixel_size_um"], [frame.row["time_h"] for frame in frames[:2]]
-    interval = 3600 * (times[-1] - times[0])
-    return label_tiff(
-        [frame.labels for frame in frames],
-        None if math.isnan(size) else size,
-        None if math.isnan(interval) else interval,
-    )
+    size = frames[0].row["pixel_size_um"]
+    return [frame.labels for frame in frames], None if math.isnan(size) else size
+
+
+def as_geojson(frames: Sequence[SegmentedFrame]) -> bytes:
+    record = frames[0].record
+    measured = [MeasuredFrame(frame.found, frame.columns) for frame in frames]
+    return geojson(measured, record["file_name"], record["cell_line"])
+
+
+def as_seg_npy(frames: Sequence[SegmentedFrame]) -> bytes:
+    if len(frames) > 1:
+        raise InputError(f"a _seg.npy is of one frame, this file has {len(frames)}; ask for image/tiff")
+    return seg_npy(frames[0].labels, frames[0].record["file_name"])
 
 
 def as_coco(frames: Sequence[SegmentedFrame]) -> bytes:
@@ -220,6 +241,9 @@ FORMS: dict[
     "image/tiff": (as_tiff, ".labels.tif"),
     "application/zip": (lambda frames: files.roi_zip([frame.found for frame in frames]), ".rois.zip"),
     "application/vnd.coco+json": (as_coco, ".coco.json"),
+    "application/geo+json": (as_geojson, ".geojson"),
+    "image/x-ome-tiff": (as_ome_tiff, ".labels.ome.tif"),
+    "application/x-npy": (as_seg_npy, "_seg.npy"),
 }
 
 

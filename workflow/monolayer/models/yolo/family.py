@@ -92,6 +92,8 @@ def _network(settings: YoloTrain) -> nn.Module:
         raise InputError(f"architecture {settings.architecture} is not one of {known}") from error
     network.args = deepcopy(DEFAULT_CFG)  # the gains of the losses
     network.args.overlap_mask = True  # truth comes as one plane of labels an image
+    # YOLO26 has a second head whose boxes don't overlap, of which it gives the best 300 of an image; both are trained
+    network.end2end = False
     return cast(nn.Module, network)
 
 
@@ -170,7 +172,8 @@ class _Task:
         boxes = [_boxes_xywh(plane) / size for plane in planes]
         return {
             "img": torch.from_numpy(np.stack([image for image, _ in samples])),
-            "masks": torch.from_numpy(np.stack([_reduced(plane, step) for plane in planes])),
+            "masks": (masks := torch.from_numpy(np.stack([_reduced(plane, step) for plane in planes]))),
+            "sem_masks": torch.zeros_like(masks),  # the class of each cell's pixels, which YOLO26 learns besides
             "bboxes": torch.from_numpy(np.concatenate(boxes)),
             "cls": torch.zeros(sum(map(len, boxes)), 1),
             "batch_idx": torch.cat([torch.full((len(box),), float(k)) for k, box in enumerate(boxes)]),

@@ -1,0 +1,97 @@
+"""A package of bioimage.io gives the maps of our own pipeline, and its own library accepts and runs it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import yaml
+from monolayer import api
+from monolayer.__main__ import main
+from monolayer.backends.manifest import pretrained, read_manifest
+from monolayer.deployment.package import Signature, package
+from monolayer.files import InputError
+from monolayer.service.sample import sample
+from PIL import Image
+
+LIBRARY = "bioimageio.core==0.11.0"  # brings bioimageio.spec 0.5.12
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pretrained model as a package, as the command line makes it."""
+    folder = tmp_path_factory.mktemp("package")
+    Image.fromarray(sample()).save(folder / "a.png")
+    words = ["--image", str(folder / "a.png"), "--author", "A. Name", "--licence", "CC-BY-NC-4.0"]
+    assert main(["package", *words, "--output", str(folder / "model.zip")]) == 0
+    return folder / "model.zip"
+
+
+def test_its_maps_become_our_cells(packed: Path) -> None:
+    with zipfile.ZipFile(packed) as archive:
+        model, about = archive.read("model.onnx"), yaml.safe_load(archive.read("rdf.yaml"))
+        given, expected = (np.load(io.BytesIO(archive.read(f"test_{name}.npy"))) for name in ("input", "output"))
+    assert given.shape == (1, 1, 320, 448)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    twice = np.concatenate([given, given[:, :, ::-1]])
+    [maps] = session.run(None, {"image": twice})
+    np.testing.assert_allclose(maps[0], expected[0], atol=1e-5)  # each image has its own background
+    decode = about["config"]["monolayer"]["decode"]
+    assert decode["score_min"] == api.load().score_threshold
+    labels = api.decode(maps[0], **decode | {"score_min": 0.2})
+    ours = api.load(tta=1).segment(sample(), score_min=0.2)
+    assert len(ours) > 5
+    assert np.array_equal(labels, ours.labels)
+
+
+def test_the_same_model_gives_the_same_bytes(packed: Path, tmp_path: Path) -> None:
+    signature = Signature(["A. Name"], "CC-BY-NC-4.0")
+    package(pretrained(), packed.with_name("a.png"), signature, tmp_path / "model.zip")
+    assert (tmp_path / "model.zip").read_bytes() == packed.read_bytes()
+
+
+def test_what_can_not_be_packed(packed: Path, tmp_path: Path) -> None:
+    signature = Signature(["A. Name"], "MIT")
+    with pytest.raises(InputError, match="has no network HeLa; name one of all"):
+        package(pretrained(), packed.with_name("a.png"), signature, tmp_path / "m.zip", "HeLa")
+    Image.fromarray(sample()[:4]).save(tmp_path / "flat.png")
+    with pytest.raises(InputError, match="448x4 px; give an image of 8 px or more"):
+        package(pretrained(), tmp_path / "flat.png", signature, tmp_path / "m.zip")
+    shutil.copytree(pretrained(), tmp_path / "other")
+    file = tmp_path / "other/model.json"
+    file.write_text(file.read_text().replace('"fp32",', "").replace('"unet_distance"', '"x"'))
+    with pytest.raises(InputError, match="has no fp32 graphs"):
+        package(tmp_path / "other", packed.with_name("a.png"), signature, tmp_path / "m.zip")
+    assert read_manifest(tmp_path / "other")[1].run == "x"
+    assert not (tmp_path / "m.zip").exists()
+    with pytest.raises(InputError, match=r"maps are float64 \(3, 4\); give floats \(1 or 2, height, width\)"):
+        api.decode(np.zeros((3, 4)), foreground=0.5, marker=0.4, area=5, saddle_ratio=0.5, score_min=0)
+
+
+CHECK = """
+import sys
+from bioimageio.core import load_model, predict, test_model
+from bioimageio.spec import ValidationContext, load_description
+summary = test_model(sys.argv[1])
+print(summary.format())
+assert summary.status == "passed", summary.status
+model = load_model(sys.argv[1])
+assert [str(axis.id) for axis in model.outputs[0].axes] == ["batch", "channel", "y", "x"]
+assert model.outputs[0].axes[2].halo == 32
+"""
+
+
+@pytest.mark.slow
+def test_bioimageio_validates_and_runs_it(packed: Path) -> None:
+    """In an environment of its own, which has nothing of ours."""
+    words = ["uv", "run", "--no-project", "--python", "3.11", "--with", LIBRARY, "--with", "onnxruntime"]
+    done = subprocess.run(
+        [*words, "python", "-c", CHECK, str(packed)], cwd=packed.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

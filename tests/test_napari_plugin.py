@@ -1,0 +1,89 @@
+"""The plugin by napari's own check of manifests, and its reader and widget as napari calls them."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from culture import Culture
+from monolayer import api, napari_plugin
+from monolayer.files import InputError, write_json
+from monolayer.measurement.measure import CellSource, measure
+from monolayer.params.steps import MeasureParams, NeighbourParams
+from monolayer.service.sample import sample
+from paths import ROOT
+
+MANIFEST = ROOT / "workflow/monolayer/napari.yaml"
+PARAMS = MeasureParams(pixel_size_um={}, frame_hours={}, neighbours=NeighbourParams(gap=1, radius=40), files=["labels"])
+
+
+def test_the_manifest_is_valid_by_napari() -> None:
+    """By its own tool, in an environment of its own: beside pytest it adds itself to it."""
+    words = ["uvx", "--python", "3.11", "--from", "npe2==0.10.0", "npe2", "validate", "--no-imports"]
+    done = subprocess.run([*words, str(MANIFEST)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_manifest_names_what_is_there_and_is_installed_by_name() -> None:
+    manifest = yaml.safe_load(MANIFEST.read_text())
+    for command in manifest["contributions"]["commands"]:
+        module, name = command["python_name"].split(":")
+        assert callable(getattr(importlib.import_module(module), name))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["napari.manifest"] == {"monolayer": "monolayer:napari.yaml"}
+    assert MANIFEST.parent == Path(importlib.import_module("monolayer").__path__[0])
+
+
+@pytest.fixture(scope="module")
+def folder(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Measured truth, as the workflow lays it out."""
+    results = tmp_path_factory.mktemp("results")
+    write_json(results / "truth.json", culture.truth)
+    (results / "data").mkdir()
+    (results / "data/images").symlink_to(culture.images)
+    measure(culture.images, results / "truth.json", CellSource(None, 0), PARAMS, results / "cells/truth")
+    return results / "cells/truth"
+
+
+def test_a_measured_folder_opens_with_its_table(folder: Path, culture: Culture) -> None:
+    read = napari_plugin.reader(str(folder))
+    assert read is not None
+    (image, _, kind), (labels, about, of) = read(str(folder))
+    assert (kind, of) == ("image", "labels")
+    assert image.shape == labels.shape == (12, 96, 128)
+    cells = about["features"]
+    assert sorted(set(np.unique(labels)) - {0}) == sorted(cells["index"]) == list(range(1, len(cells) + 1))
+    areas = np.bincount(labels.ravel())[cells["index"]]
+    assert areas.tolist() == cells["area_px2"].tolist()
+
+
+def test_what_is_no_such_folder_is_left_to_others(folder: Path) -> None:
+    for path in (str(folder.parent), [str(folder)], str(folder / "cells.parquet")):
+        assert napari_plugin.reader(path) is None
+    (folder / "masks").rename(folder / "away")
+    (folder / "masks").mkdir()
+    with pytest.raises(InputError, match="measure with `labels` among"):
+        napari_plugin.measured(folder)
+
+
+def layer(data: Any) -> Any:
+    return SimpleNamespace(name="a", data=data)
+
+
+def test_the_widget_finds_cells_in_each_frame() -> None:
+    ours = api.load(tta=None).segment(sample())
+    labels, about, kind = napari_plugin.segment(layer(np.stack([sample(), sample()])), pixel_size_um=0.5)
+    assert kind == "labels"
+    assert np.array_equal(labels[0], ours.labels)
+    assert np.array_equal(labels[1], np.where(ours.labels, ours.labels + len(ours), 0))
+    assert about["features"]["index"].tolist() == list(range(1, 2 * len(ours) + 1))
+    assert about["features"]["area_um2"].notna().all()
+    with pytest.raises(InputError, match="choose one of"):
+        napari_plugin.segment(layer(np.zeros((2, 3, 4, 5))))
