@@ -144,7 +144,7 @@ def test_numbers_survive_an_experiment(tmp_path: Path, rate: str) -> None:
     file = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
     apply_overrides(file, [f"models.unet.quick.train.fit.learning_rate={rate}"])
     params = load(yaml.safe_load(file.read_text()))
-    assert params.models["unet"].quick.train.fit.learning_rate == 2e-5
+    assert params.train_params("unet").settings.fit.learning_rate == 2e-5
 
 
 @pytest.mark.parametrize("name", ["no", "on", "007", "1e3", "2024_01_15", "null", "1E5", "Y", "NA", "1.0", "0x1F"])

@@ -46,7 +46,8 @@ rule report:
     conda:
         "../../envs/environment.yaml"
     params:
-        settings=P.report_params.model_dump_json(),
+        # a function, for commands of other tools have braces, which a text would have expanded
+        settings=lambda w: P.report_params.model_dump_json(),
         runs=P.selected_runs,
         results=subpath(output.page, parent=True),
     shell:
