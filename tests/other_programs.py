@@ -14,18 +14,23 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import cv2
+import faster_coco_eval
+import hotcoco
 import matplotlib.path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pytest
 import roifile
 import tifffile
 from monolayer.coco.instances import Instances
+from monolayer.coco.io import write_results
 from monolayer.coco.labels import label_tiff, rles_from_labels
 from monolayer.coco.moments import pack
-from monolayer.coco.records import CELL
+from monolayer.coco.records import CELL, Result
 from monolayer.coco.rle import annotation, box_xywh, mask_from_rle, rle_from_mask
 from monolayer.evaluation import evaluate
 from monolayer.files import write_csv
@@ -39,6 +44,7 @@ from pyarrow import csv, parquet
 from pycocotools import mask as codec
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from skimage.io import imread as skimage_imread
 from skimage.measure import perimeter
 
 PAGE = Path(__file__).parents[1] / "docs/other-programs.md"
@@ -142,6 +148,43 @@ def _(folder: Path) -> None:
         assert getattr(image, "n_frames", 1) == 3
         assert image.mode == "I;16"
         assert np.array_equal(np.asarray(image), drawn())
+
+
+@meeting(LABELS, named("pillow"), "also with 70,000 cells, then 32-bit and signed")
+def _(folder: Path) -> None:
+    many = np.arange(70_000, dtype=np.int32).reshape(250, 280)
+    with PillowImage.open(io.BytesIO(label_tiff([many], None))) as image:
+        assert image.mode == "I"
+        assert np.array_equal(np.asarray(image), many)
+
+
+@meeting(
+    LABELS, named("scikit-image"), "three or four frames as colours, (height, width, frames): read it with tifffile"
+)
+def _(folder: Path) -> None:
+    assert skimage_imread(series(folder)).shape == (60, 80, 3)
+    (folder / "five.tif").write_bytes(label_tiff([drawn()] * 5, None))
+    assert skimage_imread(folder / "five.tif").shape == (5, 60, 80)
+    (folder / "one.tif").write_bytes(label_tiff([drawn()], None))
+    assert np.array_equal(skimage_imread(folder / "one.tif"), drawn())
+
+
+@meeting(
+    LABELS,
+    named("opencv-python-headless"),
+    "with `IMREAD_UNCHANGED` the labels, 16 or 32 bits; without it the upper 8 of 16 bits, and nothing of 32",
+)
+def _(folder: Path) -> None:
+    labels = 100 * drawn()
+    for name, pixels in (("small", labels), ("large", 70_000 * (labels > 0).astype(np.int32))):
+        path = folder / f"{name}.tif"
+        path.write_bytes(label_tiff([pixels], 0.65))
+        whole = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert whole is not None
+        assert np.array_equal(whole, pixels)
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert (grey is None) == (name == "large")
+        assert grey is None or grey.max() == labels.max() >> 8
 
 
 @meeting(ROIS, named("roifile"), "the pixels of each cell, holes and parts too; frames")
@@ -286,6 +329,24 @@ def table(folder: Path) -> Path:
 
 def is_right(found: Any) -> bool:
     return all([str(value) for value in found[name]] == values for name, values in NAMES.items())
+
+
+@meeting(
+    "results.json.gz of `predict`",
+    f"{named('pycocotools')}, {named('faster-coco-eval')}, {named('hotcoco')}",
+    "an error about bytes or JSON: unpack it with gunzip first",
+)
+def _(folder: Path) -> None:
+    image = {"id": 1, "file_name": "a.png", "height": 60, "width": 80}
+    cells = files.coco_annotations(cells_of(drawn()), 1, 1)
+    (folder / "truth.json").write_text(json.dumps({"images": [image], "annotations": cells, "categories": [CELL]}))
+    write_results(folder / "results.json.gz", [cast(Result, cell) for cell in cells])
+    write_results(folder / "results.json", [cast(Result, cell) for cell in cells])
+    for tool in (COCO, faster_coco_eval.COCO, hotcoco.COCO):
+        truth = tool(str(folder / "truth.json"))
+        assert len(truth.loadRes(str(folder / "results.json")).getAnnIds()) == 4
+        with pytest.raises(ValueError, match=r"utf-8|expected value"):
+            truth.loadRes(str(folder / "results.json.gz"))
 
 
 @meeting("Parquet", f"{named('pandas')}, {named('polars')}, {named('pyarrow')}", "texts as texts, numbers as numbers")

@@ -137,6 +137,7 @@ TRUTH = [
     TruthKind("ids as floats, 1.5", each("image_id", 1.5), ("refused", WHOLE)),
     TruthKind("ids as texts", ids("1", "2"), ("refused", WHOLE)),
     TruthKind("annotations without id", without("id"), (READ, "numbered"), {"source: coco": ("finding", "renumbered")}),
+    TruthKind("annotation id 0, which pycocotools never matches", one("id", 0), (READ, "a cell like others")),
     TruthKind("`iscrowd` missing", without("iscrowd"), (READ, "no crowds")),
     TruthKind("`iscrowd` null", each("iscrowd", None), (READ, "no crowds")),
     TruthKind("`iscrowd` 2", one("iscrowd", 2), ("refused", "iscrowd is 2; it must be 0 or 1")),

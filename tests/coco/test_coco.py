@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from monolayer.coco.io import write_results
+from monolayer.coco.label_folder import label_records
 from monolayer.coco.labels import label_image, rles_from_labels
 from monolayer.coco.records import Result, Rle
 from monolayer.coco.rle import Mask, crop_from_rle, mask_from_rle, rle_area, rle_from_mask, rles_from_crops
@@ -123,3 +125,29 @@ def test_a_name_of_a_file_stays_in_its_folder_and_is_ones_own(one: str, other: s
     folder = Path("/results/run")
     assert (folder / name_of_file(one)).resolve().parent == folder
     assert (name_of_file(one) == name_of_file(other)) == (one == other)
+
+
+@pytest.mark.parametrize(("classes", "said"), [(2, True), (8, False)])
+def test_classes_in_place_of_cells_are_hinted_at(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, classes: int, said: bool
+) -> None:
+    """Eight cells as labels of two classes, four parts each; or numbered, one of them in two parts."""
+    labels = np.zeros((60, 60), np.uint16)
+    for number in range(8):
+        labels[5 * number : 5 * number + 3, 10:14] = 1 + number % classes
+    labels[50:53, 30:40] = 1
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    records = list(label_records(tmp_path, [1], ["a.png"], [[60, 60]]))
+    assert len(records) == classes
+    assert ("2 or more separate parts a label" in caplog.text) == said
+
+
+def test_masks_of_slides_wider_than_16_bits_keep_their_pixels() -> None:
+    height, width = 20_000, 100_000
+    mask = np.ones((3, 70_000), np.bool_)
+    mask[1, 5] = False
+    [rle] = rles_from_crops([(mask, 20_000, height - 3)], height, width)
+    assert rle_area(rle) == mask.sum()
+    crop, x, y = crop_from_rle(rle)
+    assert (x, y) == (20_000, height - 3)
+    assert np.array_equal(crop, mask)

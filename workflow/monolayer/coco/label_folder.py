@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.labels import read_labels, rles_from_labels
@@ -20,14 +19,14 @@ log = logging.getLogger(__name__)
 SUFFIXES = (".tif", ".tiff", ".png", ".npy")
 # Cellpose writes <image>_cp_masks.png (or .tif) and <image>_seg.npy beside the image; the first are plain pixels
 MARKS = (re.compile(r"_cp_masks(?=\.\w+$)"), re.compile(r"_seg(?=\.npy$)"))
+MANY = 2  # separate parts of a label, on the mean over an image: no cells
 
 
 def label_records(
     folder: Path, ids: Sequence[int], names: Sequence[str], sizes: Sequence[list[int]]
 ) -> Iterator[dict[str, Any]]:
     """One record, of score 1, for each cell of the label images."""
-    files, parts = label_files(folder, names), dict[str, int]()
-    several = False
+    files, classes = label_files(folder, names), dict[str, tuple[int, int]]()
     for index, (image, name, size) in enumerate(zip(ids, names, sizes, strict=True)):
         if index not in files:
             stem = "/".join(Names.parts(name))
@@ -41,24 +40,24 @@ def label_records(
                 f"{files[index]} is {labels.shape[1]}x{labels.shape[0]} px, its image {size[1]}x{size[0]} px"
             )
         rles = rles_from_labels(labels)
-        several |= len(rles) > 1
-        if len(rles) == 1:
-            parts[str(files[index])] = _parts(labels)
+        if (parts := _parts(labels)) >= MANY * max(len(rles), 1):
+            classes[str(files[index])] = parts, len(rles)
         for rle in rles:
             yield {"image_id": image, "category_id": 1, "segmentation": rle, "score": 1.0}
-    most = max(parts, key=lambda path: parts[path], default="")
-    if most and parts[most] > 1 and not several:
+    if classes:
+        most = max(classes, key=lambda path: classes[path])
         log.warning(
-            "no label image of %s has more than one label, and %s has %d separate parts: binary masks? A label is a "
-            "cell, so number the parts first (connected components, as by scipy.ndimage.label)",
-            *(folder, most, parts[most]),
+            "%d of %d label images of %s have %d or more separate parts a label, %s %d for %d: binary masks? "
+            "Classes? A label is a cell, so number the parts first (connected components, as by scipy.ndimage.label)",
+            *(len(classes), len(files), folder, MANY, most, *classes[most]),
         )
 
 
 def _parts(labels: NDArray[Any]) -> int:
-    from scipy import ndimage
+    """How many separate parts of one value a label image has."""
+    from skimage.measure import label
 
-    return int(ndimage.label(labels > 0, np.ones((3, 3)))[1])
+    return int(label(labels, connectivity=2).max(initial=0))  # type: ignore[no-untyped-call]
 
 
 def label_files(folder: Path, names: Sequence[str]) -> dict[int, Path]:
