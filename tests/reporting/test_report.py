@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from culture import Culture, make_culture
+from monolayer.backends.manifest import CellDiameters
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Image, Result, Truth
 from monolayer.coco.rle import rle_from_mask, rles_from_crops
@@ -527,6 +528,16 @@ def test_a_record_of_the_first_format_is_refused_with_the_cure(tmp_path: Path) -
     write_json(tmp_path / "run.json", {"params": {}})
     with pytest.raises(InputError, match=r"run\.json is of format 1, and this version reads 2; train the run again$"):
         read_run(tmp_path)
+
+
+def test_a_card_says_how_large_the_cells_were_and_in_what_its_products_run() -> None:
+    text = card.sizes(CellDiameters(low=11.24, median=14.3, high=19.06))
+    assert "median training cell has a diameter of 14.3 px" in text
+    assert "between 11.2 and 19.1 px" in text
+    assert card.sizes(None) == ""
+    ran = {"backend": "onnxruntime", "dtype": "int8", "ap": 0.5, "ap_torch": 0.5, "mask_iou": 0.9}
+    [row, other] = card.parity_rows([ran | {"products": {"fp32": 3, "int8": 15}}, ran])
+    assert (row["products"], other["products"]) == ("3 in fp32, 15 in int8", "–")
 
 
 def test_names_in_a_card_are_text() -> None:

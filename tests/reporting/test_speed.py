@@ -60,6 +60,8 @@ def study(tmp_path: Path) -> FakeStudy:
         }
         ap = {"ap": 0.79 if run == "unet" else 0.59, "ap_torch": 0.8 if run == "unet" else 0.6}
         parity: list[dict[str, Any]] = [{"backend": "onnxruntime", "dtype": "fp32", **compared, **ap}]
+        half = {"dtype": "fp16", "products": {"fp16": 2, "fp32": 18}, "largest": 1234.5}
+        parity.append(parity[0] | half)
         parity.append({"backend": "tensorrt", "dtype": "fp16", "not_run": "no GPU is here"})
         write_json(tmp_path / f"export/{run}/parity.json", {"run": run, "rows": parity})
     write_json(tmp_path / "benchmark/unet.other.json", record("unet", OTHER, [row("tensorrt", "fp16", 8, 2.0)]))
@@ -93,6 +95,7 @@ def test_the_page_says_what_was_not_run(study: FakeStudy) -> None:
     assert "Not measured. The article names this device" in text
     assert "tensorrt fp16 on A CPU, 2 threads: no GPU is here <small>unet, yolo</small>" in " ".join(text.split())
     assert "not run: no GPU is here" in text
+    assert '<td>2 in fp16, 18 in fp32</td><td class="num">1,234</td>' in text
     assert text.count("<svg") == 2
 
 
