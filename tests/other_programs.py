@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import os
 import re
 import subprocess
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +41,8 @@ from monolayer.measurement import dictionary, files, morphology
 from monolayer.measurement.measure import instances
 from monolayer.measurement.outlines import rings
 from monolayer.params.steps import EvaluateParams
+from monolayer.plates.labels import STORE, make_store, open_labels
+from monolayer.plates.plan import PlateImage
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from pyarrow import csv, parquet
@@ -60,14 +65,15 @@ class Meeting(NamedTuple):
     program: str
     sees: str
     check: Callable[[Path], None]
+    isolated: bool = False  # whether the program has an environment of its own, which is fetched
 
 
 MEETINGS: list[Meeting] = []
 
 
-def meeting(file: str, program: str, sees: str) -> Callable[[Callable[[Path], None]], None]:
+def meeting(file: str, program: str, sees: str, isolated: bool = False) -> Callable[[Callable[[Path], None]], None]:
     def add(check: Callable[[Path], None]) -> None:
-        MEETINGS.append(Meeting(file, program, sees, check))
+        MEETINGS.append(Meeting(file, program, sees, check, isolated))
 
     return add
 
@@ -386,6 +392,98 @@ def _(folder: Path) -> None:
     assert csv.read_csv(path)["well"].to_pylist()[:2] == [100000.0, 7.0]
     options = csv.ConvertOptions(column_types=dict.fromkeys(TEXTS, "string"))
     assert is_right(csv.read_csv(path, convert_options=options).to_pydict())
+
+
+# ---- programs that are not locked here -----------------------------------------------------------
+
+
+def run_isolated(packages: Sequence[str], code: str, *words: object) -> None:
+    """Run Python code in an environment of these packages alone."""
+    command = ["uv", "run", "-q", "--no-project", "--isolated", "--python", sys.executable]
+    command += [word for package in packages for word in ("--with", package)]
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"QT_QPA_PLATFORM": "offscreen"}
+    command += ["python", "-c", code, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+BIOIO = """
+import sys
+from bioio import BioImage
+import bioio_tifffile
+image = BioImage(sys.argv[1], reader=bioio_tifffile.Reader)
+assert (image.dims.T, image.dims.C, image.dims.Z, image.dims.Y, image.dims.X) == (3, 1, 1, 60, 80)
+assert image.physical_pixel_sizes[1:] == (0.65, 0.65)
+assert image.time_interval is None
+"""
+
+
+@meeting(LABELS, "bioio 3.6.0 (bioio-tifffile 1.3.1)", "frames as T; 0.65 µm exactly; not the interval", isolated=True)
+def _(folder: Path) -> None:
+    run_isolated(["bioio==3.6.0", "bioio-tifffile==1.3.1"], BIOIO, series(folder))
+
+
+NGIO = """
+import sys
+from ngio import open_ome_zarr_container, open_ome_zarr_plate
+assert open_ome_zarr_plate(sys.argv[1]).wells_paths() == ["A/1"]
+for _ in range(2):  # of stores of others the first time empties the list of labels
+    field = open_ome_zarr_container(sys.argv[1] + "/A/1/0")
+    assert field.list_labels() == ["cells"]
+    label = field.get_label("cells")
+    assert label.get_as_numpy().shape == (2, 60, 80)
+    assert label.get_as_numpy().sum() == int(sys.argv[2])
+    assert (label.pixel_size.x, label.pixel_size.y) == (0.65, 0.65)
+"""
+
+
+@meeting(
+    "label OME-Zarr of plates",
+    "ngio 1.1.3",
+    "wells, and labels `cells` in place, in µm; left as they are",
+    isolated=True,
+)
+def _(folder: Path) -> None:
+    row = PlateImage(1, "A1", "1", "x", 0, "t", math.nan, "a.tif", 0, 60, 80, "A/1/0", "")
+    make_store(folder, folder / "P1", [row, row._replace(number=2, frame=1)], 0.65)
+    open_labels(folder, "A/1/0")[1] = drawn()
+    run_isolated(["ngio==1.1.3"], NGIO, folder / STORE, drawn().sum())
+
+
+NAPARI = """
+import sys
+import numpy as np
+import pandas as pd
+import tifffile
+from napari.layers import Labels
+labels, cells = tifffile.imread(sys.argv[1]), pd.read_parquet(sys.argv[2])
+for column, shown in (("cell", "area_px2: 2"), ("index", "area_px2: 1")):
+    layer = Labels(labels, features=cells.rename(columns={"cell": column})[[column, "area_px2"]])
+    assert shown in layer._get_properties((15, 20), dims_displayed=[0, 1], view_direction=None), column
+"""
+
+
+@meeting(
+    "table of cells", "napari 0.9.2", "by row where the column is `cell`, by number where it is `index`", isolated=True
+)
+def _(folder: Path) -> None:
+    (folder / "labels.tif").write_bytes(label_tiff([drawn()], None))
+    cells = table(folder).with_suffix(".parquet")
+    run_isolated(["napari==0.9.2", "pyarrow", "tifffile"], NAPARI, folder / "labels.tif", cells)
+
+
+DUCKDB = """
+import sys
+import duckdb
+for read in ("read_csv", "read_parquet"):
+    rows = duckdb.sql(f"select well, cell_line from {read}('{sys.argv[1]}.{read[5:]}')").fetchall()
+    assert rows == [("1E5", "NA"), ("007", "no"), ("12", None if read == "read_csv" else "")], rows
+"""
+
+
+@meeting("CSV", "DuckDB 2.0.1", "right as it is, for our texts are in quotes; empty ones are NULL", isolated=True)
+def _(folder: Path) -> None:
+    run_isolated(["duckdb==2.0.1"], DUCKDB, table(folder).with_suffix(""))
 
 
 # ---- shapes --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ WITHOUT_IMAGEJ = pytest.mark.skipif(
 
 
 def with_mark(meeting: Meeting) -> object:
-    marks = [WITHOUT_IMAGEJ] if meeting.program == IMAGEJ else []
+    marks = [WITHOUT_IMAGEJ] if meeting.program == IMAGEJ else [pytest.mark.slow] if meeting.isolated else []
     return pytest.param(meeting, marks=marks, id=f"{meeting.file} in {meeting.program}")
 
 
