@@ -39,6 +39,7 @@ from monolayer.evaluation import evaluate
 from monolayer.files import write_csv
 from monolayer.measurement import dictionary, files, morphology
 from monolayer.measurement.measure import instances
+from monolayer.measurement.ome import ome_tiff
 from monolayer.measurement.outlines import rings
 from monolayer.params.steps import EvaluateParams
 from monolayer.plates.labels import STORE, make_store, open_labels
@@ -146,6 +147,15 @@ def _(folder: Path) -> None:
         weights = np.arange(labels.size) % 997
         last = found[3] if bits == "16" else found[7]
         assert float(last[1]) == float((labels.ravel().astype(np.float64) * weights).sum())
+
+
+@meeting("label OME-TIFF", IMAGEJ, "pixels of 0.65 µm; frames as slices: give ImageJ the label TIFF")
+def _(folder: Path) -> None:
+    (folder / "a.ome.tif").write_bytes(ome_tiff([drawn(), 0 * drawn(), drawn()], 0.65, "a.png"))
+    image = imagej(folder / "a.ome.tif")[0]
+    assert image[:5] == ["image", "1", "3", "1", "16"]
+    assert abs(float(image[5]) - 0.65) < 1e-15
+    assert image[6] == "µm"
 
 
 @meeting(LABELS, named("pillow"), "a page for each frame, 16-bit")
