@@ -23,6 +23,7 @@ import pytest
 import yaml
 from checkouts import Checkout, contents, copy_of, stages_of
 from dvc.repo import Repo
+from monolayer.provenance import record
 from paths import ROOT
 from ruamel.yaml import YAML
 
@@ -372,6 +373,20 @@ def test_a_row_that_was_not_made_is_refused(recorded: Checkout, tmp_path: Path) 
     stages = stages_of(["unet1", "unet2"])
     (checkout.folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False, width=1000))
     assert "but not of this workflow" in refused(checkout, "record")
+
+
+def test_an_edited_file_within_a_folder_is_seen(tmp_path: Path) -> None:
+    """Of a folder that a rule makes Snakemake looks at a stamp alone."""
+    folder = tmp_path / "images"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a.png", "deep/b.png", ".snakemake_timestamp"):
+        (folder / name).write_bytes(b"x")
+    made = [{"output_file": str(folder), "rule": "download"}, {"output_file": str(tmp_path / "none"), "rule": "all"}]
+    assert list(record.edited(made)) == []
+    later = (folder / ".snakemake_timestamp").stat().st_mtime + 10
+    os.utime(folder / "deep/b.png", (later, later))
+    [fault] = record.edited(made)
+    assert fault.endswith("b.png is newer than its folder; make it again: snakemake --cores all -R download")
 
 
 def test_outside_of_a_repository(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SHOWN = 5  # faults in an error's text
+STAMP, SLACK = ".snakemake_timestamp", 2.0  # of a folder that a rule makes; seconds by which clocks may differ
 
 
 def record() -> None:
     """Write dvc.lock from what a Snakemake or cluster run left; refused unless Snakemake vouches for every byte."""
     with _repo() as repo:
         made = made_files()
-        _stop_at("nothing was recorded", [*unfinished(made), *unknown_outs(repo, made), *strays(repo)])
+        _stop_at("nothing was recorded", [*unfinished(made), *edited(made), *unknown_outs(repo, made), *strays(repo)])
         _warn_of_unseen(repo)
         repo.commit(force=True)
     _stop_at("dvc.lock is written, but files change while they are recorded", changed())
@@ -62,6 +63,17 @@ def unfinished(made: Iterable[dict[str, str]]) -> Iterator[str]:
             yield f"{row['output_file']} is not up to date ({what}); run snakemake"
         elif row["shellcmd"] == "-":
             yield f"{row['output_file']} has no provenance; make it again: snakemake --cores all -R {row['rule']}"
+
+
+def edited(made: Iterable[dict[str, str]]) -> Iterator[str]:
+    """Files that were changed after the job that made their folder: Snakemake looks at the folder's stamp alone."""
+    for row in made:
+        stamp = Path(row["output_file"]) / STAMP
+        if stamp.is_file():
+            latest = stamp.stat().st_mtime + SLACK
+            for file in sorted(stamp.parent.rglob("*")):
+                if file.is_file() and file.stat().st_mtime > latest:
+                    yield f"{file} is newer than its folder; make it again: snakemake --cores all -R {row['rule']}"
 
 
 def _snakemake(*words: str) -> str:
