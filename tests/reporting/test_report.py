@@ -196,8 +196,8 @@ def page(html: str) -> Page:
 def test_every_section_stands_on_the_page_and_in_its_navigation(page: Page) -> None:
     anchors = [a.get("id") for a in page.all("section")]
     assert anchors == [
-        section.name for section in SECTIONS if section.name not in ("speed", "tracks")
-    ]  # nothing was timed or tracked here
+        section.name for section in SECTIONS if section.name not in ("speed", "tracks", "tools")
+    ]  # nothing was timed or tracked here, all was trained
     links = {a["href"] for a in page.all("a")}
     assert {f"#{name}" for name in anchors} <= links
 
@@ -257,6 +257,24 @@ def test_without_an_extension_there_is_no_such_section(folder: Path, tmp_path: P
     plain.used["extensions"] = {}
     report(folder, RUNS, plain, tmp_path / "plain.html")
     assert "extensions" not in [a.get("id") for a in Page((tmp_path / "plain.html").read_text()).all("section")]
+
+
+def test_another_tool_stands_beside_ours_with_its_licence_and_time(folder: Path, tmp_path: Path) -> None:
+    """It was not trained: no curve, no commit; in every table of scores it is a run like any other."""
+    shutil.copytree(folder, tmp_path / "study", symlinks=True)
+    shutil.rmtree(tmp_path / "study/models" / RUNS[0])
+    tool = {"tool": "a tool <1.0>", "licence": "CC-BY-NC-4.0", "family": "command", "command": "segment {images}"}
+    known = tool | {"images": 12, "cells": 99, "seconds": 24.0, "device": "a CPU, 2 threads"}
+    write_json(tmp_path / "study/predictions" / RUNS[0] / "test.tool.json", known)
+    report(tmp_path / "study", RUNS, params(), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    section = text.partition('id="tools"')[2].partition("</section>")[0]
+    cells = [part.strip() for part in re.findall(r"<t[hd][^>]*>([^<]*)</t", section)][-8:]
+    assert cells == [RUNS[0], "a tool &lt;1.0&gt;", "CC-BY-NC-4.0", "12", "99", "24 s", "0.5", "a CPU, 2 threads"]
+    assert "segment {images}" in section
+    training = text.partition('id="training"')[2].partition("</section>")[0]
+    assert f"<h3>{RUNS[0]}</h3>" not in training
+    assert f"<h3>{RUNS[1]}</h3>" in training
 
 
 def test_an_image_is_embedded_once(page: Page) -> None:

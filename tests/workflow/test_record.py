@@ -187,7 +187,7 @@ def test_a_stage_runs_its_rule_alone_and_all_of_it(stage: Stage) -> None:
 def test_every_run_has_its_model_among_the_artifacts() -> None:
     found = YAML(typ="safe").load(ROOT / "dvc.yaml")["artifacts"]
     runs = YAML(typ="safe").load(ROOT / "params.yaml")["selected"]
-    expected = {run: {"type": "model", "path": f"results/${{dataset}}/models/{run}/weights.pt"} for run in runs}
+    expected = {run: {"type": "model", "path": f"results/${{dataset}}/export/{run}"} for run in runs}
     assert found == expected, "artifacts in dvc.yaml has a line for each row of `selected`"
 
 
