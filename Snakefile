@@ -10,6 +10,8 @@ min_version("9.27")
 if workflow.is_main_process:
     dead_runs.release_dead()  # after a kill -9 the same command goes on
     params.refuse_aliases(Path("params.yaml"))
+    for file in ("params.yaml", *workflow.overwrite_configfiles):
+        params.refuse_repeated_keys(Path(file))
 
 
 configfile: "params.yaml"

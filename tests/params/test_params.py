@@ -15,7 +15,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 from monolayer.params import schema
-from monolayer.params.params import Params, load, refuse_aliases
+from monolayer.params.params import Params, load, refuse_aliases, refuse_repeated_keys
 from monolayer.params.section import ParamsError
 from monolayer.params.steps import TrainParams
 from paths import ROOT
@@ -186,6 +186,24 @@ def test_no_section_is_another(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(ParamsError, match=r"params.yaml: b.fit is a.fit itself"):
             refuse_aliases(file)
+
+
+def test_a_key_twice_is_refused(tmp_path: Path) -> None:
+    """YAML's reader takes the last one without a word."""
+    for file in (ROOT / "params.yaml", *(ROOT / "workflow/studies").iterdir()):
+        refuse_repeated_keys(file)
+    file = tmp_path / "my.yaml"
+    text = "dataset: own\ndatasets:\n  own: {images: a, images: b}\n"
+    for broken, said in (
+        (text, "line 3: datasets.own.images is there twice"),
+        ("a: &a {b: 1}\nc: [{<<: *a, <<: *a}]\na: 2\n", "line 3: a is there twice"),
+        ("a: [{b: 1, b: 2}]", "line 1: a.0.b is there twice"),
+    ):
+        file.write_text(broken)
+        with pytest.raises(ParamsError, match=said):
+            refuse_repeated_keys(file)
+    file.write_text("")
+    refuse_repeated_keys(file)
 
 
 def test_anchors_stand_in_one_place() -> None:

@@ -224,6 +224,26 @@ def refuse_aliases(path: Path) -> None:
     walk(yaml.safe_load(path.read_text()), "")
 
 
+def refuse_repeated_keys(path: Path) -> None:
+    """Raise ParamsError where a section of the YAML file has a key twice: its reader would take the last one."""
+
+    def walk(node: yaml.Node | None, key: str) -> None:
+        if isinstance(node, yaml.SequenceNode):
+            for number, item in enumerate(node.value):
+                walk(item, f"{key}.{number}")
+        if not isinstance(node, yaml.MappingNode):
+            return
+        known: set[str] = set()
+        for name, item in node.value:
+            if name.value in known and name.value != "<<":
+                line = name.start_mark.line + 1
+                raise ParamsError(f"{path}, line {line}: {f'{key}.{name.value}'.lstrip('.')} is there twice; keep one")
+            known.add(name.value)
+            walk(item, f"{key}.{name.value}".lstrip("."))
+
+    walk(yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader), "")
+
+
 def load(config: Mapping[str, Any]) -> Params:
     """Type the merged configuration (params.yaml, --configfile, --config) or raise ParamsError, a line per fault."""
     try:
