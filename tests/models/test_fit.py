@@ -207,3 +207,36 @@ def test_rate_warms_up_and_follows_its_schedule() -> None:
     assert factors(schedule="cosine")[-1] == pytest.approx(0.1, abs=0.01)
     steps = factors(schedule="steps", milestones=[0.5, 0.8], warmup_steps=0)
     assert [steps[0], steps[60], steps[90]] == pytest.approx([1.0, 0.1, 0.01])
+
+
+def test_frozen_parts_stay_as_they_were_given(tmp_path: Path) -> None:
+    before = {name: value.clone() for name, value in network().state_dict().items()}
+    fitted = fit(network(), Line(), SETTINGS.model_copy(update={"frozen": ["0", "1"]}), 0, tmp_path / "checkpoint.pt")
+    kept = {name for name, value in before.items() if torch.equal(fitted.state[name], value)}
+    assert kept == {name for name in before if name.startswith(("0.", "1."))}
+
+
+def test_a_part_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"frozen": ["down.0"]})
+    with pytest.raises(InputError, match=r"frozen names down.0, which this network has not"):
+        fit(network(), Line(), settings, 0, tmp_path / "checkpoint.pt")
+    every = SETTINGS.model_copy(update={"frozen": ["0", "1", "4"]})
+    with pytest.raises(InputError, match="leave one to train"):
+        fit(network(), Line(), every, 0, tmp_path / "checkpoint.pt")
+
+
+def test_given_weights_are_kept_where_training_makes_them_worse(tmp_path: Path) -> None:
+    begun = network()
+    fitted = fit(begun, Line(scores=[0.9, 0.1, 0.2, 0.3, 0.4]), SETTINGS, 0, tmp_path / "checkpoint.pt", given=True)
+    assert [row["epoch"] for row in fitted.history] == [0, 1, 2, 3, 4]
+    assert fitted.best_epoch == fitted.best["epoch"] == 0
+    assert all(torch.equal(value, fitted.state[name]) for name, value in network().state_dict().items())
+
+
+def test_no_epochs_leave_given_weights_as_they_are(tmp_path: Path) -> None:
+    none = SETTINGS.model_copy(update={"epochs": 0})
+    fitted = fit(network(), Line(), none, 0, tmp_path / "checkpoint.pt", given=True)
+    assert [row["epoch"] for row in fitted.history] == [0]
+    assert all(torch.equal(value, fitted.state[name]) for name, value in network().state_dict().items())
+    with pytest.raises(InputError, match="epochs is 0"):
+        fit(network(), Line(), none, 0, tmp_path / "other.pt")

@@ -108,7 +108,7 @@ def names(files: list[Path]) -> set[str]:
 
 def test_every_rule_but_train_names_its_code(code: dict[str, set[str]]) -> None:
     text = "".join(file.read_text() for file in Path("workflow/rules").glob("*.smk"))
-    assert set(code) == set(re.findall(r"^rule (\w+):", text, re.MULTILINE)) - {"train"}
+    assert set(code) == set(re.findall(r"^(?:rule|checkpoint) (\w+):", text, re.MULTILINE)) - {"train"}
 
 
 def test_dvc_has_the_code_of_the_rules(code: dict[str, set[str]]) -> None:

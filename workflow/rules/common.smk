@@ -1,4 +1,5 @@
 # Where jobs find the program and keep their caches, wildcard constraints and the few named look-ups.
+import json
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ wildcard_constraints:
     dataset="|".join(P.datasets),
     run="|".join(P.selected_runs),
     split="val|test",
+    tuned="|".join(P.tuned_runs) or "(?!)",
     source="|".join([*P.selected_runs, "truth", *P.cultures]),
     extension="|".join(P.extensions),
 
@@ -47,8 +49,30 @@ def by_tool_run(pattern):
 
 
 def by_exported_run(pattern):
-    """The paths of those runs of the results table that are exported and timed."""
-    return expand(pattern, run=P.exported_runs, allow_missing=True)
+    """The paths of those runs of the results table that are exported and timed: of a tuned one, if it is better."""
+    if not set(P.exported_runs) & set(P.tuned_runs):
+        return expand(pattern, run=P.exported_runs, allow_missing=True)
+
+    def paths(wildcards):
+        runs = [run for run in P.exported_runs if passes(wildcards.dataset, run)]
+        return expand(pattern, run=runs, dataset=wildcards.dataset)
+
+    return paths
+
+
+def passes(dataset, run):
+    """Whether a run may be exported, which is known of a tuned one once it was scored."""
+    if run not in P.tuned_runs:
+        return True
+    file = checkpoints.gain.get(dataset=dataset, tuned=run).output[0]
+    return json.loads(Path(file).read_text())["exported"]
+
+
+def gain_of(wildcards):
+    """What a run has over its base, if it has one."""
+    if wildcards.run not in P.tuned_runs:
+        return []
+    return f"results/{wildcards.dataset}/metrics/{wildcards.run}.gain.json"
 
 
 def images_of(wildcards):

@@ -38,6 +38,7 @@ rule card:
         history=rules.train.output.history,
         scores=rules.evaluate.output.scores,
         splits=rules.split.output,
+        gain=gain_of,
         code=code("reporting.card"),
     output:
         "results/{dataset}/export/{run}/card.md",
@@ -49,8 +50,9 @@ rule card:
         settings=P.card_params.model_dump_json(),
         splits=lambda w: f"results/{w.dataset}/splits",
         model=subpath(input.run, parent=True),
+        gain=lambda w, input: f"--gain {input.gain}" if input.gain else "",
     shell:
-        "monolayer card --exported {input.exported} --model {params.model} --scores {input.scores}"
+        "monolayer card {params.gain} --exported {input.exported} --model {params.model} --scores {input.scores}"
         " --splits {params.splits} --params {params.settings:q} --output {output} --log {log}"
 
 

@@ -54,3 +54,25 @@ rule compare:
         "../../envs/environment.yaml"
     shell:
         "monolayer compare --metrics {input.scores} --output {output.table} --log {log}"
+
+
+# What is exported hangs on its outcome.
+checkpoint gain:
+    input:
+        truth="results/{dataset}/splits/test.json",
+        base=lambda w: f"results/{w.dataset}/metrics/{P.runs[w.tuned].base}.json",
+        base_draws=lambda w: f"results/{w.dataset}/metrics/{P.runs[w.tuned].base}.bootstrap.npz",
+        scores="results/{dataset}/metrics/{tuned}.json",
+        draws="results/{dataset}/metrics/{tuned}.bootstrap.npz",
+        code=code("evaluation.gain"),
+    output:
+        "results/{dataset}/metrics/{tuned}.gain.json",
+    log:
+        "results/{dataset}/logs/gain/{tuned}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=lambda w: P.gain_params(w.tuned).model_dump_json(),
+    shell:
+        "monolayer gain --truth {input.truth} --base {input.base} --scores {input.scores}"
+        " --params {params.settings:q} --output {output} --log {log}"

@@ -8,6 +8,7 @@ rule train:
         images=rules.download.output.images,
         splits=rules.split.output,
         extension=extension_of,
+        first=lambda w: P.first_weights(w.run),
     output:
         weights="results/{dataset}/models/{run}/weights.pt",
         run="results/{dataset}/models/{run}/run.json",

@@ -1,111 +1,330 @@
-"""COCO files as found: masks of every form come out as the same RLE, and damaged ones never reach the decoder."""
+"""Masks in any hand's form: the pixels of each come back, files find their images, each fault has one clear error."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
-from contextlib import suppress
-from io import StringIO
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from monolayer.coco.findings import Findings
-from monolayer.coco.reader import check
-from monolayer.coco.records import Annotation
-from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask
-from monolayer.data.sources.masks import cells
+import tifffile
+from monolayer.coco.instances import Instances
+from monolayer.coco.io import read_truth
+from monolayer.coco.labels import label_image
+from monolayer.coco.records import Truth
+from monolayer.coco.rle import Placed
+from monolayer.coco.seg_npy import seg_npy
+from monolayer.data import download
+from monolayer.data.audit import audit
+from monolayer.data.dataset import samples
 from monolayer.files import InputError
-from pycocotools import mask as rle_codec
+from monolayer.measurement.files import roi_zip
+from monolayer.measurement.outlines import rings
+from monolayer.params.data import AuditParams, MasksSource
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from roifile import ROI_TYPE, ImagejRoi
+from scipy import ndimage
 
-MASKS = arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
+SIZE = HEIGHT, WIDTH = 60, 80
+Labels = NDArray[np.int32]
 
 
-def cell(segmentation: Any, height: int, width: int, **more: Any) -> Annotation | None:
-    """The first annotation of a file with one image; the second is its whole image."""
-    whole = {"size": [height, width], "counts": [0, height * width]}
-    data = {
-        "images": [{"id": 1, "file_name": "a.png", "height": height, "width": width}],
-        "annotations": [
-            {"id": 1, "image_id": 1, "category_id": 1, "segmentation": segmentation} | more,
-            {"id": 2, "image_id": 1, "category_id": 1, "segmentation": whole},
-        ],
-        "categories": [{"id": 1, "name": "x"}],
+def cells() -> Labels:
+    """Blobs of any form: with holes, of two parts, touching, at the edge, one pixel alone."""
+    rng = np.random.default_rng(4)
+    labels = np.asarray(ndimage.label(ndimage.gaussian_filter(rng.normal(size=SIZE), 2.5) > 0.05)[0], np.int32)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    ring = (abs(np.hypot(y - 30, x - 40) - 9) < 3) & (y != 30)  # with a hole, in two parts
+    labels[ring] = labels.max() + 1
+    labels[0, 0] = labels.max() + 1
+    return labels
+
+
+def placed(labels: Labels) -> list[Placed]:
+    boxes = enumerate(ndimage.find_objects(labels), start=1)
+    return [(labels[box] == value, box[1].start, box[0].start) for value, box in boxes if box]
+
+
+def _tiff(labels: Labels) -> tuple[str, bytes]:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, labels.astype(np.uint16), compression="zlib")
+    return ".tif", buffer.getvalue()
+
+
+def _png(labels: Labels) -> tuple[str, bytes]:
+    buffer = io.BytesIO()
+    PillowImage.fromarray(labels.astype(np.uint16)).save(buffer, "PNG")
+    return "_cp_masks.png", buffer.getvalue()
+
+
+def _seg(labels: Labels) -> tuple[str, bytes]:
+    return "_seg.npy", seg_npy(labels, "a.png")
+
+
+def _npy(labels: Labels) -> tuple[str, bytes]:
+    buffer = io.BytesIO()
+    np.save(buffer, labels)
+    return "_labels.npy", buffer.getvalue()
+
+
+def _rois(labels: Labels) -> tuple[str, bytes]:
+    crops = placed(labels)
+    boxes = np.zeros((len(crops), 4), np.float32)
+    offsets = np.array([(x, y) for _, x, y in crops], np.int32)
+    found = Instances(HEIGHT, WIDTH, [mask for mask, _, _ in crops], offsets, boxes, np.ones(len(crops), np.float32))
+    return "_rois.zip", roi_zip([found])
+
+
+def _geojson(labels: Labels) -> tuple[str, bytes]:
+    features = []
+    for crop in placed(labels):
+        outer, holes = list[Labels](), list[Labels]()
+        for ring in rings(*crop):
+            (x, y), (u, v) = ring.T, np.roll(ring, -1, axis=0).T
+            (outer if (x * v - u * y).sum() > 0 else holes).append(ring)
+        polygons = [[edge] for edge in outer]
+        for hole in holes:
+            around = [
+                one for one in polygons if (one[0].min(0) < hole.min(0)).all() and (one[0].max(0) > hole.max(0)).all()
+            ]
+            min(around, key=lambda one: float(np.ptp(one[0], axis=0).prod())).append(hole)
+        closed = [[[*ring.tolist(), ring[0].tolist()] for ring in one] for one in polygons]
+        features.append({"type": "Feature", "geometry": {"type": "MultiPolygon", "coordinates": closed}})
+    content = {"type": "FeatureCollection", "features": features}
+    return ".geojson", json.dumps(content).encode()
+
+
+def _labelme(labels: Labels) -> tuple[str, bytes]:
+    shapes = []
+    for mask, x, y in placed(labels):
+        buffer = io.BytesIO()
+        PillowImage.fromarray(mask).save(buffer, "PNG")
+        points = [[x, y], [x + mask.shape[1] - 1, y + mask.shape[0] - 1]]
+        text = base64.b64encode(buffer.getvalue()).decode()
+        shapes.append({"label": "cell", "shape_type": "mask", "points": points, "mask": text})
+    content = {"shapes": shapes, "imagePath": "a.png", "imageHeight": HEIGHT, "imageWidth": WIDTH}
+    return ".json", json.dumps(content).encode()
+
+
+FORMS = [_tiff, _png, _seg, _npy, _rois, _geojson, _labelme]
+
+
+def folders(tmp_path: Path, *names: str) -> tuple[Path, Path]:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    for folder in (images, masks):
+        folder.mkdir()
+    for number, name in enumerate(names):
+        pixels = np.random.default_rng(number).integers(0, 256, SIZE, np.uint8)
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        PillowImage.fromarray(pixels).save(images / name)
+    return images, masks
+
+
+def fetched(images: Path, masks: Path, tmp_path: Path, **changed: Any) -> Truth:
+    settings: dict[str, Any] = {
+        "source": "masks",
+        "images": str(images),
+        "masks": str(masks),
+        "cell_line": "cells",
+        "well": None,
     }
-    found = list(cells(check(lambda: StringIO(json.dumps(data)), "f.json"), {1}, Findings(), keep_area=True))
-    return found[0] if len(found) == 2 else None
+    settings |= {
+        "time": None,
+        "percentiles": {"low": 0.5, "high": 99.8},
+        "channel": None,
+        "z": None,
+        "max_images": None,
+    }
+    out = tmp_path / "out"
+    download.download(MasksSource.model_validate(settings | changed), out / "images", out / "annotations.json")
+    return read_truth(out / "annotations.json")
 
 
-@given(MASKS)
-def test_compressed_and_plain_runs_are_the_same_mask(mask: Any) -> None:
-    size = list(mask.shape)
-    rle = rle_from_mask(mask)
-    edges = np.flatnonzero(np.diff(mask.ravel(order="F").astype(int), prepend=0))
-    runs = np.diff(np.r_[0, edges, mask.size]).tolist()
-    for segmentation in ({"size": size, "counts": rle["counts"]}, {"size": size, "counts": runs}):
-        found = cell(segmentation, *size)
-        if not mask.any():
-            assert found is None
-        else:
-            assert found is not None
-            assert np.array_equal(mask_from_rle(found["segmentation"]), mask)
-            assert found["area"] == mask.sum()
+def kinds(truth: Truth) -> dict[str, int]:
+    return {finding["kind"]: finding["count"] for finding in truth["findings"]}
 
 
-@given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=12))
-@settings(max_examples=300)
-def test_damaged_counts_are_an_error_or_a_whole_mask(counts: str) -> None:
-    found = None
-    with suppress(InputError):
-        found = cell({"size": [6, 7], "counts": counts}, 6, 7)
-    if found is not None:
-        assert mask_from_rle(found["segmentation"]).sum() == found["area"] > 0
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__.strip("_"))
+def test_pixels_come_back(tmp_path: Path, form: Callable[[Labels], tuple[str, bytes]]) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    labels = cells()
+    suffix, content = form(labels)
+    (masks / f"a{suffix}").write_bytes(content)
+    truth = fetched(images, masks, tmp_path)
+    assert len(truth["annotations"]) == len(np.unique(labels)) - 1
+    found = label_image((cell["segmentation"] for cell in truth["annotations"]), *SIZE)
+    assert np.array_equal(found, np.searchsorted(np.unique(labels), labels))
+    assert truth["findings"] == []
+    params = AuditParams(min_annotations=10, duplicate_iou=0.5, near_copy=None)
+    audit(tmp_path / "out/images", tmp_path / "out/annotations.json", params, tmp_path / "audit.json")
 
 
-def test_several_polygons_are_one_cell() -> None:
-    left, right = [1, 1, 4, 1, 4, 4, 1, 4], [6, 6, 9, 6, 9, 9, 6, 9]
-    found = cell([left, right], 12, 12)
-    assert found is not None
-    assert rle_area(found["segmentation"]) == 18
-    assert found["bbox"] == [1, 1, 8, 8]
+def test_labelme_polygons_of_pixels_corners_are_exact(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    labels = cells()
+    shapes = [
+        {"label": "cell", "group_id": number, "points": ring.tolist()}
+        for number, (mask, x, y) in enumerate(placed(labels))
+        for ring in rings(ndimage.binary_fill_holes(mask), x, y)  # labelme has no holes
+    ]
+    (masks / "a.json").write_text(json.dumps({"shapes": shapes}))
+    truth = fetched(images, masks, tmp_path)
+    expected = [int(ndimage.binary_fill_holes(mask).sum()) for mask, _, _ in placed(labels)]
+    assert [cell["area"] for cell in truth["annotations"]] == expected
 
 
-def test_polygons_are_rasterised_as_coco_does() -> None:
-    points = [3.3, 2.1, 17.8, 4.4, 15.2, 13.9, 6.6, 11.1]
-    expected = rle_codec.decode(rle_codec.merge(rle_codec.frPyObjects([points], 15, 20)))
-    found = cell([points], 15, 20)
-    assert found is not None
-    assert np.array_equal(mask_from_rle(found["segmentation"]), expected)
+def test_shapes_are_what_they_are_called(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "a.png", "b.png")
+    shapes = [
+        {"label": "cell", "shape_type": "rectangle", "points": [[2, 3], [12, 8]]},
+        {"label": "cell", "shape_type": "circle", "points": [[40, 30], [50, 30]]},
+    ]
+    (masks / "a.json").write_text(json.dumps({"shapes": shapes}))
+    with zipfile.ZipFile(masks / "b.zip", "w") as archive:
+        for number, kind in enumerate((ROI_TYPE.RECT, ROI_TYPE.OVAL)):
+            roi = ImagejRoi(roitype=kind, left=10, top=10, right=30, bottom=30)
+            archive.writestr(f"{number}.roi", roi.tobytes())
+    areas = [cell["area"] for cell in fetched(images, masks, tmp_path)["annotations"]]
+    assert areas[0] == 50
+    assert areas[2] == 400
+    assert areas[1] == pytest.approx(np.pi * 100, rel=0.02)
+    assert areas[3] == pytest.approx(np.pi * 100, rel=0.02)
 
 
-def test_a_polygon_over_the_edge_is_cut_there() -> None:
-    inside = cell([[-8, 2, 5, 2, 5, 6, -8, 6]], 10, 20)
-    assert inside is not None
-    assert box_xywh(inside["segmentation"]) == [0, 2, 5, 4]
+def test_files_find_their_images(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "plate1/A1.png", "plate2/A1.png", "t003.png", "lone.png")
+    for name in ("plate1/A1_masks.tif", "plate2/A1.ome.tif", "man_seg003.tif", "stranger.tif"):
+        (masks / name).parent.mkdir(exist_ok=True)
+        (masks / name).write_bytes(_tiff(cells())[1])
+    truth = fetched(images, masks, tmp_path)
+    assert [image["file_name"] for image in truth["images"]] == ["plate1__A1.png", "plate2__A1.png", "t003.png"]
+    assert kinds(truth) == {"unannotated": 1, "no_image": 1}
 
 
-@pytest.mark.parametrize(
-    ("area", "kept"), [(95.5, 95.5), (51, 51), (199, 199), (49, 100), (201, 100), (-1, 100), ("90", 100), (None, 100)]
-)
-def test_area_of_the_file_is_kept_if_it_can_be_true(area: Any, kept: float) -> None:
-    found = cell([[2, 2, 12, 2, 12, 12, 2, 12]], 20, 20, area=area)
-    assert found is not None
-    assert found["area"] == kept
+def test_masks_may_lie_beside_or_below_their_images(tmp_path: Path) -> None:
+    images, _ = folders(tmp_path, "a.png", "b.png")
+    (images / "a_cp_masks.png").write_bytes(_png(cells())[1])
+    (images / "b_seg.npy").write_bytes(_seg(cells())[1])
+    assert len(fetched(images, images, tmp_path)["images"]) == 2
+    (images / "a_cp_masks.png").unlink()
+    (images / "below").mkdir()
+    (images / "below/a.png").write_bytes(_png(cells())[1])
+    assert [i["file_name"] for i in fetched(images, images / "below", tmp_path)["images"]] == ["a.png"]
 
 
-@pytest.mark.parametrize(
-    ("box", "kept"),
-    [([2.4, 1.9, 9.5, 10.2], True), ([2, 2, 12, 12], True), ([2, 2, 0, 5], False), ([12, 12, 22, 22], False)],
-)
-def test_box_of_the_file_is_kept_if_it_can_be_true(box: list[float], kept: bool) -> None:
-    found = cell([[2, 2, 12, 2, 12, 12, 2, 12]], 40, 40, bbox=box)
-    assert found is not None
-    assert found["bbox"] == (box if kept else [2, 2, 10, 10])
+def test_an_image_without_cells_is_truth_too(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "a.png", "b.png")
+    (masks / "a.tif").write_bytes(_tiff(cells())[1])
+    (masks / "b.tif").write_bytes(_tiff(np.zeros(SIZE, np.int32))[1])
+    truth = fetched(images, masks, tmp_path)
+    assert len(truth["images"]) == 2
+    assert truth["findings"] == []
 
 
-def test_crowds_stay_crowds() -> None:
-    found = cell([[2, 2, 12, 2, 12, 12, 2, 12]], 40, 40, iscrowd=1)
-    assert found is not None
-    assert found["iscrowd"] == 1
+def test_regions_that_nobody_annotated_count_neither_way(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "a.png", "b.png", "c.png")
+    blank = np.zeros(SIZE, np.int32)
+    blank[:20, :30] = 7
+    (masks / "a.tif").write_bytes(_tiff(cells())[1])
+    (masks / "a_ignore.tif").write_bytes(_tiff(blank)[1])
+    box = [[[0, 0], [30, 0], [30, 20], [0, 20]]]
+    ignored = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": box}}
+    ignored["properties"] = {"classification": {"name": "Ignore*"}}
+    content = json.loads(_geojson(cells())[1])
+    content["features"].append(ignored)
+    (masks / "b.geojson").write_text(json.dumps(content))
+    content = json.loads(_labelme(cells())[1])
+    content["shapes"].append({"label": "ignore", "shape_type": "rectangle", "points": [[0, 0], [30, 20]]})
+    (masks / "c.json").write_text(json.dumps(content))
+    truth = fetched(images, masks, tmp_path)
+    assert [cell["area"] for cell in truth["annotations"] if cell["iscrowd"]] == [600] * 3
+    assert kinds(truth) == {"ignored_regions": 3}
+    for sample in samples(truth, tmp_path / "out/images"):
+        assert len(np.unique(sample.pixels()[:20, :30])) == 1
+        assert len(np.unique(sample.pixels()[20:])) > 100
+        assert not any(cell["iscrowd"] for cell in sample.annotations)
+
+
+def roi(**settings: Any) -> bytes:
+    return ImagejRoi(**settings).tobytes()
+
+
+def zipped(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.roi", content)
+    return buffer.getvalue()
+
+
+def feature(kind: str, coordinates: Any) -> bytes:
+    return json.dumps({"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}}).encode()
+
+
+def shape(**settings: Any) -> bytes:
+    return json.dumps({"shapes": [settings]}).encode()
+
+
+SQUARE = {"roitype": ROI_TYPE.RECT, "left": 2, "top": 2, "right": 9, "bottom": 9}
+BAD: dict[str, tuple[str, bytes, str]] = {
+    "another size": (".tif", _tiff(cells()[:50])[1], "a.tif is 80x50 px, its image 80x60 px"),
+    "cut short": (".tif", _tiff(cells())[1][:400], "a.tif is not readable as a label image"),
+    "binary": (".tif", _tiff((cells() > 0).astype(np.int32))[1], "separate parts of 1 labels: is it black and white"),
+    "half a number": (".npy", b"\x93NUMPY\x01\x00", "a.npy is not readable"),
+    "a line": (".roi", roi(roitype=ROI_TYPE.LINE, x1=1, y1=1, x2=5, y2=5), "a.roi is a line, which encloses nothing"),
+    "a roi cut short": (".roi", roi(**SQUARE)[:30], "a.roi can't be read"),
+    "a zip of other things": (".zip", zipped()[:0] or b"PK\x03\x04", "a.zip can't be read"),
+    "two frames": (".zip", zipped(a=roi(**SQUARE, position=1), b=roi(**SQUARE, position=2)), "has ROIs on 2 frames"),
+    "a point": (".geojson", feature("Point", [1, 2]), "feature 1 is a Point, which encloses nothing"),
+    "two corners": (".geojson", feature("Polygon", [[[1, 2], [3, 4]]]), "feature 1 has 2 points; an outline has three"),
+    "no numbers": (".geojson", feature("Polygon", [[["x", 2], [3, 4], [5, 6]]]), "has points"),
+    "far out": (".geojson", feature("Polygon", [[[0, 0], [9e5, 0], [9e5, 9e5]]]), "lies far out of its image"),
+    "beside the image": (".geojson", feature("Polygon", [[[90, 70], [95, 70], [95, 75]]]), "has no pixel in its image"),
+    "a labelme line": (".json", shape(shape_type="line", points=[[1, 1], [5, 5]]), "shape 1 is a line"),
+    "a labelme mask": (".json", shape(shape_type="mask", points=[[1, 1], [5, 5]], mask="x"), "has no PNG as its mask"),
+    "COCO": (".json", b'{"images": [], "annotations": []}', "is a COCO file; give it as `annotations`"),
+    "other JSON": (".json", b'{"a": 1}', "is JSON, but neither GeoJSON"),
+    "no JSON": (".json", b"cells", "is no label image, ROI zip, GeoJSON nor labelme file"),
+    "a pickle": (".npy", b"\x80\x04.", "is no label image, ROI zip, GeoJSON nor labelme file"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_malformed_file_is_one_error(tmp_path: Path, kind: str) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    suffix, content, text = BAD[kind]
+    (masks / f"a{suffix}").write_bytes(content)
+    with pytest.raises(InputError, match=text) as error:
+        fetched(images, masks, tmp_path)
+    assert len(str(error.value).splitlines()) == 1
+    assert not (tmp_path / "out/annotations.json").exists()
+
+
+def test_what_could_be_several_is_asked_for(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "p/a.png", "q/a.png")
+    (masks / "a.tif").write_bytes(_tiff(cells())[1])
+    with pytest.raises(InputError, match=r"a.tif can be of p/a.png or q/a.png"):
+        fetched(images, masks, tmp_path)
+    (masks / "a.tif").unlink()
+    (masks / "p").mkdir()
+    for name in ("p/a.tif", "p/a_seg.npy"):
+        (masks / name).write_bytes(_tiff(cells())[1])
+    with pytest.raises(InputError, match=r"are both masks of p/a.png; remove one"):
+        fetched(images, masks, tmp_path)
+
+
+def test_masks_of_no_image_and_folders_that_are_not_there(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    (masks / "b.tif").write_bytes(_tiff(cells())[1])
+    with pytest.raises(InputError, match=r"has masks of none of the 1 images"):
+        fetched(images, masks, tmp_path)
+    with pytest.raises(InputError, match=r"is no folder; set `masks`"):
+        fetched(images, tmp_path / "nowhere", tmp_path)
+    with pytest.raises(ValueError, match="cell_line is category, which masks have none of"):
+        fetched(images, masks, tmp_path, cell_line="category")

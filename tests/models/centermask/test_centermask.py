@@ -229,7 +229,7 @@ def test_imported_weights_start_the_training(tmp_path: Path) -> None:
     models.save_weights(tmp_path / "weights.pt", run, {"all": network.state_dict()})
     torch.manual_seed(1)
     other = CenterMask(TINY.network)
-    assert family.start_from(other, tmp_path / "weights.pt").startswith("whole network of weights.pt, sha256 ")
+    assert family.start_from(other, tmp_path / "weights.pt").said.startswith("whole network of weights.pt, sha256 ")
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
     (tmp_path / "broken.pt").write_bytes(b"")
     with pytest.raises(InputError, match="import-weights"):

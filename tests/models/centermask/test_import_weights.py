@@ -240,7 +240,7 @@ def test_an_imagenet_backbone_starts_a_network(prefix: str, norm: str, tmp_path:
     import_weights(path, run, output, None, ["classifier."])
     network = CenterMask(run.settings.network)  # type: ignore[union-attr]
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    assert start_from(network, output).startswith("backbone of weights.pt, sha256 ")
+    assert start_from(network, output).said.startswith("backbone of weights.pt, sha256 ")
     after = network.state_dict()
     assert torch.equal(after["backbone.stem.1.norm.running_mean"], official[f"{start}stem.stem_2/pw_norm.running_mean"])
     assert all(torch.equal(before[key], after[key]) for key in before if not key.startswith("backbone."))

@@ -228,7 +228,8 @@ def test_weights_of_another_class_count_are_taken_but_for_the_classes(tmp_path: 
     other = SegmentationModel("yolo11n-seg.yaml", ch=3, nc=80, verbose=False)  # type: ignore[no-untyped-call]
     torch.save({"model": other, "train_args": {}}, tmp_path / "coco.pt")
     network, initial = family._initial(with_settings(weights=str(tmp_path / "coco.pt")))
-    assert initial.startswith("coco.pt, ")
+    assert initial.said.startswith("coco.pt, ")
+    assert not initial.whole
     assert torch.equal(network.state_dict()["model.0.conv.weight"], other.state_dict()["model.0.conv.weight"])
 
 

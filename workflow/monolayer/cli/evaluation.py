@@ -12,6 +12,10 @@ def add_verbs(verbs: Verbs) -> None:
     _add_evaluate(verbs)
     compared = add_verb(verbs, compare, output="table to write, CSV; pairs.csv is written beside it")
     compared.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
+    gained = "scores of the run that it began with, JSON"
+    scored = "the run's scores, JSON; the draws lie beside each"
+    truth = "COCO truth that both were scored on"
+    add_verb(verbs, gain, "steps.GainParams", truth=truth, base=gained, scores=scored, output="verdict to write, JSON")
     _add_measure(verbs)
 
 
@@ -71,6 +75,13 @@ def compare(args: Namespace) -> None:
     from monolayer.evaluation import evaluate
 
     evaluate.compare(args.metrics, args.output)
+
+
+def gain(args: Namespace) -> None:
+    """Say whether a run is better than the one that it began with, by the paired interval of their difference."""
+    from monolayer.evaluation import gain
+
+    gain.gain(args.truth, args.base, args.scores, args.params, args.output)
 
 
 def _add_measure(verbs: Verbs) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from monolayer.cli.options import Verbs, add_verb
 
 
 def add_verbs(verbs: Verbs) -> None:
-    add_verb(
+    written = add_verb(
         verbs,
         card,
         "steps.CardParams",
@@ -18,6 +19,7 @@ def add_verbs(verbs: Verbs) -> None:
         splits="folder with train.json, val.json and test.json",
         output="Markdown to write",
     )
+    written.add_argument("--gain", type=Path, metavar="PATH", help="what it has over the run that it began with, JSON")
     record = "what is known of the tool's results on test, .tool.json"
     scores = "their scores, JSON"
     add_verb(verbs, tool_card, "steps.CardParams", record=record, scores=scores, output="Markdown to write")
@@ -31,7 +33,7 @@ def card(args: Namespace) -> None:
     from monolayer.files import write_bytes
     from monolayer.reporting import card
 
-    text = card.card(args.exported, args.model, args.scores, args.splits, args.params)
+    text = card.card(args.exported, args.model, args.scores, args.splits, args.params, gain=args.gain)
     write_bytes(args.output, text.encode())
 
 

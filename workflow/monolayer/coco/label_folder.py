@@ -40,7 +40,7 @@ def label_records(
                 f"{files[index]} is {labels.shape[1]}x{labels.shape[0]} px, its image {size[1]}x{size[0]} px"
             )
         rles = rles_from_labels(labels)
-        if (parts := _parts(labels)) >= MANY * max(len(rles), 1):
+        if (parts := parts_of(labels)) >= MANY * max(len(rles), 1):
             classes[str(files[index])] = parts, len(rles)
         for rle in rles:
             yield {"image_id": image, "category_id": 1, "segmentation": rle, "score": 1.0}
@@ -53,7 +53,7 @@ def label_records(
         )
 
 
-def _parts(labels: NDArray[Any]) -> int:
+def parts_of(labels: NDArray[Any]) -> int:
     """How many separate parts of one value a label image has."""
     from skimage.measure import label
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,17 +22,30 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a split with its true cells; the pixels stay on disk until `read_image`."""
+    """One image of a split with its true cells, and crowds, which nobody took apart; the pixels stay on disk."""
 
     image: Image
     path: Path
     annotations: list[Annotation]
+    crowds: list[Annotation] = field(default_factory=list)
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """uint8 (H, W), crowds covered with the median grey, so that nothing is learnt of them."""
+        image = read_image(self.path)
+        if self.crowds:
+            covered = label_image((crowd["segmentation"] for crowd in self.crowds), *image.shape) > 0
+            image = np.where(covered, np.uint8(np.median(image)), image)
+        return image
 
 
 def samples(truth: Truth, images: Path) -> list[Sample]:
-    """The samples of a split in the order of its images; crowds are left out."""
-    cells = by_image(annotation for annotation in truth["annotations"] if not annotation["iscrowd"])
-    return [Sample(image, images / image["file_name"], cells[image["id"]]) for image in truth["images"]]
+    """The samples of a split in the order of its images."""
+    cells, crowds = (
+        by_image(a for a in truth["annotations"] if bool(a["iscrowd"]) == crowd) for crowd in (False, True)
+    )
+    return [
+        Sample(image, images / image["file_name"], cells[image["id"]], crowds[image["id"]]) for image in truth["images"]
+    ]
 
 
 def of_lines(every: Sequence[Sample], lines: Sequence[str]) -> list[Sample]:
@@ -92,7 +105,7 @@ class TrueCells:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """uint8 (H, W) of samples[index]. Not to be written to."""
-        return self._keep("image", index, lambda: read_image(self.samples[index].path))
+        return self._keep("image", index, self.samples[index].pixels)
 
     def labels(self, index: int) -> NDArray[np.int32]:
         """int32 (H, W) of samples[index]; of overlapping cells the smaller one is seen. Not to be written to."""

@@ -44,25 +44,39 @@ class Fitted:
     seconds: float
     precision: str
 
+    @property
+    def best(self) -> dict[str, float]:
+        """The row of the best epoch."""
+        return next(row for row in self.history if row["best"])
+
     def trained(self, initial: str, **facts: Any) -> Trained:
         """As families hand it on, with where the first weights came from and what else there is to know."""
         facts |= {"best_epoch": self.best_epoch, "seconds": self.seconds, "precision": self.precision}
         return Trained(self.state, self.history, initial, facts)
 
 
-def fit(network: nn.Module, task: Task, settings: FitParams, seed: int, checkpoint: Path) -> Fitted:
+def fit(
+    network: nn.Module, task: Task, settings: FitParams, seed: int, checkpoint: Path, *, given: bool = False
+) -> Fitted:
     """Train until the last epoch, or until `patience` epochs brought no better score.
+
+    Weights that were given are epoch 0: where no later one is better on val, they are kept.
 
     `checkpoint` is written after each epoch; called again with the same arguments, training goes on from there and
     ends with the weights (on the CPU: the same bytes) of a run that was never interrupted. Its name must follow from
     the arguments: what it holds is believed.
     """
+    if not settings.epochs and not given:
+        raise InputError("fit.epochs is 0, and `weights` fit only a part of the network; train it, or name a whole one")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # channels last is what half precision wants, and less time in float32 too
     training = Training(network.to(device, memory_format=torch.channels_last), settings)  # type: ignore[call-overload]
     if checkpoint.exists():
         training.load(checkpoint)
         logger.info("going on after epoch %d of %d", training.epoch, settings.epochs)
+    elif given:
+        training.keep({"epoch": 0, "step": 0, "rate": 0.0} | task.validate(training.averaged.eval()))
+        logger.info("as given: score %.4f", training.history[0]["score"])
     batches = loader(task, settings.batch, seed, loader_workers(training.device))
     while training.epoch < settings.epochs and not training.is_stale():
         started = time.monotonic()
@@ -103,9 +117,20 @@ def rate_factor(step: int, steps: int, settings: FitParams) -> float:
     return 1.0
 
 
+def _part(network: nn.Module, name: str) -> nn.Module:
+    """A part by its name; what a network has none of is an error that says what it has."""
+    try:
+        return network.get_submodule(name)
+    except AttributeError:
+        known = ", ".join(part for part, _ in network.named_modules() if part.count(".") == name.count(".") and part)
+        raise InputError(f"fit.frozen names {name}, which this network has not; it has {known}") from None
+
+
 def _optimizer(network: nn.Module, settings: FitParams) -> torch.optim.Optimizer:
     """Weight decay acts on kernels only; biases and norms have one dimension."""
     trained = [p for p in network.parameters() if p.requires_grad]
+    if not trained:
+        raise InputError("fit.frozen names every part of the network; leave one to train")
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
@@ -158,6 +183,7 @@ class Training:
 
     def __init__(self, network: nn.Module, settings: FitParams) -> None:
         self.network, self.settings = network, settings
+        self.frozen = [_part(network, name).requires_grad_(False) for name in settings.frozen]
         self.device = next(network.parameters()).device
         self.averaged = copy.deepcopy(network).requires_grad_(False) if settings.ema_decay else network
         self.optimizer = _optimizer(network, settings)
@@ -176,6 +202,8 @@ class Training:
         torch.manual_seed(int(np.random.SeedSequence([seed, self.epoch]).generate_state(1)[0]))  # dropout and the like
         batches.sampler.epoch = self.epoch  # type: ignore[attr-defined]
         self.network.train()
+        for part in self.frozen:
+            part.eval()  # the statistics of its norms too
         losses = _Losses(self.epoch + 1)
         for names, batch in track(batches, len(batches), f"epoch {self.epoch + 1} of {self.settings.epochs}"):
             for group in self.optimizer.param_groups:
@@ -213,12 +241,16 @@ class Training:
         torch._foreach_lerp_(mean, new, 1 - decay)
 
     def end_epoch(self, row: dict[str, float]) -> None:
-        """Count the epoch and keep its weights if no earlier score was as good."""
+        """Count the epoch."""
         self.epoch += 1
-        self.history.append(row)
-        if not self.best or row["score"] > self.history[self.best_epoch - 1]["score"]:
+        self.keep(row)
+
+    def keep(self, row: dict[str, float]) -> None:
+        """Note the row of an epoch, and its weights if no earlier score was as good."""
+        if not self.best or row["score"] > max(earlier["score"] for earlier in self.history):
             self.best_epoch = self.epoch
             self.best = {name: value.detach().cpu().clone() for name, value in self.averaged.state_dict().items()}
+        self.history.append(row)
 
     def is_stale(self) -> bool:
         return self.epoch - self.best_epoch >= self.settings.patience

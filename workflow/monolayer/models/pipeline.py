@@ -62,9 +62,16 @@ class Pipeline(Protocol):
 
 
 def pipeline(family: str, settings: PredictSettings, constants: Mapping[str, Any]) -> Pipeline:
-    """The pipeline of a family; `constants` is what one of its networks brings along, plain numbers and lists."""
+    """The pipeline of a family; `constants` is what one of its networks brings along, plain numbers and lists.
+
+    A network that knows cells of one size says how much to enlarge images.
+    """
+    from monolayer.models.rescaled import RescaledPipeline
+
     module = importlib.import_module(f"monolayer.models.{family}.pipeline")
-    return cast(Pipeline, module.Pipeline.of(settings, constants))
+    own = cast(Pipeline, module.Pipeline.of(settings, constants))
+    zoom = constants.get("zoom", 1.0)
+    return own if zoom == 1 else RescaledPipeline(own, zoom)
 
 
 def find(

@@ -14,7 +14,7 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.io import write_results
 from monolayer.coco.records import CELL, Truth
 from monolayer.coco.table import read_results, read_truth
-from monolayer.data.dataset import Sample, read_image
+from monolayer.data.dataset import Sample
 from monolayer.evaluation import matching, metrics
 from monolayer.evaluation.cocoeval import FALSE, TRUE
 from monolayer.evaluation.matching import PROTOCOLS
@@ -50,5 +50,5 @@ def validation_scores(val: Sequence[Sample], find: Find, batch: int) -> dict[str
 def _results(val: Sequence[Sample], find: Find, batch: int) -> Any:
     for start in range(0, len(val), batch):
         part = val[start : start + batch]
-        for sample, instances in zip(part, find([read_image(sample.path) for sample in part]), strict=True):
+        for sample, instances in zip(part, find([sample.pixels() for sample in part]), strict=True):
             yield from instances.results(sample.image["id"])

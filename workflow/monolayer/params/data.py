@@ -166,6 +166,37 @@ class CocoSource(Section):
     """So many images, evenly over cell lines; null: all."""
 
 
+class MasksSource(Section):
+    """A folder of the user's images and one of what was drawn on them."""
+
+    source: Literal["masks"]
+    """Your images with masks: label images, Cellpose's _seg.npy, ImageJ ROIs, QuPath's GeoJSON, labelme."""
+    images: str
+    """The folder of images, and of what lies below."""
+    masks: str
+    """The folder of a file for each image, under its name; it may be the same."""
+    cell_line: LineRule
+    """regex:<pattern with a group line> over file names; or one name for all."""
+    well: WellRule | None
+    """regex:<pattern with a group well> over file names: what must not be split; null: each image alone."""
+    time: TimeRule | None
+    """regex:<pattern with a group time> over file names: growth is fitted along it; null: no times."""
+    percentiles: Percentiles
+    """Of each image with more than 8 bits become 0 and 255."""
+    channel: PositiveInt | None
+    """Of images of several channels the one that shows the cells, counted from 1; null: they are an error."""
+    z: PositiveInt | None
+    """Of stacks the plane along z, counted from 1; null: they are an error."""
+    max_images: PositiveInt | None
+    """So many images, evenly over cell lines; null: all."""
+
+    @model_validator(mode="after")
+    def _has_lines(self) -> MasksSource:
+        if self.cell_line == "category":
+            raise ValueError("cell_line is category, which masks have none of; give a regex: or one name for all")
+        return self
+
+
 class CtcSource(Section):
     """Time-lapses in the layout of the Cell Tracking Challenge; each sequence is a well."""
 
@@ -185,7 +216,8 @@ class CtcSource(Section):
     """Of each image with more than 8 bits become 0 and 255."""
 
 
-Part = Annotated[DemoSource | LivecellSource | RoboflowSource | CocoSource | CtcSource, Field(discriminator="source")]
+OneSource = DemoSource | LivecellSource | RoboflowSource | CocoSource | MasksSource | CtcSource
+Part = Annotated[OneSource, Field(discriminator="source")]
 
 
 class UnionSource(Section):
@@ -199,26 +231,26 @@ class UnionSource(Section):
     """Cell lines that are in neither val nor test."""
 
 
-Dataset = Annotated[
-    DemoSource | LivecellSource | RoboflowSource | CocoSource | CtcSource | UnionSource, Field(discriminator="source")
-]
+Dataset = Annotated[OneSource | UnionSource, Field(discriminator="source")]
 
 
 def local_paths(dataset: Dataset | Part) -> list[str]:
     """The user's own files and folders that a dataset is made of."""
+    named: list[str | None] = []
     match dataset:
         case UnionSource():
             return [path for part in dataset.parts.values() for path in local_paths(part)]
         case CocoSource():
-            return [dataset.images, dataset.annotations]
+            named = [dataset.images, dataset.annotations]
+        case MasksSource():
+            named = [dataset.images, dataset.masks]
         case CtcSource():
-            return [dataset.folder]
+            named = [dataset.folder]
         case LivecellSource():
-            return [dataset.mirror] if dataset.mirror else []
+            named = [dataset.mirror]
         case RoboflowSource():
-            return [dataset.zip] if dataset.zip else []
-        case DemoSource():
-            return []
+            named = [dataset.zip]
+    return [path for path in named if path]
 
 
 class AuditParams(Section):

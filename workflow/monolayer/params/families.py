@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from monolayer.params.section import Fraction, Name, Range, Section
+from monolayer.params.section import Fraction, Name, Range, Section, unset
 from monolayer.params.tools import CommandTool, ResultsTool
 
 Family = TypeVar("Family")
@@ -19,6 +19,13 @@ class AtScale(Section, Generic[Train, Predict]):
     """How it is built and trained."""
     predict: Predict
     """How it is asked for cells."""
+
+    @model_validator(mode="after")
+    def _begins(self) -> AtScale[Train, Predict]:
+        train: Any = self.train
+        if train.fit.epochs == 0 and train.weights == "none":
+            raise ValueError("train.fit.epochs is 0, which keeps weights as they are, and train.weights is none")
+        return self
 
 
 class FamilyModel(Section, Generic[Family, Train, Predict]):
@@ -33,8 +40,9 @@ class FamilyModel(Section, Generic[Family, Train, Predict]):
 class FitParams(Section):
     """How any network of ours is trained (models/fit.py)."""
 
-    epochs: PositiveInt
-    """Passes: YOLO and CenterMask over the images, evenly over lines or each once; U-Net: of `patches` each."""
+    epochs: NonNegativeInt
+    """Passes: YOLO and CenterMask over the images, evenly over lines or each once; U-Net: of `patches` each. 0: the
+    given weights as they are."""
     batch: PositiveInt
     """Images or patches at once."""
     grad_accumulation: PositiveInt
@@ -64,6 +72,8 @@ class FitParams(Section):
     amp: Literal["none", "auto", "float16", "bfloat16"]
     """Half precision: none; auto: where the device is faster in it (float16 on a GPU, bfloat16 on a CPU that has
     instructions for it), else none; float16: on a GPU; bfloat16: there and on a CPU. run.json says what it was."""
+    frozen: list[str] = unset([])
+    """Parts of the network, by the names of its modules, that stay as they are; their norms' statistics too."""
 
 
 class YoloPredict(Section):
@@ -83,7 +93,7 @@ class YoloTrain(Section):
     architecture: Name
     """One of ultralytics', such as yolo11n-seg."""
     weights: str
-    """none; pretrained (the library's file, fetched or an error); or a path."""
+    """none; pretrained (the library's file, fetched or an error); or the path of one, or of a run's weights.pt."""
     imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
     """px, the longer side that images are scaled to, but for scale_jitter; a multiple of 32."""
     crop: Annotated[int, Field(ge=32, multiple_of=32)] | None
@@ -164,6 +174,11 @@ class UnetTrain(Section):
     """px: the first level takes blocks of this side as channels (space to depth); 2 is a quarter of the work."""
     target: Literal["foreground", "foreground+distance"]
     """foreground: touching cells are one; foreground+distance: they part."""
+    weights: str = unset("none")
+    """none; pretrained (the model that comes with the package); or the path of a weights.pt or of an exported run, of
+    the same width and levels."""
+    diameter: PositiveFloat | None = unset(None)
+    """px: images are scaled so that train's median cell has this diameter in the network; null: they are not."""
     patch: Annotated[int, Field(ge=16)]
     """px, the side of a training patch; a multiple of stem x 2^(levels - 1)."""
     patches: PositiveInt
@@ -246,7 +261,7 @@ class CenterMaskTrain(Section):
     network: CenterMaskNetwork
     """Its parts."""
     weights: str
-    """none; or a weights.pt that `monolayer import-weights` made, whole or backbone alone."""
+    """none; or a weights.pt of a run, or that `monolayer import-weights` made, whole or backbone alone."""
     balance: bool
     """true: an epoch draws each cell line equally often; false: each image once."""
     window: PositiveInt | None

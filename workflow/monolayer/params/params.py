@@ -22,6 +22,7 @@ from monolayer.params.steps import (
     EvaluateParams,
     ExportParams,
     ExportSettings,
+    GainParams,
     MeasureParams,
     PredictParams,
     ReportParams,
@@ -106,8 +107,12 @@ class Params(Section):
                 check(f"runs.{name}.extension", run.extension, self.extensions)
             if isinstance(self.models[run.model], Tool) and (run.lines, run.extension) != ("all", None):
                 raise ValueError(f"runs.{name}: {run.model} is another tool; give lines: all, extension: null")
+            if run.base is not None:
+                check(f"runs.{name}.base", run.base, self.runs)
         for name in self.selected_runs:
             check("selected", name, self.runs)
+        for name in self.tuned_runs:
+            check(f"runs.{name}.base", str(self.runs[name].base), dict.fromkeys(self.selected_runs))
         for name in () if self.export.runs == "all" else self.export.runs:
             check("export.runs", name, self.runs)
         for name in self.cultures:
@@ -140,6 +145,18 @@ class Params(Section):
     def exported_runs(self) -> list[str]:
         """The trained runs that are exported and timed."""
         return [run for run in self.trained_runs if self.export.runs == "all" or run in self.export.runs]
+
+    @property
+    def tuned_runs(self) -> list[str]:
+        """The selected runs that have a base to beat."""
+        return [run for run in self.selected_runs if run in self.runs and self.runs[run].base is not None]
+
+    def first_weights(self, run: str) -> list[str]:
+        """The file that a run's weights begin with, if it names one; of an exported run its model.json."""
+        weights = str(getattr(self.models[self.runs[run].model], self.scale).train.weights)
+        if weights in ("none", "pretrained"):
+            return []
+        return [weights if Path(weights).suffix else f"{weights.rstrip('/')}/model.json"]
 
     @property
     def selected_extensions(self) -> list[str]:
@@ -180,6 +197,10 @@ class Params(Section):
         settings = self.export.model_copy(update={**kept, "runs": [run], "exclude": {}})
         predict, near, threads = self.predict_params(run).settings, self.measure.neighbours, self.cpu_threads
         return ExportParams(run=run, predict=predict, neighbours=near, settings=settings, cpu_threads=threads)
+
+    def gain_params(self, run: str) -> GainParams:
+        row = self.runs[run]
+        return GainParams(run=run, base=str(row.base), unproven=row.unproven)
 
     @property
     def card_params(self) -> CardParams:

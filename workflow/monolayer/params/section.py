@@ -24,6 +24,12 @@ Url = Annotated[str, Field(pattern=r"^https?://[^?#]+$")]
 Scale = Literal["quick", "full"]
 
 
+def unset(value: object) -> Any:
+    """A key that rows and weights of before it was there lack: at this value it is left out of what a verb is given,
+    and no training runs again for it."""
+    return Field(default=value, exclude_if=lambda given: bool(given == value))
+
+
 class ParamsError(ValueError):
     """params.yaml, or what --configfile and --config made of it, can't be used."""
 

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from monolayer.params.data import Percentiles
 from monolayer.params.families import PredictSettings, TrainSettings
-from monolayer.params.section import Fraction, Name, Scale, Section
+from monolayer.params.section import Fraction, Name, Scale, Section, unset
 
 
 class Run(Section):
@@ -20,6 +20,10 @@ class Run(Section):
     """Cell lines that it trains on: all, a list, or each: a network for each line, one for other lines."""
     extension: str | None
     """A row of `extensions` that it trains on besides; null: none."""
+    base: Name | None = unset(None)
+    """The run that this one has to beat on test, mask AP, before it is exported; null: none."""
+    unproven: bool = unset(False)
+    """true: it is exported though it does not beat its base, and its card says so."""
 
 
 class TrainParams(Section):
@@ -106,6 +110,14 @@ class ExportParams(Section):
     neighbours: NeighbourParams
     settings: ExportSettings
     cpu_threads: PositiveInt
+
+
+class GainParams(Section):
+    """What `monolayer gain` is given besides the scores."""
+
+    run: Name
+    base: Name
+    unproven: bool
 
 
 class CardParams(Section):

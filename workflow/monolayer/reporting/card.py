@@ -23,7 +23,9 @@ ENDS = ("", "_low", "_high")
 SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall", "pixel_f1")
 
 
-def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardParams) -> str:
+def card(
+    exported: Path, model: Path, scores: Path, splits: Path, params: CardParams, *, gain: Path | None = None
+) -> str:
     """Markdown on the run that was exported to `exported` from what `model` (its folder in models) holds."""
     record, scored = read_run(model), read_result(scores)
     folder, manifest = read_manifest(exported)
@@ -36,6 +38,7 @@ def card(exported: Path, model: Path, scores: Path, splits: Path, params: CardPa
         f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}{sizes(manifest.diameters)}",
         f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{training_note(record)}",
         scores_on_test(scored),
+        *([] if gain is None else [f"## Against its base\n\n{gained(read_result(gain))}"]),
         f"## Files\n\n{table(files(folder / NETWORKS))}\n\n"
         f"Held against torch on the {parity['images']} test images:\n\n{table(parity_rows(parity['rows']))}",
         *(f"## {title}\n\n{text.strip()}" for title, text in manifest.notes.items()),
@@ -71,6 +74,12 @@ def scores_on_test(scored: dict[str, Any]) -> str:
         f"of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
         f"Protocol: {scored['protocol']}."
     )
+
+
+def gained(verdict: dict[str, Any]) -> str:
+    """The verdict of `gain` as a sentence."""
+    warning = "" if verdict["better"] else " **It was exported all the same (`unproven: true`).**"
+    return f"{escape(verdict['said'])}.{warning}"
 
 
 def table(rows: Sequence[dict[str, str]]) -> str:

@@ -12,7 +12,7 @@ from monolayer.data.images import eight_bit
 from monolayer.data.plane import ImagePlane
 from monolayer.data.reading import image_files, read_frame, sizes
 from monolayer.data.sources import Read, Scaled
-from monolayer.data.sources.masks import cells
+from monolayer.data.sources.listed import cells
 from monolayer.data.sources.tracks import TABLE, with_parents
 from monolayer.data.sources.truth import Part, by_pattern, cell_lines, flat_names, join, sample
 from monolayer.files import InputError

@@ -21,7 +21,7 @@ from monolayer.coco.records import Annotation, Image, Truth, by_image
 from monolayer.data.images import Pixels, grey
 from monolayer.data.sources import Read
 from monolayer.data.sources.fetch import Remote, fetch, open_zip, read_member, verify
-from monolayer.data.sources.masks import cells
+from monolayer.data.sources.listed import cells
 from monolayer.data.sources.truth import Part, join, sample
 from monolayer.files import InputError
 from monolayer.params.data import LivecellFile, LivecellSource

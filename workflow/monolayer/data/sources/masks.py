@@ -1,31 +1,162 @@
-"""The annotations of checked COCO records as this pipeline hands them on."""
+"""A folder of the user's images and one of what was drawn on them, in whatever form; nothing of theirs is changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from pathlib import Path, PurePosixPath
 
+import numpy as np
+
+from monolayer.coco.drawn import read_drawn
 from monolayer.coco.findings import Findings
-from monolayer.coco.masks import true_masks
-from monolayer.coco.reader import Records
-from monolayer.coco.records import Annotation, Rle
-from monolayer.data.sources.tracks import tracked
+from monolayer.coco.label_folder import MANY, parts_of
+from monolayer.coco.labels import read_labels, rles_from_labels
+from monolayer.coco.names import Names
+from monolayer.coco.reader import ListedImage
+from monolayer.coco.records import Image, Rle, Truth
+from monolayer.coco.rle import annotation, rles_from_crops
+from monolayer.coco.seg_npy import read_seg_npy
+from monolayer.data.images import eight_bit
+from monolayer.data.plane import ImagePlane
+from monolayer.data.reading import image_files, read_frame
+from monolayer.data.sources import Read, Scaled
+from monolayer.data.sources.truth import Part, by_pattern, flat_names, join, sample
+from monolayer.files import InputError
+from monolayer.params.data import MasksSource
+
+SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".zip", ".roi", ".json", ".geojson")
+PICTURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG")
+NUMPY = b"\x93NUMPY"
+MARKS = ("_cp_masks", "_masks", "_mask", "_seg", "_labels", "_label", "_rois")  # behind an image's name
+IGNORE = "_ignore"  # behind it, of an image of what nobody annotated
+CTC = re.compile(r"(?:man_seg|man_track|mask)(\d{3,4})")  # of the image t000
 
 
-def cells(records: Records, wanted: set[int], findings: Findings, keep_area: bool) -> Iterator[Annotation]:
-    """The annotations of the wanted images with RLE masks; their category_id is still the file's.
+def collect(params: MasksSource, folder: Path) -> tuple[Truth, Read]:
+    """Truth of `max_images` images evenly over lines; `folder` is not needed."""
+    findings, which = Findings(), ImagePlane(params.channel, params.z)
+    files, drawn = assigned(Path(params.images), Path(params.masks), findings)
+    listed = [ListedImage(number, name, 1, 1, {}) for number, name in enumerate(sorted(drawn), start=1)]
+    lines = {one.id: _line(params, one) for one in listed}
+    wanted, names = sample(lines, params.max_images), flat_names(one.file_name for one in listed)
+    part = Part(params.masks, [], [])
+    for one in (one for one in listed if one.id in wanted):
+        path = files[one.file_name]
+        height, width = read_frame(path.read_bytes(), str(path), which).shape
+        well = by_pattern(params.well, "well", one, params.images) if params.well else None
+        image = Image(
+            id=one.id,
+            file_name=names[one.file_name],
+            width=width,
+            height=height,
+            cell_line=lines[one.id],
+            well=well or Path(names[one.file_name]).stem,
+            timestamp=by_pattern(params.time, "time", one, params.images) if params.time else None,
+            split=None,
+        )
+        part.images.append(image)
+        for file in drawn[one.file_name]:
+            cells, ignored = read_masks(file, (height, width))
+            for rle in cells + ignored:
+                part.annotations.append(annotation(len(part.annotations) + 1, one.id, rle))
+            for cell in part.annotations[len(part.annotations) - len(ignored) :]:
+                cell["iscrowd"] = 1
+                findings.add("ignored_regions", f"{file}: {cell['bbox']}")
+    by_name = {names[name]: files[name] for name in drawn}
 
-    Box and area are the file's where they fit the mask (area only if `keep_area`), else the mask's.
-    """
-    for masks in true_masks(records, findings, wanted, keep_area=keep_area):
-        rows = zip(masks.listed, masks.boxes.tolist(), masks.areas.tolist(), strict=True)
-        for (record, frame, counts), box, area in rows:
-            cell = Annotation(
-                id=record["id"],
-                image_id=frame.id,
-                category_id=records.category(record),
-                segmentation=Rle(size=[frame.height, frame.width], counts=counts),
-                bbox=box,
-                area=area,
-                iscrowd=int(record["iscrowd"]),
-            )
-            yield tracked(record, cell, records.name)
+    def read_image(image: Image) -> Scaled:
+        path = by_name[image["file_name"]]
+        own = read_frame(path.read_bytes(), str(path), which)
+        return Scaled(eight_bit(own, str(path), params.percentiles), own)
+
+    return join([part], findings), read_image
+
+
+def _line(params: MasksSource, one: ListedImage) -> str:
+    if params.cell_line.startswith("regex:"):
+        return by_pattern(params.cell_line, "line", one, params.images)
+    return params.cell_line
+
+
+# ---- which file is of which image ------------------------------------------------------------------------
+
+
+def assigned(images: Path, masks: Path, findings: Findings) -> tuple[dict[str, Path], dict[str, list[Path]]]:
+    """The images by name; and the files of masks of each that has some: of its cells, and of what is to be ignored."""
+    for path, key in ((images, "images"), (masks, "masks")):
+        if not path.is_dir():
+            raise InputError(f"{path} is no folder; set `{key}` to the one that your {key} are in")
+    inside = images.resolve() in masks.resolve().parents
+    below = (path for path in images.rglob("*") if not (inside and masks.resolve() in path.resolve().parents))
+    pictures = image_files(images, below)[0]
+    stems = {PurePosixPath(name).with_suffix("").as_posix() for name in pictures}
+    files = {name: path for name, path in pictures.items() if not _is_marked(name, stems)}
+    names = list(files)
+    known, own = Names(names), {path.resolve() for path in files.values()}
+    drawn: dict[tuple[str, bool], Path] = {}
+    for path in sorted(masks.rglob("*")):
+        place = path.relative_to(masks)
+        hidden = any(part.startswith(".") for part in place.parts)
+        if hidden or path.suffix.lower() not in SUFFIXES or path.is_dir() or path.resolve() in own:
+            continue
+        meant = [names[index] for index in known.find(_image_of(place))] or _by_frame(place, names)
+        if not meant:
+            findings.add("no_image", str(path))
+            continue
+        if len(meant) > 1:
+            raise InputError(f"{path} can be of {' or '.join(meant[:3])}; save it under the image's own path")
+        of = meant[0], place.stem.endswith(IGNORE)
+        if of in drawn:
+            raise InputError(f"{drawn[of]} and {path} are both masks of {meant[0]}; remove one")
+        drawn[of] = path
+    annotated = sorted({name for name, ignored in drawn if not ignored})
+    for name in sorted(files.keys() - set(annotated)):
+        findings.add("unannotated", str(files[name]))
+    if not annotated:
+        raise InputError(f"{masks} has masks of none of the {len(files)} images of {images}; name each as its image")
+    return files, {name: [drawn[key] for key in ((name, False), (name, True)) if key in drawn] for name in annotated}
+
+
+def _is_marked(name: str, stems: set[str]) -> bool:
+    """Whether an image is one of another's masks: a_cp_masks.png beside a.tif."""
+    stem = PurePosixPath(name).with_suffix("").as_posix()
+    return any(stem.endswith(mark) and stem.removesuffix(mark) in stems for mark in (*MARKS, IGNORE))
+
+
+def _image_of(place: Path) -> str:
+    """The name of the image that a file of masks is named after: without its mark, and without .ome and the like."""
+    stem = place.stem.removesuffix(".ome")
+    mark = next((mark for mark in (*MARKS, IGNORE) if stem.endswith(mark)), "")
+    return place.with_name(f"{stem.removesuffix(mark)}.png").as_posix()
+
+
+def _by_frame(place: Path, names: list[str]) -> list[str]:
+    """As the Cell Tracking Challenge names masks: man_seg012.tif is of t012.tif."""
+    match = CTC.fullmatch(place.stem)
+    frames = {f"t{match[1]}"} if match else set()
+    return [name for name in names if PurePosixPath(name).stem in frames]
+
+
+# ---- what a file holds -----------------------------------------------------------------------------------
+
+
+def read_masks(path: Path, size: tuple[int, int]) -> tuple[list[Rle], list[Rle]]:
+    """The cells of a file of any kind, and what is to be ignored."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if not start.startswith((*PICTURES, NUMPY)):
+        cells, ignored = read_drawn(path, size)
+        return rles_from_crops(cells, *size), rles_from_crops(ignored, *size)
+    labels = read_seg_npy(path) if start.startswith(NUMPY) else read_labels(path)
+    if labels.shape != size:
+        height, width = labels.shape
+        raise InputError(f"{path} is {width}x{height} px, its image {size[1]}x{size[0]} px; save the masks at its size")
+    if path.stem.endswith(IGNORE):
+        return [], rles_from_labels(np.minimum(labels, 1))
+    rles = rles_from_labels(labels)
+    if (parts := parts_of(labels)) >= MANY * max(len(rles), 1):
+        what = f"{path} has {parts} separate parts of {len(rles)} labels: is it black and white, or classes?"
+        raise InputError(
+            f"{what} A label is a cell: number the parts (connected components, as scipy.ndimage.label does)"
+        )
+    return rles, []

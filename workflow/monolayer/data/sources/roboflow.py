@@ -23,7 +23,7 @@ from monolayer.coco.records import Image, Truth
 from monolayer.data.images import Pixels, grey
 from monolayer.data.sources import Read
 from monolayer.data.sources.fetch import TIMEOUT, Remote, fetch, open_zip, read_member, verify
-from monolayer.data.sources.masks import cells
+from monolayer.data.sources.listed import cells
 from monolayer.data.sources.truth import Part, cell_lines, flat_names, join
 from monolayer.files import InputError
 from monolayer.params.data import Pin, RoboflowSource

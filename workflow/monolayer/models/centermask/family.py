@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +14,10 @@ from torch import Tensor, nn
 from monolayer.backends.eager import eager
 from monolayer.backends.graph import Graph
 from monolayer.coco.instances import Instances
-from monolayer.data.dataset import Sample, evenly, lines_in_turn, read_image
+from monolayer.data.dataset import Sample, evenly, lines_in_turn
 from monolayer.files import InputError
 from monolayer.models import Trained, load_state
+from monolayer.models.beginnings import SCRATCH, Beginning, read_weights
 from monolayer.models.centermask.crops import Crop, TargetCells, cells_in, cropped
 from monolayer.models.centermask.network import CenterMask, Dense, MaskGraph
 from monolayer.models.centermask.pipeline import DIVISOR, Pipeline
@@ -35,30 +33,28 @@ def train(
     """Train one network; `learning_rate` is for `nominal_batch` images and scaled with the batch (arXiv 1706.02677)."""
     torch.manual_seed(seed)
     network = CenterMask(settings.network)
-    initial = "from scratch" if settings.weights == "none" else start_from(network, Path(settings.weights))
+    begun = SCRATCH if settings.weights == "none" else start_from(network, Path(settings.weights))
     rate = settings.fit.learning_rate * settings.fit.batch * settings.fit.grad_accumulation / settings.nominal_batch
     fitted = fit(
         network,
         CenterMaskTask(train, evenly(val, settings.val_images), settings),
         settings.fit.model_copy(update={"learning_rate": rate}),
         seed,
-        workdir / f"last-{hashlib.sha256(initial.encode()).hexdigest()[:16]}.pt",  # the file may have changed
+        workdir / f"last-{begun.key}.pt",
+        given=begun.whole,
     )
-    return fitted.trained(initial, parameters=sum(p.numel() for p in network.parameters()))
+    return fitted.trained(begun.said, parameters=sum(p.numel() for p in network.parameters()))
 
 
-def start_from(network: CenterMask, path: Path) -> str:
-    """Put imported weights, of the whole network or its backbone alone, into it; say which they were."""
-    try:
-        content = path.read_bytes()
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)["networks"]["all"]
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} is no weights.pt ({error}); make one with `monolayer import-weights`") from error
+def start_from(network: CenterMask, path: Path) -> Beginning:
+    """Put weights, of the whole network or its backbone alone, into it."""
+    if path == Path("pretrained"):
+        raise InputError("CenterMask has no weights to fetch; convert official ones with `monolayer import-weights`")
+    state, source = read_weights(path)
     backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
-    whole_network = len(backbone) < len(state)
-    load_state(network if whole_network else network.backbone, state if whole_network else backbone, str(path))
-    part = "whole network" if whole_network else "backbone"
-    return f"{part} of {path.name}, sha256 {hashlib.sha256(content).hexdigest()}"
+    whole = len(backbone) < len(state)
+    load_state(network if whole else network.backbone, state if whole else backbone, str(path))
+    return Beginning(f"{'whole network' if whole else 'backbone'} of {source}", whole)
 
 
 def build(settings: CenterMaskTrain, state: dict[str, Any], device: str) -> CenterMask:
@@ -114,7 +110,7 @@ class CenterMaskTask:
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Tensor, TargetCells]]:
         sample = self.train[self.epoch[index]]
-        image = read_image(sample.path)
+        image = sample.pixels()
         crop = self._crop(image.shape, rng)
         return sample.image["file_name"], (cropped(image, crop), cells_in(sample.annotations, crop))
 

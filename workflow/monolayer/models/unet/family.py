@@ -20,18 +20,23 @@ from torch.nn import functional
 
 from monolayer.backends.eager import eager
 from monolayer.backends.graph import Graph
+from monolayer.backends.manifest import pretrained
 from monolayer.coco.instances import Instances
-from monolayer.coco.labels import label_image
-from monolayer.data.dataset import Sample, TrueCells, evenly, read_image
+from monolayer.data.dataset import Sample, evenly
 from monolayer.evaluation.matching import IOUS, match_labels
+from monolayer.files import InputError
 from monolayer.models import Trained
+from monolayer.models.beginnings import SCRATCH, Beginning, adopt, read_weights
 from monolayer.models.fit import fit
-from monolayer.models.pipeline import find
+from monolayer.models.pipeline import Pipeline, find, pipeline
+from monolayer.models.rescaled import ScaledCells, usual_diameter
 from monolayer.models.unet.patches import Patches, contrast
-from monolayer.models.unet.pipeline import Pipeline
 from monolayer.models.unet.tiling import Float
+from monolayer.models.unet.unfold import settle, unfolded
 from monolayer.models.unet.watershed import Labels, Thresholds, separate
 from monolayer.params.families import UnetPredict, UnetTrain
+
+SETTLED = 16  # patches, of which the norms of an unfolded network have their statistics
 
 
 class Convolutions(nn.Sequential):
@@ -53,8 +58,9 @@ class UNet(nn.Module):
 
     thresholds: Tensor
     contrast: Tensor
+    zoom: Tensor
 
-    def __init__(self, width: int, levels: int, outputs: int, stem: int = 1) -> None:
+    def __init__(self, width: int, levels: int, outputs: int, stem: int = 1, zooms: bool = False) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(levels)]
         upwards = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
@@ -65,6 +71,8 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, outputs * stem**2, 1)
         self.register_buffer("thresholds", torch.tensor([0.5, 0.5, 0.0]))  # chosen on val once trained
         self.register_buffer("contrast", torch.tensor(1.0))  # of the training images
+        if zooms:
+            self.register_buffer("zoom", torch.tensor(1.0))  # px of its input per px of an image
 
     def forward(self, x: Tensor) -> Tensor:
         skipped = []
@@ -83,14 +91,44 @@ class UNet(nn.Module):
 def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, seed: int, workdir: Path) -> Trained:
     """Train one network; the thresholds that part cells are chosen on val and travel in its weights."""
     torch.manual_seed(seed)
-    task = CellTask(train, val, settings)
     network = _network(settings)
-    network.contrast.fill_(task.contrast)
-    fitted = fit(network, task, settings.fit, seed, workdir / "checkpoint.pt")
-    best = fitted.history[fitted.best_epoch - 1]
-    chosen = Thresholds(best["threshold_foreground"], best["threshold_marker"], task.area)
-    fitted.state["thresholds"] = torch.tensor(chosen)
-    return fitted.trained("from scratch", thresholds=chosen._asdict())
+    zoom = settings.diameter / usual_diameter(train) if settings.diameter else 1.0
+    task = CellTask(train, val, settings, zoom)
+    begun = _begin(network, settings, task, seed)
+    if settings.diameter:
+        network.zoom.fill_(zoom)
+    if settings.fit.epochs:  # else all stays as given
+        network.contrast.fill_(task.contrast)
+    checkpoint = workdir / ("checkpoint.pt" if begun is SCRATCH else f"checkpoint-{begun.key}.pt")
+    fitted = fit(network, task, settings.fit, seed, checkpoint, given=begun.whole)
+    if settings.fit.epochs:
+        chosen = Thresholds(fitted.best["threshold_foreground"], fitted.best["threshold_marker"], task.area)
+        fitted.state["thresholds"] = torch.tensor(chosen)
+    thresholds = Thresholds(*fitted.state["thresholds"].tolist())
+    return fitted.trained(begun.said, thresholds=thresholds._asdict(), **({"zoom": zoom} if settings.diameter else {}))
+
+
+def _begin(network: UNet, settings: UnetTrain, task: CellTask, seed: int) -> Beginning:
+    """Give a network the weights that its settings name."""
+    if settings.weights == "none":
+        return SCRATCH
+    path = pretrained() if settings.weights == "pretrained" else Path(settings.weights)
+    exported = path.is_dir() or path.suffix == ".json"
+    given = unfolded(network, path) if exported else read_weights(path)
+    given.state.pop("zoom", None)
+    if settings.diameter:  # which this one's own cells decide
+        given.state["zoom"] = network.zoom
+    try:
+        begun = adopt(network, given, ["head."])
+    except InputError as error:
+        first = given.state.get("down.0.0.weight", torch.empty(0))
+        levels = sum(key.startswith("down.") and key.endswith(".0.weight") for key in given.state)
+        has = f"width {len(first)} and {levels} levels"
+        raise InputError(f"{path} has {has}, the settings {settings.width} and {settings.levels}: {error}") from None
+    if exported and settings.fit.epochs:
+        drawn = [task.draw(index, np.random.default_rng([seed, index]))[1] for index in range(SETTLED)]
+        settle(network, task.collate(drawn)[0])
+    return begun
 
 
 def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
@@ -119,37 +157,45 @@ def graphs(network: UNet) -> dict[str, Graph]:
 
 def constants(network: UNet) -> dict[str, Any]:
     thresholds, contrast = network.thresholds.tolist(), float(network.contrast)
-    return {"thresholds": thresholds, "contrast": contrast, "stride": network.stride}
+    zoom = {"zoom": float(network.zoom)} if hasattr(network, "zoom") else {}
+    return {"thresholds": thresholds, "contrast": contrast, "stride": network.stride, **zoom}
 
 
 def predict(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Instances]:
-    return find(Pipeline.of(settings, constants(network)), eager(graphs(network)), images)
+    return find(_pipeline(network, settings), eager(graphs(network)), images)
 
 
 def probabilities(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Float]:
-    """float32 (C, H, W) in [0, 1] for each uint8 (H, W): foreground, and distance if the network was taught it."""
-    pipeline = Pipeline.of(settings, constants(network))
-    return pipeline.forward(eager(graphs(network)), [pipeline.preprocess(image) for image in images])
+    """float32 (C, H, W) in [0, 1] for each uint8 (H, W) that has the network's scale: foreground, and distance if the
+    network was taught it."""
+    of = _pipeline(network, settings, zooms=False)
+    return of.forward(eager(graphs(network)), [of.preprocess(image) for image in images])
+
+
+def _pipeline(network: UNet, settings: UnetPredict, zooms: bool = True) -> Pipeline:
+    known = constants(network)
+    return pipeline("unet", settings, known if zooms else known | {"zoom": 1.0})
 
 
 def _network(settings: UnetTrain) -> UNet:
     outputs = 2 if settings.target == "foreground+distance" else 1
     # channels last is half the time of a step on a CPU, and what tensor cores want
-    return UNet(settings.width, settings.levels, outputs, settings.stem).to(memory_format=torch.channels_last)
+    network = UNet(settings.width, settings.levels, outputs, settings.stem, zooms=settings.diameter is not None)
+    return network.to(memory_format=torch.channels_last)
 
 
 class CellTask:
     """What a U-Net is trained on (fit.Task): patches of train; pixel F1 or instance F1 of some images of val."""
 
-    def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain) -> None:
+    def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, zoom: float = 1.0) -> None:
         self.settings = settings
-        self.contrast = contrast([read_image(sample.path) for sample in evenly(train, settings.contrast_images)])
-        self.patches = Patches(TrueCells(train), settings, self.contrast)
-        self.val = evenly(val, settings.val_images)
+        self.contrast = contrast([sample.pixels() for sample in evenly(train, settings.contrast_images)])
+        self.patches = Patches(ScaledCells(train, zoom), settings, self.contrast)
+        self.val = ScaledCells(evenly(val, settings.val_images), zoom, room=0)
         self.distance = settings.target == "foreground+distance"
         areas = [annotation["area"] for sample in train for annotation in sample.annotations]
         usual = float(np.percentile(areas, settings.min_area_percentile)) if areas else 0.0
-        self.area = settings.min_area_factor * usual
+        self.area = settings.min_area_factor * usual * zoom**2
         markers = settings.search.marker if self.distance else [0.5]
         self.candidates = [Thresholds(*pair, self.area) for pair in product(settings.search.foreground, markers)]
         self.draw = self.patches.draw
@@ -183,9 +229,8 @@ class CellTask:
         At IoU 0.5 alone, thresholds that shave the cells would look as good as those that outline them.
         """
         counts = np.zeros((len(self.candidates), 2, 3))  # tp, fp, fn of pixels and of cells
-        for sample in self.val:
-            image = read_image(sample.path)
-            true = label_image((a["segmentation"] for a in sample.annotations), *image.shape)
+        for index in range(len(self.val.samples)):
+            image, true = self.val.image(index), self.val.labels(index)
             [maps] = probabilities(cast(UNet, network), [image], self.settings.val_predict)
             saddle_ratio = self.settings.val_predict.saddle_ratio
             counts += [_count(true, separate(maps, thresholds, saddle_ratio)) for thresholds in self.candidates]

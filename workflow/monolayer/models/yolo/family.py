@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from monolayer.backends.eager import eager
 from monolayer.backends.graph import Graph
 from monolayer.coco.instances import Instances
-from monolayer.data.dataset import Sample, TrueCells, evenly, lines_in_turn, read_image
+from monolayer.data.dataset import Sample, TrueCells, evenly, lines_in_turn
 from monolayer.files import InputError
 from monolayer.models import Trained
+from monolayer.models.beginnings import SCRATCH, Beginning, adopt, is_ours, read_weights
 from monolayer.models.dihedral import turn
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
@@ -38,9 +39,10 @@ from monolayer.params.families import YoloPredict, YoloTrain
 def train(train: Sequence[Sample], val: Sequence[Sample], settings: YoloTrain, seed: int, workdir: Path) -> Trained:
     """Train one network on images of any size, scaled so that the longer side is about imgsz px."""
     torch.manual_seed(seed)
-    network, initial = _initial(settings)
+    network, begun = _initial(settings)
     task = _Task(TrueCells(train), evenly(val, settings.val_images), settings)
-    return fit(network, task, settings.fit, seed, workdir / "last.pt").trained(initial)
+    checkpoint = workdir / ("last.pt" if begun is SCRATCH else f"last-{begun.key}.pt")
+    return fit(network, task, settings.fit, seed, checkpoint, given=begun.whole).trained(begun.said)
 
 
 def build(settings: YoloTrain, state: dict[str, Any], device: str) -> nn.Module:
@@ -97,17 +99,19 @@ def _network(settings: YoloTrain) -> nn.Module:
     return cast(nn.Module, network)
 
 
-def _initial(settings: YoloTrain) -> tuple[nn.Module, str]:
+def _initial(settings: YoloTrain) -> tuple[nn.Module, Beginning]:
     """The untrained network and where its weights come from; weights that can't be had are an error."""
     network = _network(settings)
     if settings.weights == "none":
-        return network, "from scratch"
+        return network, SCRATCH
     source = _pretrained_file(settings) if settings.weights == "pretrained" else Path(settings.weights)
+    if is_ours(source):
+        return network, adopt(network, read_weights(source))
     try:
         other, _ = load_checkpoint(str(source))  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever the library makes of a bad file
         raise InputError(
-            f"weights {source} can't be read ({error}); name a YOLO-seg .pt, `pretrained` or `none`"
+            f"weights {source} can't be read ({error}); name a YOLO-seg .pt, a run's weights.pt, `pretrained` or `none`"
         ) from error
     theirs, ours = other.float().state_dict(), network.state_dict()
     fitting = {key: value for key, value in theirs.items() if key in ours and value.shape == ours[key].shape}
@@ -115,7 +119,8 @@ def _initial(settings: YoloTrain) -> tuple[nn.Module, str]:
     if len(fitting) < 0.9 * len(ours):  # only what depends on the number of classes may differ
         raise InputError(f"weights {source} fit {len(fitting)} of {len(ours)} tensors of {settings.architecture}")
     network.load_state_dict(fitting, strict=False)
-    return network, f"{source.name}, {len(classes)} of {len(ours)} tensors new"
+    said = f"{source.name}, {len(classes)} of {len(ours)} tensors new"
+    return network, Beginning(said, not classes)
 
 
 def _pretrained_file(settings: YoloTrain) -> Path:
@@ -159,7 +164,7 @@ class _Task:
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]:
         sample = self.cells.samples[self.epoch[index]]
         way = 4 * (rng.random() < 0.5) + int(rng.integers(4))
-        image, labels = turn(read_image(sample.path), way), turn(self.cells.labels(self.epoch[index]), way)
+        image, labels = turn(sample.pixels(), way), turn(self.cells.labels(self.epoch[index]), way)
         jitter = self.settings.scale_jitter
         gain = self.settings.imgsz / max(image.shape) * float(rng.uniform(1 - jitter, 1 + jitter))
         image, labels = _placed(image, labels, gain, self.side, rng)

@@ -1,0 +1,233 @@
+"""Cells as people draw them: ImageJ ROIs, QuPath's GeoJSON, labelme, told apart by what the files hold.
+
+A pixel belongs to an outline if its centre lies in it, by the even-odd rule, with (0, 0) the upper left corner of the
+upper left pixel: of corners of pixels, as `measure` writes them, that is exact.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monolayer.coco.rle import Placed
+from monolayer.compiled import Floats
+from monolayer.files import InputError
+
+FAR = 2  # sizes of the image, by which an outline may lie outside; beyond, it is of another image or unit
+IGNORED = "ignore"  # the class of a region that nobody annotated; QuPath's own is `Ignore*`
+LARGEST = 1 << 24  # bytes of a ROI
+ZIP, ROI = b"PK\x03\x04", b"Iout"
+
+
+class DrawnCell(NamedTuple):
+    """Parts, each of closed outlines (N, 2) xy, or a mask in its place; `where` is what an error calls it."""
+
+    where: str
+    parts: list[list[Floats]]
+    mask: Placed | None = None
+    ignored: bool = False
+
+
+def read_drawn(path: Path, size: tuple[int, int]) -> tuple[list[Placed], list[Placed]]:
+    """The cells of a file, and the regions that it says nobody annotated, in an image of that (height, width)."""
+    try:
+        data = path.read_bytes()
+        drawn = list(_rois(data, path) if data.startswith((ZIP, ROI)) else _json(data, path, size))
+    except InputError:
+        raise
+    except Exception as error:  # of damaged files readers raise of all kinds
+        raise InputError(f"{path} can't be read ({error!r}); export it again") from error
+    cells, ignored = list[Placed](), list[Placed]()
+    for one in drawn:
+        placed = one.mask or united([filled(rings, size, one.where) for rings in one.parts])
+        if not placed[0].any():
+            raise InputError(f"{one.where} has no pixel in its image of {size[1]}x{size[0]} px; remove it")
+        (ignored if one.ignored else cells).append(placed)
+    return cells, ignored
+
+
+# ---- outlines to pixels ----------------------------------------------------------------------------------
+
+
+def filled(rings: list[Floats], size: tuple[int, int], where: str) -> Placed:
+    """The pixels whose centres lie in an odd number of rings; what leaves the image is cut off."""
+    points = np.concatenate(rings) if rings else np.empty((0, 2))
+    if len(points) < 3:
+        raise InputError(f"{where} has {len(points)} points; an outline has three or more")
+    if not np.isfinite(points).all():
+        raise InputError(f"{where} has coordinates that are NaN or infinite; export it again")
+    height, width = size
+    if (points < -FAR * max(size)).any() or (points > (1 + FAR) * max(size)).any():
+        raise InputError(f"{where} lies far out of its image of {width}x{height} px; are its coordinates in px of it?")
+    x0, y0 = np.clip(np.floor(points.min(0)), 0, (width - 1, height - 1)).astype(int)
+    x1, y1 = np.clip(np.ceil(points.max(0)), (x0 + 1, y0 + 1), (width, height)).astype(int)
+    crossings = np.zeros((y1 - y0, x1 - x0 + 1), np.int64)
+    for ring in rings:
+        for (ax, ay), (bx, by) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+            top, bottom = (int(np.ceil(y - 0.5)) for y in sorted((ay, by)))
+            rows = np.arange(max(top, y0), min(bottom, y1))  # whose centres the edge passes
+            x = ax + (rows + 0.5 - ay) * (bx - ax) / (by - ay) if len(rows) else rows
+            columns = np.clip(np.ceil(x - 0.5) - x0, 0, x1 - x0).astype(int)  # the first whose centre is right of it
+            np.add.at(crossings, (rows - y0, columns), 1)
+    return (np.cumsum(crossings, axis=1)[:, :-1] % 2).astype(np.bool_), int(x0), int(y0)
+
+
+def united(parts: list[Placed]) -> Placed:
+    """One mask of several."""
+    if len(parts) == 1:
+        return parts[0]
+    left, top = min(x for _, x, _ in parts), min(y for _, _, y in parts)
+    right = max(x + mask.shape[1] for mask, x, _ in parts)
+    foot = max(y + mask.shape[0] for mask, _, y in parts)
+    whole = np.zeros((foot - top, right - left), np.bool_)
+    for mask, x, y in parts:
+        whole[y - top : y - top + mask.shape[0], x - left : x - left + mask.shape[1]] |= mask
+    return whole, left, top
+
+
+# ---- ImageJ ----------------------------------------------------------------------------------------------
+
+
+def _rois(data: bytes, path: Path) -> Iterator[DrawnCell]:
+    """The ROIs of a .roi or of a zip of them."""
+    if data.startswith(ROI):
+        yield _roi(data, str(path))
+        return
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [member for member in archive.infolist() if member.filename.lower().endswith(".roi")]
+        if not members:
+            raise InputError(f"{path} is a zip without a .roi; save it with ImageJ's ROI manager")
+        positions = set()
+        for member in members:
+            if member.file_size > LARGEST:
+                raise InputError(f"{path}: {member.filename} has {member.file_size:,} bytes, which no outline has")
+            content = archive.read(member)
+            positions.add(_position(content))
+            yield _roi(content, f"{path}: {member.filename}")
+        if len(positions - {0}) > 1:
+            raise InputError(
+                f"{path} has ROIs on {len(positions - {0})} frames; save those of each image by themselves"
+            )
+
+
+def _position(data: bytes) -> int:
+    from roifile import ImagejRoi
+
+    roi = ImagejRoi.frombytes(data)
+    return int(roi.t_position or roi.z_position or roi.position or 0)
+
+
+def _roi(data: bytes, where: str) -> DrawnCell:
+    from roifile import ROI_TYPE, ImagejRoi
+
+    roi = ImagejRoi.frombytes(data)
+    areas = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED, ROI_TYPE.RECT, ROI_TYPE.OVAL)
+    if roi.roitype not in areas:
+        raise InputError(f"{where} is a {roi.roitype.name.lower()}, which encloses nothing; draw its outline")
+    rings = [np.asarray(ring, np.float64) for ring in roi.coordinates(multi=True)]
+    return DrawnCell(where, [rings], ignored=_is_ignored(roi.name))
+
+
+def _is_ignored(name: object) -> bool:
+    return isinstance(name, str) and name.strip().lower().startswith(IGNORED)
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------
+
+
+def _json(data: bytes, path: Path, size: tuple[int, int]) -> Iterator[DrawnCell]:
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise InputError(
+            f"{path} is no label image, ROI zip, GeoJSON nor labelme file ({error}); export it again"
+        ) from None
+    if isinstance(content, dict) and isinstance(content.get("shapes"), list):
+        return _labelme(content, path, size)
+    features = content.get("features", [content]) if isinstance(content, dict) else content
+    if isinstance(features, list) and all(isinstance(one, dict) and one.get("type") == "Feature" for one in features):
+        return _features(features, path)
+    if isinstance(content, dict) and "annotations" in content:
+        raise InputError(f"{path} is a COCO file; give it as `annotations` of `source: coco`")
+    raise InputError(f"{path} is JSON, but neither GeoJSON (features) nor of labelme (shapes); export it again")
+
+
+def _features(features: list[dict[str, Any]], path: Path) -> Iterator[DrawnCell]:
+    """QuPath's objects: annotations, detections, cells."""
+    for number, feature in enumerate(features, start=1):
+        where = f"{path}: feature {number}"
+        geometry, properties = feature.get("geometry") or {}, feature.get("properties") or {}
+        kind, coordinates = geometry.get("type"), geometry.get("coordinates")
+        if kind not in ("Polygon", "MultiPolygon"):
+            raise InputError(f"{where} is a {kind}, which encloses nothing; a cell is a Polygon or a MultiPolygon")
+        polygons = coordinates if kind == "MultiPolygon" else [coordinates]
+        if not isinstance(polygons, list) or not all(isinstance(rings, list) for rings in polygons):
+            raise InputError(f"{where} has coordinates {str(coordinates)[:60]}; a {kind} has lists of points")
+        parts = [[_points(ring, where) for ring in rings] for rings in polygons]
+        named = properties.get("classification") or {}
+        yield DrawnCell(where, parts, ignored=_is_ignored(named.get("name") if isinstance(named, dict) else named))
+
+
+def _points(given: Any, where: str) -> Floats:
+    try:
+        points = np.array(given, np.float64)
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    if points.ndim != 2 or points.shape[1] < 2:
+        raise InputError(f"{where} has points {str(given)[:60]}; a point is two numbers, [x, y]")
+    return points[:, :2]
+
+
+def _labelme(content: dict[str, Any], path: Path, size: tuple[int, int]) -> Iterator[DrawnCell]:
+    """Shapes; those of one group_id are parts of one cell."""
+    said = content.get("imageHeight"), content.get("imageWidth")
+    if said not in ((None, None), size):
+        raise InputError(f"{path} is of an image of {said[1]}x{said[0]} px, its image has {size[1]}x{size[0]}")
+    groups: dict[object, list[DrawnCell]] = {}
+    for number, shape in enumerate(content["shapes"], start=1):
+        if not isinstance(shape, dict):
+            raise InputError(f"{path}: shape {number} is no object; export it again")
+        group = shape.get("group_id")
+        one = _shape(shape, f"{path}: shape {number}")
+        groups.setdefault(("alone", number) if group is None else (group, one.ignored), []).append(one)
+    for parts in groups.values():
+        if len(parts) > 1 and any(part.mask for part in parts):
+            raise InputError(f"{parts[0].where} is a mask in a group; draw parts of a cell as polygons")
+        yield parts[0]._replace(parts=[rings for part in parts for rings in part.parts])
+
+
+def _shape(shape: dict[str, Any], where: str) -> DrawnCell:
+    kind, points = shape.get("shape_type") or "polygon", _points(shape.get("points"), where)
+    ignored = _is_ignored(shape.get("label"))
+    if kind == "polygon":
+        return DrawnCell(where, [[points]], ignored=ignored)
+    if kind in ("rectangle", "circle", "mask") and len(points) != 2:
+        raise InputError(f"{where} is a {kind} of {len(points)} points; it has two")
+    if kind == "rectangle":
+        (x0, y0), (x1, y1) = points
+        return DrawnCell(where, [[np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])]], ignored=ignored)
+    if kind == "circle":
+        angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+        radius = np.hypot(*(points[1] - points[0]))
+        return DrawnCell(where, [[points[0] + radius * np.c_[np.cos(angle), np.sin(angle)]]], ignored=ignored)
+    if kind == "mask":
+        return DrawnCell(where, [], (_png(shape.get("mask"), where), *np.rint(points[0]).astype(int).tolist()), ignored)
+    raise InputError(f"{where} is a {kind}, which encloses nothing; draw its outline as a polygon")
+
+
+def _png(text: Any, where: str) -> NDArray[np.bool_]:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"]) as image:
+            return np.asarray(image.convert("L")) > 0
+    except (TypeError, ValueError, OSError) as error:
+        raise InputError(f"{where} has no PNG as its mask ({error}); export it again") from None

@@ -1,0 +1,45 @@
+"""Whether a run is better than the one that it began with, on test images that neither was trained on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from monolayer.coco.table import read_truth
+from monolayer.evaluation.evaluate import pair_rows, read_draws, read_scores, units
+from monolayer.files import InputError, write_json
+from monolayer.params.steps import EvaluateParams, GainParams
+
+METRIC = "mask_ap"
+FEWEST = 6  # images, or wells: fewer all improve by chance with more than 5 % (2 / 2^5), whatever an interval says
+log = logging.getLogger(__name__)
+
+
+def gain(truth: Path, base: Path, scores: Path, params: GainParams, output: Path) -> None:
+    """Write and tell the difference in mask AP, its 95 % interval (paired bootstrap), and whether to export the run."""
+    files = {params.run: scores, params.base: base}
+    scored = {name: read_scores(path) for name, path in files.items()}
+    for name, path in files.items():
+        if scored[name]["run"] != name:
+            raise InputError(f"{path} has the scores of {scored[name]['run']}, not of {name}; give those of {name}")
+    draws = {name: read_draws(path.with_name(f"{name}.bootstrap.npz")) for name, path in files.items()}
+    rows = pair_rows(*((name, draws[name]) for name in files))
+    row = next((row for row in rows if (row["metric"], row["cell_line"]) == (METRIC, "all")), None)
+    images, _ = read_truth(truth)
+    protocol = EvaluateParams.model_validate({key: scored[params.run][key] for key in EvaluateParams.model_fields})
+    drawn = len(set(units(images, protocol)))
+    if row is None and drawn >= FEWEST:
+        raise InputError(f"{scores} and {base} are of other images or draws; evaluate both runs again")
+    better = row is not None and drawn >= FEWEST and row["low"] > 0
+    what = f"{params.run} against {params.base}, mask AP on {len(images)} test images"
+    if row is not None:
+        what += f": {row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+    why = "better" if better else "not shown to be better"
+    if drawn < FEWEST:
+        unit = "wells" if protocol.resample == "well" else "images"
+        why = f"nothing is shown by {drawn} {unit}, for which {FEWEST} are needed; annotate more, or raise split.test"
+    exported = better or params.unproven
+    log.info("%s: %s; %s", what, why, "exported" if exported else "not exported (unproven: true would)")
+    found = {key: None if row is None else row[key] for key in ("difference", "low", "high", "p")}
+    record = {"run": params.run, "base": params.base, "metric": METRIC, "images": len(images), "drawn": drawn, **found}
+    write_json(output, record | {"better": better, "exported": exported, "said": f"{what}: {why}"}, indent=1)
