@@ -111,8 +111,6 @@ class Params(Section):
                 check(f"runs.{name}.base", run.base, self.runs)
         for name in self.selected_runs:
             check("selected", name, self.runs)
-        for name in self.tuned_runs:
-            check(f"runs.{name}.base", str(self.runs[name].base), dict.fromkeys(self.selected_runs))
         for name in () if self.export.runs == "all" else self.export.runs:
             check("export.runs", name, self.runs)
         for name in self.cultures:
@@ -125,6 +123,13 @@ class Params(Section):
             raise ValueError("datasets.plates: the name is taken, results/plates holds plates; call it otherwise")
         if "truth" in self.runs:
             raise ValueError("runs.truth: the name is taken, cells/truth holds the measured truth; call it otherwise")
+        return self
+
+    @model_validator(mode="after")
+    def _bases_are_scored(self) -> Params:
+        for name in self.tuned_runs:
+            if (base := str(self.runs[name].base)) not in self.selected_runs:
+                raise ValueError(f"runs.{name}.base is {base}, which `selected` lacks; add it, to be scored too")
         return self
 
     @property
