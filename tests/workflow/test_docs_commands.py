@@ -22,6 +22,7 @@ from dvc.cli.parser import get_main_parser
 from monolayer.__main__ import main
 from monolayer.backends import manifest
 from monolayer.files import write_json
+from other_programs import table
 from paths import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -96,6 +97,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, culture: Culture) -> Path:
     shutil.copytree(culture.images, folder / "FOLDER")
     shutil.copy(sorted(culture.images.iterdir())[0], folder / "image.png")
     write_json(folder / "truth.json", culture.truth)
+    table(folder)  # cells.csv and dictionary.csv
     shutil.copytree(manifest.pretrained(), folder / "results/own/export/unet_distance")
     return folder
 
