@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 from monolayer.evaluation import evaluate
-from monolayer.models.tools import import_results
+from monolayer.evaluation.tools import import_results
 from monolayer.params import params
 from monolayer.params.steps import EvaluateParams
 from monolayer.params.tools import CommandTool

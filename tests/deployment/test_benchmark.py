@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from monolayer.backends.machine import describe
 from monolayer.coco.instances import Instances
 from monolayer.deployment import benchmark
 from monolayer.deployment.benchmark import keep, one, passes, summary, until
@@ -184,7 +183,7 @@ def test_timings_are_kept_under_the_devices_name(tmp_path: Path) -> None:
 
 
 def test_the_machine_is_named() -> None:
-    found = describe(2)
+    found = benchmark.describe(2)
     assert found["device"]
     assert found["versions"]["onnxruntime"]
     assert found["threads"] == 2

@@ -1,6 +1,32 @@
 # Results against truth, and the table of all runs.
 
 
+# Another tool's command runs in an environment of its own; what it fetches at first use, no compute node can.
+rule import_results:
+    input:
+        images=rules.download.output.images,
+        truth="results/{dataset}/splits/{split}.json",
+        code=code("evaluation.tools"),
+    output:
+        results="results/{dataset}/predictions/{run}/{split}.json.gz",
+        record="results/{dataset}/predictions/{run}/{split}.tool.json",
+    wildcard_constraints:
+        run="|".join(P.tool_runs) or "(?!)",
+    log:
+        "results/{dataset}/logs/import_results/{run}.{split}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=lambda w: P.tool(w.run).model_dump_json(),
+        # not given to the verb: a change of results that lie there is not to go unseen
+        local_files=lambda w: content(
+            P.tool_files(w.run, w.split), Path(".snakemake/local_files.json")
+        ),
+    shell:
+        "monolayer import-results --images {input.images} --truth {input.truth} --split {wildcards.split}"
+        " --params {params.settings:q} --output {output.results} --log {log}"
+
+
 rule evaluate:
     input:
         truth="results/{dataset}/splits/test.json",

@@ -1,4 +1,4 @@
-"""Results against truth, and what a biologist measures of them: evaluate, compare, measure."""
+"""Other tools' results, scores, measurements: import-results, evaluate, compare, measure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from monolayer.cli.options import PARAMS, Verbs, add_plane, add_threads, add_ver
 
 
 def add_verbs(verbs: Verbs) -> None:
+    tool = add_verb(
+        verbs,
+        import_results,
+        "tools.OtherTool",
+        images="folder of images",
+        truth="COCO file that lists them",
+        output="COCO results to write; {split}.tool.json is written beside it",
+    )
+    tool.add_argument("--split", choices=["val", "test"], required=True, help="whose images they are")
     _add_evaluate(verbs)
     compared = add_verb(verbs, compare, output="table to write, CSV; pairs.csv is written beside it")
     compared.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
@@ -17,6 +26,13 @@ def add_verbs(verbs: Verbs) -> None:
     truth = "COCO truth that both were scored on"
     add_verb(verbs, gain, "steps.GainParams", truth=truth, base=gained, scores=scored, output="verdict to write, JSON")
     _add_measure(verbs)
+
+
+def import_results(args: Namespace) -> None:
+    """Have another tool find the cells of a split by its command, or take what it has found, as COCO results."""
+    from monolayer.evaluation import tools
+
+    tools.import_results(args.params, args.images, args.truth, args.split, args.output)
 
 
 def _add_evaluate(verbs: Verbs) -> None:

@@ -1,4 +1,4 @@
-"""Runs: train, predict, import-weights, import-results."""
+"""Runs: train, predict, import-weights."""
 
 from __future__ import annotations
 
@@ -26,15 +26,6 @@ def add_verbs(verbs: Verbs) -> None:
     verb.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
     _add_predict(verbs)
     _add_import_weights(verbs)
-    tool = add_verb(
-        verbs,
-        import_results,
-        "tools.OtherTool",
-        images="folder of images",
-        truth="COCO file that lists them",
-        output="COCO results to write; {split}.tool.json is written beside it",
-    )
-    tool.add_argument("--split", choices=["val", "test"], required=True, help="whose images they are")
 
 
 def train(args: Namespace) -> None:
@@ -88,9 +79,6 @@ def predict(args: Namespace) -> None:
       monolayer predict --images plate7 --output cells.json --labels qupath --format geojson --pixel-size 0.65
       monolayer predict --images plate7 --output cells.3.json.gz --shard 3/1000
     """
-    from monolayer.backends import manifest
-    from monolayer.data.plane import OWN, ImagePlane, ReadLimits
-    from monolayer.measurement import formats
     from monolayer.models import predict
 
     if (args.truth is None) != (args.params is None):
@@ -98,29 +86,38 @@ def predict(args: Namespace) -> None:
     if (args.format or args.pixel_size) and args.labels is None:
         args.verb.error("--format and --pixel-size are of the files that --labels asks for; name a folder for them")
     if args.truth is None:
-        model = args.weights or manifest.pretrained()
-        cure = "at most {limit:,} are read: cut it into tiles, or give --max-megapixels if the memory is there"
-        pixels = args.max_megapixels << 20
-        choice = predict.Choice(
-            score_min=args.score_min,
-            labels=args.labels,
-            backend=args.backend,
-            dtype=args.dtype,
-            tta=args.tta,
-            shard=args.shard,
-            percentiles=_percentiles(args),
-            which=ImagePlane(args.channel, args.z),
-            diameter=args.diameter,
-            limits=ReadLimits(pixels, max(pixels, OWN.pixels), cure=cure),
-            forms={name: formats.FORMATS[name].suffix for name in args.format or ["labels"]},
-        )
-        near = None if model.suffix == ".pt" else manifest.read_manifest(model)[1].neighbours
-        maker = formats.FileMaker(choice.which, choice.limits, near, args.pixel_size)
-        predict.predict_folder(model, args.images, args.output, choice, args.threads, make=maker)
+        _predict_folder(args)
     elif args.weights is None:
         args.verb.error("a split needs the --weights of a run")
     else:
         predict.predict(args.weights, args.images, args.truth, args.params, args.output)
+
+
+def _predict_folder(args: Namespace) -> None:
+    from monolayer.backends import manifest
+    from monolayer.data.plane import OWN, ImagePlane, ReadLimits
+    from monolayer.measurement import formats
+    from monolayer.models import predict
+
+    model = args.weights or manifest.pretrained()
+    cure = "at most {limit:,} are read: cut it into tiles, or give --max-megapixels if the memory is there"
+    pixels = args.max_megapixels << 20
+    choice = predict.Choice(
+        score_min=args.score_min,
+        labels=args.labels,
+        backend=args.backend,
+        dtype=args.dtype,
+        tta=args.tta,
+        shard=args.shard,
+        percentiles=_percentiles(args),
+        which=ImagePlane(args.channel, args.z),
+        diameter=args.diameter,
+        limits=ReadLimits(pixels, max(pixels, OWN.pixels), cure=cure),
+        forms={name: formats.FORMATS[name].suffix for name in args.format or ["labels"]},
+    )
+    near = None if model.suffix == ".pt" else manifest.read_manifest(model)[1].neighbours
+    maker = formats.FileMaker(choice.which, choice.limits, near, args.pixel_size)
+    predict.predict_folder(model, args.images, args.output, choice, args.threads, make=maker)
 
 
 def _percentiles(args: Namespace) -> Percentiles | None:
@@ -161,10 +158,3 @@ def import_weights(args: Namespace) -> None:
     from monolayer.models.centermask import import_weights
 
     import_weights.import_weights(args.checkpoint, args.params, args.output, args.category, args.drop)
-
-
-def import_results(args: Namespace) -> None:
-    """Have another tool find the cells of a split by its command, or take what it has found, as COCO results."""
-    from monolayer.models import tools
-
-    tools.import_results(args.params, args.images, args.truth, args.split, args.output)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import platform
 import re
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monolayer.backends import Backend, cuda
-from monolayer.backends.machine import describe
 from monolayer.backends.manifest import read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth
@@ -22,6 +27,7 @@ from monolayer.data.dataset import evenly, samples
 from monolayer.deployment.calibration import Feed, Recorder
 from monolayer.deployment.parity import variants
 from monolayer.files import InputError, write_json
+from monolayer.machine import cpu_name
 from monolayer.models import predictor
 from monolayer.models.predict import frames
 from monolayer.models.predictor import Frame, Predictor
@@ -29,6 +35,7 @@ from monolayer.parallel import prefetch
 from monolayer.params.steps import BenchmarkParams, BenchmarkSettings
 
 logger = logging.getLogger(__name__)
+VERSIONS = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu", "tensorrt-rtx-cu13", "tensorrt")
 
 
 def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: BenchmarkParams) -> dict[str, Any]:
@@ -171,3 +178,31 @@ def _status(key: str) -> float:
     """MB of a line of /proc/self/status."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{key}:")]
     return int(line.split()[1]) * 1024 / 1e6
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """Device, driver, versions and load; `device` is the GPU's name or the CPU's with the threads in use."""
+    gpu = gpu_name()
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {
+        "device": gpu[0] if gpu else f"{cpu_name()}, {threads} threads",
+        "driver": gpu[1] if gpu else None,
+        "cpu": cpu_name(),
+        "threads": threads,
+        "load": round(os.getloadavg()[0], 2),
+        "measured": datetime.now(UTC).date().isoformat(),
+        "versions": versions,
+    }
+
+
+def gpu_name() -> tuple[str, str] | None:
+    """Name and driver of the GPU in use."""
+    if cuda.capability() is None:
+        return None
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, check=True)
+    name, driver = done.stdout.splitlines()[0].split(", ")
+    return name, driver

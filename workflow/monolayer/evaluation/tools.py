@@ -11,14 +11,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from monolayer.backends.machine import describe
 from monolayer.coco.io import write_results
 from monolayer.coco.records import Result
 from monolayer.coco.table import CellTable, Images, read_results, read_truth
 from monolayer.files import InputError, write_json
+from monolayer.machine import hardware
 from monolayer.params.tools import CommandTool, OtherTool
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ def import_results(tool: OtherTool, images: Path, truth: Path, split: Literal["v
     record: dict[str, Any] = tool.model_dump() | {"images": len(listed)}
     if isinstance(tool, CommandTool):
         found, seconds = _segmented(tool, images, listed)
-        record |= {"seconds": round(seconds, 3), **describe(os.cpu_count() or 1)}
+        today = datetime.now(UTC).date().isoformat()
+        record |= {"seconds": round(seconds, 3), "device": hardware(), "measured": today}
     else:
         found = read_results(Path(getattr(tool.results, split)), listed)
     count = write_results(output, _results(found, listed))

@@ -18,8 +18,8 @@ from monolayer.__main__ import main
 from monolayer.coco.labels import label_image
 from monolayer.coco.records import by_image
 from monolayer.evaluation import evaluate
+from monolayer.evaluation.tools import import_results
 from monolayer.files import InputError
-from monolayer.models.tools import import_results
 from monolayer.params.params import load
 from monolayer.params.section import ParamsError
 from monolayer.params.steps import CardParams, EvaluateParams
