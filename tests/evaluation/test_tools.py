@@ -158,3 +158,24 @@ def test_the_workflow_has_it_beside_ours(origin: Checkout, tmp_path: Path) -> No
     assert jobs["import_results"] == "2"
     assert jobs["tool_card"] == jobs["train"] == jobs["export"] == "1"
     assert jobs["evaluate"] == "2"
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_a_tool_alone_goes_all_the_way(origin: Checkout, tmp_path: Path) -> None:
+    """Without any training: scores, cells, tracks, a card, and a page that says whose they are."""
+    checkout = origin.clone(tmp_path / "checkout")
+    rows, params = yaml.safe_load(STUDY.read_text()), checkout.params()
+    checkout.set_params(
+        params
+        | {"models": params["models"] | rows["models"], "runs": params["runs"] | rows["runs"]}
+        | {"selected": ["otsu_watershed"]}
+    )
+    checkout.snakemake()
+    [results] = (checkout.folder / "results").iterdir()
+    table = (results / "metrics.csv").read_text()
+    assert "otsu_watershed,all," in table
+    assert "BSD-3-Clause; it has no weights" in (results / "predictions/otsu_watershed/card.md").read_text()
+    page = (results / "report.html").read_text()
+    assert "uv run --no-project --script workflow/tools/otsu_watershed.py {images} {labels}" in page
+    assert checkout.nothing_to_do()

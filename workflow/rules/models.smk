@@ -39,7 +39,7 @@ rule predict:
     output:
         "results/{dataset}/predictions/{run}/{split}.json.gz",
     wildcard_constraints:
-        run="|".join(P.trained_runs),
+        run="|".join(P.trained_runs) or "(?!)",
     log:
         "results/{dataset}/logs/predict/{run}.{split}.log",
     conda:

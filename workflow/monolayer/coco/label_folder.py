@@ -16,7 +16,7 @@ from monolayer.coco.seg_npy import read_seg_npy
 from monolayer.files import InputError
 
 log = logging.getLogger(__name__)
-SUFFIXES = (".tif", ".tiff", ".png", ".npy")
+ENDINGS = (".tif", ".tiff", ".png", "_seg.npy")
 # Cellpose writes <image>_cp_masks.png (or .tif) and <image>_seg.npy beside the image; the first are plain pixels
 MARKS = (re.compile(r"_cp_masks(?=\.\w+$)"), re.compile(r"_seg(?=\.npy$)"))
 MANY = 2  # separate parts of a label, on the mean over an image: no cells
@@ -65,7 +65,7 @@ def label_files(folder: Path, names: Sequence[str]) -> dict[int, Path]:
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".") and path.is_file()
     ]
     marked = ([path for path in files if mark.search(path.name)] for mark in MARKS)
     paths, found = Names(names), dict[int, Path]()

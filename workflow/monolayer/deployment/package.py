@@ -29,7 +29,7 @@ from monolayer.models.unet.pipeline import Pipeline
 
 FORMAT = "0.5.4"
 SIDE = 512  # px at most, of the test image and the cover
-MAPS = ("foreground", "distance")
+MAPS = {"foreground": "Probability of a cell", "distance": "distance to its edge, over the cell's largest"}
 OUTLINE = (255, 157, 28)
 
 
@@ -169,13 +169,13 @@ def _rdf(manifest: Manifest, of: Pipeline, signature: Signature, files: dict[str
     halo = of.settings.overlap // 2
     least = -(-(2 * halo + 64) // of.stride) * of.stride  # of a tile, of which the halo is no answer
     [output] = manifest.networks[next(iter(manifest.networks))].graphs["maps"].outputs
-    names = list(MAPS[: int(str(output.shape[1]))])
+    names = list(MAPS)[: int(str(output.shape[1]))]
     steps = {"min": least, "step": of.stride}
     return {
         "format_version": FORMAT,
         "type": "model",
         "name": f"{manifest.run} of monolayer".replace("_", " "),
-        "description": "Foreground and distance maps of cells in grey images, from which touching cells part.",
+        "description": f"Maps of the cells in grey images: {' and '.join(names)}.",
         "authors": [{"name": name} for name in signature.authors],
         "license": signature.licence,
         "cite": [{"text": "Ronneberger et al. 2015, U-Net", "doi": "10.1007/978-3-319-24574-4_28"}],
@@ -198,7 +198,7 @@ def _rdf(manifest: Manifest, of: Pipeline, signature: Signature, files: dict[str
         "outputs": [
             {
                 "id": "maps",
-                "description": "Probability of a cell; distance to its edge, over the cell's largest.",
+                "description": "; ".join(MAPS[name] for name in names),
                 "axes": [
                     {"type": "batch"},
                     {"type": "channel", "channel_names": names},
