@@ -42,5 +42,5 @@ include: "workflow/rules/plates.smk"
 rule all:
     default_target: True
     input:
-        [f"results/plates/{plate}/manifest.json" for plate in P.plates]
+        [f"results/plates/{plate}/report.html" for plate in P.plates]
         or f"results/{P.dataset}/report.html",

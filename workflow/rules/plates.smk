@@ -96,3 +96,22 @@ rule tabulate:
     shell:
         "monolayer tabulate-plate --plan {params.plan} --images-per-shard {params.size}"
         " --params {params.settings:q} --log {log}"
+
+
+rule plate_report:
+    input:
+        rules.tabulate.output,
+        plan=rules.plan_plate.output.plan,
+        code=code("plates.report"),
+    output:
+        "results/plates/{plate}/report.html",
+    log:
+        "results/plates/{plate}/logs/report.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=lambda w: P.plates[w.plate].given(PlateSettings),
+        plan=subpath(input.plan, parent=True),
+    shell:
+        "monolayer report-plate --plan {params.plan} --params {params.settings:q}"
+        " --output {output} --log {log}"

@@ -23,6 +23,13 @@ def add_verbs(verbs: Verbs) -> None:
     add_threads(shard, "cores of the network; another number gives other last digits")
     tables = add_verb(verbs, tabulate_plate, "plates.PlateSettings", plan="folder that `plan-plate` wrote")
     tables.add_argument("--images-per-shard", type=whole(1), required=True, metavar="N", help="that each part has")
+    add_verb(
+        verbs,
+        report_plate,
+        "plates.PlateSettings",
+        plan="folder that `tabulate-plate` wrote to",
+        output="page to write, HTML",
+    )
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -52,3 +59,10 @@ def tabulate_plate(args: Namespace) -> None:
     from monolayer.plates import tabulate
 
     tabulate.tabulate(args.plan, args.images_per_shard, args.params)
+
+
+def report_plate(args: Namespace) -> None:
+    """Show a plate on one page: a map with a time slider, growth, conditions, quality, pictures."""
+    from monolayer.plates import report
+
+    report.report(args.plan, args.params, args.output)

@@ -73,6 +73,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "last_cells_per_image": Column("", "number", "Mean count at its last time."),
         "first_confluence": Column("", "number", "Mean confluence at its first time."),
         "last_confluence": Column("", "number", "Mean confluence at its last time."),
+        "start_cells_per_image": Column("", "number", "Fitted mean count at its first time."),
         **RATE,
         "flagged": Column("", "whole", "Images that are flagged."),
     },

@@ -111,12 +111,14 @@ def wells(images: Sequence[Row], points: Sequence[Row], conditions: Mapping[str,
 
 
 def _rates(time: Floats, counts: Floats, groups: Any) -> dict[str, float]:
+    fields = int(groups.max()) + 1
     kept = np.isin(groups, np.flatnonzero(np.bincount(groups, counts) > 0))  # a field without a cell tells no rate
     groups = np.unique(groups[kept], return_inverse=True)[1]
     found = fit(time[kept], counts[kept], groups)
     rates = (found.rate, found.low, found.high) if found else (NONE,) * 3
     doubling = found.doubling if found else (NONE,) * 3
-    return dict(zip((*RATES, *TIMES), (*rates, *doubling), strict=True))
+    start = float(found.starts.sum()) / fields if found else NONE
+    return {"start_cells_per_image": start} | dict(zip((*RATES, *TIMES), (*rates, *doubling), strict=True))
 
 
 def _by_condition(rows: Sequence[Row]) -> dict[str, Floats]:

@@ -1,0 +1,104 @@
+"""The page of a plate in a browser: the map follows the slider, a well shows its curve and its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plate_inputs as made
+import pytest
+import tifffile
+from monolayer.plates import plan, report, tabulate
+from monolayer.plates.labels import open_labels
+from monolayer.plates.parts import CELLS, IMAGES, PARTS, growing_parquet, table_of
+from monolayer.plates.pictures import outlines
+from monolayer.plates.plan import read_plan
+from test_plates import run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two wells with a plate map."""
+    folder = tmp_path_factory.mktemp("plate")
+    plate = made.incucyte(folder / "VID7", wells=2, fields=1, times=4)
+    (folder / "map.csv").write_text("well,dose\nA1,0\nB1,<b>10\n")
+    changes = {"conditions": str(folder / "map.csv")}
+    output = run(plate, folder / "out", 100, **changes)
+    report.report(output, made.settings(**changes), output / "report.html")
+    return output
+
+
+@pytest.mark.browser
+def test_the_map_follows_its_slider(results: Path, browser: Browser) -> None:
+    page = browser.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: faults.append(request.url) if request.url.startswith("http") else None)
+    page.goto((results / "report.html").as_uri())
+    wells = page.locator(".map button")
+    assert wells.count() == 2
+    assert [wells.nth(n).inner_text() for n in range(2)] == [str(made.count(n, 3)) for n in range(2)]
+    page.locator("#time").fill("0")
+    assert wells.nth(0).inner_text() == str(made.count(0, 0))
+    assert page.locator("#moment").inner_text() == "0 h"
+    wells.nth(1).click()
+    assert page.locator("#chosen").inner_text() == "B1, dose <b>10", "what a map says is text"
+    assert "doubles in" in page.locator("#fitted").inner_text()
+    assert page.locator("#shot path").get_attribute("d")
+    page.locator("#quantity").select_option("confluence")
+    assert page.locator("#low").inner_text() == "0"
+    page.locator("#wells th button").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the page"
+    page.close()
+    assert not faults
+
+
+def test_the_same_files_give_the_same_page(results: Path, tmp_path: Path) -> None:
+    conditions = str(results.parent / "map.csv")
+    report.report(results, made.settings(conditions=conditions), tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_bytes() == (results / "report.html").read_bytes()
+
+
+def test_outlines_go_around_cells_and_holes() -> None:
+    labels = np.zeros((10, 12), np.uint32)
+    labels[2:6, 3:9] = 1
+    assert outlines(labels, 0.1) == "M3.5,2.5l0,3 5,0 0,-3z", "through the middle of the pixels at the edge"
+    labels[3:5, 5:7] = 0
+    assert outlines(labels, 0.1).count("z") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_full_plate_stays_under_20_megabytes(tmp_path: Path) -> None:
+    """384 wells of 100 times, with 500 cells in each picture; the part is what a shard would leave."""
+    plate, output = tmp_path / "VID384", tmp_path / "out"
+    plate.mkdir()
+    pixels = np.tile(made.field(12, 1), (6, 6))[:520, :704]
+    cells = np.kron(np.arange(1, 501).reshape(20, 25), np.ones((26, 28), int)).astype(np.uint32)
+    for well, time in np.ndindex(384, 100):
+        place = f"{'ABCDEFGHIJKLMNOP'[well // 24]}{1 + well % 24}"
+        file = plate / f"V_{place}_1_{time // 12:02d}d{time % 12 * 2:02d}h00m.tif"
+        if time in (0, 99):
+            tifffile.imwrite(file, pixels)
+        else:
+            file.touch()
+    plan.plan(plate, made.reading(), output)
+    images = read_plan(output)
+    numbers = {"cells": 500, "confluence": 0.5, "sharpness": 1.0, "light_range": 0.1, "saturated": 0.0}
+    names = ("well", "field", "time_h", "frame")
+    rows = [{"image_id": one.number, **numbers, **{name: getattr(one, name) for name in names}} for one in images]
+    for image in images:
+        if image.frame == 99:
+            open_labels(output, image.labels)[99, :520, :700] = cells
+    part = output / PARTS / f"1-{len(images)}"
+    with growing_parquet("images", part.with_name(f"{part.name}{IMAGES}")) as append:
+        append(table_of("images", rows))
+    with growing_parquet("cells", part.with_name(f"{part.name}{CELLS}")):
+        pass
+    tabulate.tabulate(output, len(images), made.settings())
+    report.report(output, made.settings(), output / "report.html")
+    assert 1_000_000 < (output / "report.html").stat().st_size < 20_000_000

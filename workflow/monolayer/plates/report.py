@@ -1,0 +1,183 @@
+"""A plate on one self-contained page: a map with a time slider, growth, conditions, quality, pictures, definitions."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from monolayer.backends.manifest import read_manifest
+from monolayer.coco.records import Image
+from monolayer.files import InputError, read_json, write_bytes
+from monolayer.params.plates import PlateSettings
+from monolayer.plates import dictionary
+from monolayer.plates.layout import natural
+from monolayer.plates.pictures import by_number, last_of_wells, pictures
+from monolayer.plates.plan import read_about, read_plan
+from monolayer.plates.segment import model_folder
+from monolayer.reporting import charts
+from monolayer.reporting.pictures import Album, Layer, Picture
+from monolayer.reporting.report import PAGE
+from monolayer.reporting.tables import FILTERS
+
+OWN = Path(__file__).with_name("templates")
+Row = Mapping[str, Any]
+FLAGGED = 12  # images that are shown
+CONDITIONS = 8  # curves of a chart
+SHOWN = {"curves": "Curves", "wells": "Wells", "conditions": "Conditions", "comparisons": "Comparisons"}
+
+
+def report(folder: Path, settings: PlateSettings, output: Path) -> None:
+    """Write the page of a plate whose tables are made; the same files give the same bytes."""
+    about, images = read_about(folder), read_plan(folder)
+    found = {name: _read(folder / f"{name}.csv", name) for name in SHOWN}
+    manifest = read_json(folder / "manifest.json", "a plate's manifest", "tabulate the plate again")
+    flags = _flags(folder / "images.parquet")
+    _, model = read_manifest(model_folder(settings))
+    of_wells = dict(pictures(folder, about, last_of_wells(images), model.percentiles))
+    flagged = [by_number(images)[number] for number in list(flags)[:FLAGGED]]
+    album = Album(folder, micrographs=True)
+    odd = [
+        _picture(album, image.number, f"{image.well}, field {image.field}, frame {image.frame}", made, flags)
+        for image, made in pictures(folder, about, flagged, model.percentiles)
+    ]
+    values = {
+        "plate": Path(about.path).name or about.path,
+        "about": about,
+        "manifest": manifest,
+        "unit": found["curves"][0]["time_unit"],
+        "images": len(images),
+        "tables": found,
+        "flags": Counter(word for words in flags.values() for word in words.split()),
+        "flagged": len(flags),
+        "odd": odd,
+        "album": album,
+        "chart": _chart(found["curves"], found["wells"]),
+        "words": dictionary.WORDS,
+        "definitions": {name: dictionary.TABLES[name] for name in SHOWN} | {"quality": dictionary.QUALITY},
+        "data": _json(_data(found["curves"], found["wells"])),
+        "pictures": _json({image.well: made | {"frame": image.frame} for image, made in of_wells.items()}),
+        "pictured": len(of_wells),
+    }
+    write_bytes(output, _render("plate.html", **values).encode())
+
+
+def _read(path: Path, table: str) -> list[dict[str, Any]]:
+    """The rows of a CSV, numbers as numbers; what is empty is None."""
+    kinds = {"whole": int, "number": float}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        columns = dictionary.TABLES[table]
+        return [
+            {name: kinds.get(columns[name].type, str)(text) if text else None for name, text in row.items()}
+            for row in rows
+        ]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is not the table {table} of a plate ({error}); tabulate it again") from error
+
+
+def _flags(path: Path) -> dict[int, str]:
+    """The words of the images that are flagged, those with most words first."""
+    from pyarrow import parquet
+
+    table = parquet.read_table(path, columns=["image_id", "flags"])
+    pairs = zip(table["image_id"].to_pylist(), table["flags"].to_pylist(), strict=True)
+    flagged = [(number, words) for number, words in pairs if words]
+    return dict(sorted(flagged, key=lambda pair: (-len(pair[1].split()), pair[0])))
+
+
+def _picture(album: Album, number: int, title: str, made: Row, flags: Mapping[int, str]) -> Picture:
+    image = Image(
+        id=number,
+        file_name=made["file"],
+        width=made["width"],
+        height=made["height"],
+        cell_line="",
+        well="",
+        timestamp="",
+        split=None,
+    )
+    album.images[number] = image, made["uri"]
+    words = ", ".join(word.replace("_", " ") for word in flags[number].split())
+    return Picture(image, title, [Layer("pred matched", "cells", 0, made["path"])], {"flags": words})
+
+
+def _data(curves: Sequence[Row], wells: Sequence[Row]) -> dict[str, Any]:
+    """What the map and its curve show: a row of values over time for each well."""
+    times = sorted({row["time"] for row in curves})
+    place = {time: index for index, time in enumerate(times)}
+    names = [row["well"] for row in wells]
+    shown = ("cells_per_image", "confluence", "flagged")
+    series: dict[str, dict[str, list[float | None]]]
+    series = {name: {well: [None] * len(times) for well in names} for name in shown}
+    for row in curves:
+        for name, of_well in series.items():
+            of_well[row["well"]][place[row["time"]]] = _short(row[name])
+    fits = {
+        row["well"]: [row["condition"] or "", *(_short(row[name]) for name in ("start_cells_per_image", *RATES))]
+        for row in wells
+    }
+    return {"unit": curves[0]["time_unit"], "times": times, "wells": fits, **series}
+
+
+RATES = ("rate_per_time", "doubling_time", "doubling_time_low", "doubling_time_high")
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")
+
+
+def _json(value: Any) -> Markup:
+    """JSON for a script element."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _chart(curves: Sequence[Row], wells: Sequence[Row]) -> Markup:
+    """Counts and confluence over time: a line for each well, a colour for each condition."""
+    condition = {row["well"]: row["condition"] or "" for row in wells}
+    names = sorted(set(condition.values()), key=natural)[:CONDITIONS]
+    lines: dict[str, list[Row]] = defaultdict(list)
+    for row in curves:
+        lines[row["well"]].append(row)
+
+    def draw(axes: list[Axes]) -> None:
+        quantities = {"cells_per_image": "Cells per image", "confluence": "Confluence"}
+        for ax, (name, title) in zip(axes, quantities.items(), strict=True):
+            seen = set[str]()
+            for well, rows in lines.items():
+                own = condition[well]
+                colour = charts.colour(names.index(own)) if own in names else charts.MUTED
+                label = own if own and own not in seen else None
+                seen.add(own)
+                shown, values = [row["time"] for row in rows], [row[name] for row in rows]
+                ax.plot(shown, values, "-", color=colour, linewidth=0.8, label=label)
+            ax.set_title(title)
+            ax.set_xlabel(curves[0]["time_unit"])
+            ax.set_ylim(0)
+        if any(names):
+            axes[-1].legend(**charts.BESIDE)
+
+    return charts.chart("growth", "Cells per image and confluence of each well over time", draw, 2, (4.0, 2.6))
+
+
+def _render(template: str, **values: Any) -> str:
+    loader = jinja2.FileSystemLoader([OWN, PAGE])
+    environment = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= FILTERS
+    styles, scripts = [PAGE / "page.css", OWN / "plate.css"], [PAGE / "page.js", OWN / "plate.js"]
+    style, script = (
+        Markup("\n".join(path.read_text(encoding="utf-8") for path in paths)) for paths in (styles, scripts)
+    )
+    return environment.get_template(template).render(style=style, script=script, **values)
