@@ -102,7 +102,7 @@ def stages(counts: tuple[int, ...] = (100, 400)) -> None:
     model = segment.load_model(made.finding(), 1)
     fake = model._replace(predictor=cast(Any, Threshold(model.predictor)), score_min=0.0)
     for count in counts:
-        with tempfile.TemporaryDirectory() as name, mock.patch.object(segment, "load_model", lambda *_: fake):
+        with tempfile.TemporaryDirectory() as name, mock.patch.object(segment, "load_model", return_value=fake):
             plate, output = made.incucyte(Path(name) / "VID1", count // 20, 1, 20), Path(name) / "out"
             plan.plan(plate, made.reading(), output)
             began = [time.process_time()]
@@ -135,7 +135,7 @@ def beside_the_network(count: int) -> None:
         list(model.predictor.stream(frames))
         bare = time.process_time() - began[0], time.perf_counter() - began[1]
         began = time.process_time(), time.perf_counter()
-        with mock.patch.object(segment, "load_model", lambda *_: model):
+        with mock.patch.object(segment, "load_model", return_value=model):
             segment.segment(output, made.finding(), (1, count), 1)
         whole = time.process_time() - began[0], time.perf_counter() - began[1]
     print(f"network alone {bare[0] / count:.3f} CPU s, {bare[1] / count:.3f} s an image")
