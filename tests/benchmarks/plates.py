@@ -91,9 +91,9 @@ def found(image: NDArray[np.uint8]) -> Instances:
     corners = np.array([(box[1].start, box[0].start) for _, box in boxes], np.int32).reshape(-1, 2)
     ends = np.array([(box[1].stop, box[0].stop) for _, box in boxes], np.float32).reshape(-1, 2)
     masks = [mask for mask, _ in boxes]
-    return Instances(
-        *image.shape, masks, corners, np.c_[corners, ends].astype(np.float32), np.ones(len(masks), np.float32)
-    )
+    boxes_xyxy = np.c_[corners, ends].astype(np.float32)
+    height, width = image.shape
+    return Instances(height, width, masks, corners, boxes_xyxy, np.ones(len(masks), np.float32))
 
 
 def stages(counts: tuple[int, ...] = (100, 400)) -> None:
