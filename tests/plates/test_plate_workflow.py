@@ -1,4 +1,4 @@
-"""One command makes a plate's tables and page, from a folder, an OME-TIFF and an OME-Zarr; other programs open them."""
+"""One command makes a plate's tables and page, of whatever kind it is; other programs open what it leaves."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import plate_inputs as made
 import pytest
+import yaml
 from monolayer.plates.labels import STORE
 from paths import DATA, ROOT, needs_data
 from PIL import Image as PillowImage
@@ -33,24 +34,30 @@ def snakemake(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.workflow
-def test_one_command_makes_a_plates_report(tmp_path: Path) -> None:
-    """In shards of three; then nothing is left to do; a plate map is no reason to segment again."""
+def test_one_command_makes_the_reports_of_plates(tmp_path: Path) -> None:
+    """Of a folder, an OME-TIFF and an OME-Zarr, in shards of three; a plate map is no reason to segment again."""
     folder = lay_out(tmp_path / "checkout")
-    plate = made.incucyte(tmp_path / "VID7", wells=2, fields=1, times=4)
-    config = ("--config", f"plate={plate}", "images_per_shard=3")
-    done = snakemake(folder, *config)
+    rows: dict[str, dict[str, object]] = {
+        "incucyte": {"path": str(made.incucyte(tmp_path / "VID7", wells=2, fields=1, times=3))},
+        "tiff": {"path": str(made.two_channels(tmp_path / "x.ome.tif", 2)), "channel": "Phase"},
+        "zarr": {"path": str(made.hcs_plate(tmp_path / "p.ome.zarr", "0.5", ("A/1",), 2)), "channel": 2},
+    }
+    (folder / "plates.yaml").write_text(yaml.safe_dump({"plates": rows, "images_per_shard": 3}))
+    done = snakemake(folder, "--configfile", "plates.yaml")
     assert done.returncode == 0, done.stderr[-4000:]
-    results = folder / "results/plates/VID7"
-    assert (results / "manifest.json").exists()
-    assert len(list((results / "parts").glob("*.cells.parquet"))) == 3
+    results = folder / "results/plates"
+    for name, shards in {"incucyte": 2, "tiff": 1, "zarr": 1}.items():
+        assert "<html" in (results / name / "report.html").read_text()[:200]
+        assert len(list((results / name / "parts").glob("*.cells.parquet"))) == shards
     assert [path.name for path in (folder / "results").iterdir()] == ["plates"], "nothing else is made"
-    again = snakemake(folder, *config, "--dry-run")
+    again = snakemake(folder, "--configfile", "plates.yaml", "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
     (tmp_path / "map.csv").write_text(CONDITIONS)
-    mapped = snakemake(folder, *config, f"plate_settings={{conditions: {tmp_path / 'map.csv'}}}", "--dry-run")
+    rows["incucyte"]["conditions"] = str(tmp_path / "map.csv")
+    (folder / "plates.yaml").write_text(yaml.safe_dump({"plates": rows, "images_per_shard": 3}))
+    mapped = snakemake(folder, "--configfile", "plates.yaml", "--dry-run")
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", mapped.stdout, re.MULTILINE))
-    assert "segment" not in jobs
-    assert jobs["tabulate"] == "1"
+    assert jobs == {"tabulate": "1", "plate_report": "1", "all": "1", "total": "3"}
 
 
 @pytest.mark.workflow
@@ -122,4 +129,4 @@ def test_two_hundred_real_frames_become_a_report(tmp_path: Path) -> None:
         PillowImage.fromarray(pixels).save(plate / name)
     done = snakemake(lay_out(tmp_path / "checkout"), "--config", f"plate={plate}")
     assert done.returncode == 0, done.stderr[-4000:]
-    assert (tmp_path / "checkout/results/plates/VID200/manifest.json").exists()
+    assert (tmp_path / "checkout/results/plates/VID200/report.html").exists()

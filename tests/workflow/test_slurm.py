@@ -16,6 +16,7 @@ import yaml
 from checkouts import make_checkout
 from culture import Culture
 from paths import ROOT
+from plate_inputs import contents, incucyte
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 FAST = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
@@ -132,6 +133,39 @@ def test_a_killed_training_is_retried_and_goes_on(slurm: Path, culture: Culture,
     written = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert not written, "nothing is written to $HOME"  # Snakemake makes an empty folder there, where it is started
     assert checkout.nothing_to_do()
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.workflow
+@pytest.mark.timeout(1800)
+def test_a_killed_shard_of_a_plate_is_made_again_alone(slurm: Path, tmp_path: Path) -> None:
+    """Beside a run without Slurm in shards of another size: the same bytes."""
+    plate = incucyte(tmp_path / "VID7", wells=2, fields=1, times=4)
+    folders = [tmp_path / name for name in ("local", "cluster")]
+    for folder in folders:
+        folder.mkdir()
+        for name in ("Snakefile", "profiles", "workflow", "envs", "params.yaml"):
+            (folder / name).symlink_to(ROOT / name)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    config = ("--config", f"plate={plate}", "images_per_shard")
+    local = ["snakemake", "--cores", "2", *config[:-1], f"{config[-1]}=8"]
+    subprocess.run(local, cwd=folders[0], env=environment, check=True, capture_output=True)
+    before = len(of_rule("segment"))
+    command = ["snakemake", "--workflow-profile", "profiles/slurm", *FAST, *config[:-1], f"{config[-1]}=4"]
+    with (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(command, cwd=folders[1], env=environment, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: len(of_rule("segment")) == before + 2, running)
+            scancel(of_rule("segment")[before]["JobId"])
+            assert running.wait(1200) == 0, (tmp_path / "log").read_text()[-4000:]
+        finally:
+            running.kill()
+    states = [job["JobState"] for job in of_rule("segment")[before:]]
+    assert states == ["CANCELLED", "COMPLETED", "COMPLETED"]
+    ours, theirs = (contents(folder / "results/plates/VID7") for folder in folders)
+    for name in theirs:
+        assert name.startswith("logs/") or ours[name] == theirs[name], name
 
 
 def last_write(results: Path) -> int:
