@@ -9,11 +9,13 @@ import numpy as np
 import plate_inputs as made
 import pytest
 import tifffile
-from monolayer.plates import plan, report, tabulate
+from monolayer.measurement.files import arrow
+from monolayer.plates import dictionary, plan, report, tabulate
 from monolayer.plates.labels import open_labels
-from monolayer.plates.parts import CELLS, IMAGES, PARTS, growing_parquet, table_of
+from monolayer.plates.parts import PARTS, part_journal
 from monolayer.plates.pictures import outlines
 from monolayer.plates.plan import read_plan
+from monolayer.plates.segment import key_of
 from test_plates import run
 
 if TYPE_CHECKING:
@@ -89,16 +91,15 @@ def test_a_full_plate_stays_under_20_megabytes(tmp_path: Path) -> None:
     plan.plan(plate, made.reading(), output)
     images = read_plan(output)
     numbers = {"cells": 500, "confluence": 0.5, "sharpness": 1.0, "light_range": 0.1, "saturated": 0.0}
-    names = ("well", "field", "time_h", "frame")
-    rows = [{"image_id": one.number, **numbers, **{name: getattr(one, name) for name in names}} for one in images]
+    numbers |= {"median_diameter_px": 25.0}
     for image in images:
         if image.frame == 99:
             open_labels(output, image.labels)[99, :520, :700] = cells
-    part = output / PARTS / f"1-{len(images)}"
-    with growing_parquet("images", part.with_name(f"{part.name}{IMAGES}")) as append:
-        append(table_of("images", rows))
-    with growing_parquet("cells", part.with_name(f"{part.name}{CELLS}")):
-        pass
+    none = arrow(dictionary.CELLS, dict.fromkeys(dictionary.CELLS, ()))
+    with part_journal(output / PARTS, f"1-{len(images)}", {}) as journal:
+        for image in images:
+            journal.add(key_of(image, []), numbers, none)
+        journal.finish([key_of(image, []) for image in images])
     tabulate.tabulate(output, len(images), made.settings())
     report.report(output, made.settings(), output / "report.html")
     assert 1_000_000 < (output / "report.html").stat().st_size < 20_000_000

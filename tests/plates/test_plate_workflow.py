@@ -48,7 +48,7 @@ def test_one_command_makes_the_reports_of_plates(tmp_path: Path) -> None:
     results = folder / "results/plates"
     for name, shards in {"incucyte": 2, "tiff": 1, "zarr": 1}.items():
         assert "<html" in (results / name / "report.html").read_text()[:200]
-        assert len(list((results / name / "parts").glob("*.cells.parquet"))) == shards
+        assert len(list((results / name / "parts").glob("*.part"))) == shards
     assert [path.name for path in (folder / "results").iterdir()] == ["plates"], "nothing else is made"
     again = snakemake(folder, "--configfile", "plates.yaml", "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
@@ -72,7 +72,7 @@ def test_a_broken_image_is_named_and_the_same_command_finishes(tmp_path: Path) -
     assert done.returncode != 0
     assert "well A1, field 1, frame 1 (VID7_A1_1_00d12h00m.tif)" in done.stdout + done.stderr
     parts = folder / "results/plates/VID7/parts"
-    assert (parts / "3-4.cells.parquet").exists(), "the rest of the plate goes on"
+    assert (parts / "3-4.part").exists(), "the rest of the plate goes on"
     bad.write_bytes(whole)
     done = snakemake(folder, *config)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -168,13 +169,13 @@ def test_a_killed_shard_goes_on(plate: Path, results: Path, tmp_path: Path, monk
     """A journal whose last entry is cut short, as a power cut leaves it, is gone on with from the entry before."""
     output = tmp_path / "VID7"
     plan.plan(plate, made.reading(), output)
-    add, added = PartJournal.add, list[int]()
+    add, added = PartJournal.add, list[str]()
 
-    def killed(self: PartJournal, number: int, *rest: Any) -> None:
+    def killed(self: PartJournal, key: str, *rest: Any) -> None:
         if len(added) == 3:
             raise KeyboardInterrupt
-        added.append(number)
-        add(self, number, *rest)
+        added.append(key)
+        add(self, key, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(PartJournal, "add", killed)
@@ -182,15 +183,47 @@ def test_a_killed_shard_goes_on(plate: Path, results: Path, tmp_path: Path, monk
             finish(output)
     [journal] = (output / "parts").glob(f"*{JOURNAL}")
     journal.write_bytes(journal.read_bytes()[:-5])
-    counted = list[int]()
-
-    def noted(self: PartJournal, number: int, *rest: Any) -> None:
-        counted.append(number)
-        add(self, number, *rest)
-
-    monkeypatch.setattr(PartJournal, "add", noted)
+    again = noted(monkeypatch)
     assert made.contents(finish(output)) == made.contents(results)
-    assert counted == [3, 4, 5, 6, 7, 8]
+    assert again == ["A/1/0 2", "A/1/0 3", *(f"B/1/0 {frame}" for frame in range(4))]
+
+
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Field and frame of each image that is segmented from now on."""
+    add, found = PartJournal.add, list[str]()
+
+    def listed(self: PartJournal, key: str, *rest: Any) -> None:
+        found.append("{} {}".format(*json.loads(key)))
+        add(self, key, *rest)
+
+    monkeypatch.setattr(PartJournal, "add", listed)
+    return found
+
+
+def test_a_new_plan_segments_what_is_new(plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More frames, one less, shards of another size: the rest is taken from the parts, and all ends as at once."""
+    scans, output = tmp_path / "VID7", tmp_path / "out"
+    shutil.copytree(plate, scans)
+    last = scans / "VID7_B1_1_01d12h00m.tif"
+    content = last.read_bytes()
+    last.unlink()
+    run(scans, output)
+    last.write_bytes(content)
+    again = noted(monkeypatch)
+    run(scans, output, 3)
+    assert again == ["B/1/0 3"]
+    whole = made.contents(run(scans, tmp_path / "at once"))
+    assert made.contents(output) == whole
+    again.clear()
+    (scans / "VID7_A1_1_00d00h00m.tif").unlink()
+    run(scans, output)
+    assert again == ["A/1/0 0", "A/1/0 1", "A/1/0 2"], "its frames have other numbers now"
+    assert not (output / STORE / "A/1/0/labels/cells/0/c/3").exists()
+    assert made.contents(output) == made.contents(run(scans, tmp_path / "less"))
+    shutil.rmtree(output / STORE)
+    again.clear()
+    run(scans, output)
+    assert len(again) == 7, "label images that are gone are made again"
 
 
 def test_what_differs_is_a_fault_of_its_field(tmp_path: Path) -> None:

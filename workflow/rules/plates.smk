@@ -26,7 +26,7 @@ def parts_of(wildcards):
         Path(checkpoints.plan_plate.get(**wildcards).output.about).read_text()
     )
     found = shards(about["images"], P.images_per_shard)
-    return expand(rules.segment.output.images, shard=found, allow_missing=True)
+    return expand(rules.segment.output, shard=found, allow_missing=True)
 
 
 checkpoint plan_plate:
@@ -56,8 +56,7 @@ rule segment:
         model=model_of,
         code=code("plates.segment"),
     output:
-        cells="results/plates/{plate}/parts/{shard}.cells.parquet",
-        images="results/plates/{plate}/parts/{shard}.images.parquet",
+        "results/plates/{plate}/parts/{shard}.json",
     log:
         "results/plates/{plate}/logs/segment/{shard}.log",
     conda:

@@ -85,11 +85,15 @@ def _group(path: Path, ome: dict[str, Any] | None) -> None:
 
 
 def _array(path: Path, shape: tuple[int, int, int]) -> None:
-    """An array without a plane; one of this shape that is there keeps what it has."""
+    """An array without a plane; one of this size that is there keeps its planes, but for frames that are no more."""
     about = path / "zarr.json"
-    if about.is_file() and json.loads(about.read_text(encoding="utf-8")).get("shape") == list(shape):
+    before = json.loads(about.read_text(encoding="utf-8"))["shape"] if about.is_file() else None
+    if before == list(shape):
         return
-    shutil.rmtree(path, ignore_errors=True)
+    kept = shape[0] if before and before[1:] == list(shape[1:]) else 0
+    for plane in path.glob("c/*"):
+        if int(plane.name) >= kept:
+            shutil.rmtree(plane)
     chunks = [1, min(SIDE, shape[1]), min(SIDE, shape[2])]
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "zstd", "configuration": ZSTD}]
     node = {
@@ -110,6 +114,11 @@ def _node(path: Path, about: dict[str, Any]) -> None:
     """The zarr.json of a group or an array; zarr's own differs from version to version."""
     path.mkdir(parents=True, exist_ok=True)
     (path / "zarr.json").write_text(json.dumps({"zarr_format": 3} | about, indent=1) + "\n", encoding="utf-8")
+
+
+def has_plane(output: Path, place: str, frame: int) -> bool:
+    """Whether a frame's label image was written; zarr leaves out what holds no cell."""
+    return (output / STORE / place / CELLS / ARRAY / "c" / str(frame)).is_dir()
 
 
 def open_labels(output: Path, place: str) -> Any:

@@ -1,97 +1,134 @@
-"""What a shard has found so far, image by image on disk, and the Parquet files that it becomes once all are done."""
+"""What shards have found, image by image on disk, for as long as it stays true: a kill or a new plan costs little.
+
+A shard's journal becomes its part once all of its images are done. An image is known by its place on the plate and the
+state of its file, so that shards of another size, and plates with more images or fewer, take it from any part.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from monolayer.files import InputError, atomic_write
 from monolayer.measurement.files import GROUP, arrow
 from monolayer.plates import dictionary
 
-PARTS = "parts"  # folder of a plate
-CELLS, IMAGES, JOURNAL = ".cells.parquet", ".images.parquet", ".journal"
+PARTS, PART, JOURNAL = "parts", ".part", ".journal"
+
+
+class NotedImage(NamedTuple):
+    """Where an image's record lies, and how many cells it has."""
+
+    path: Path
+    place: int
+    cells: int
 
 
 @dataclass
 class PartJournal:
     """A line of JSON on what all depends on; then for each image a line about it, and its cells as an Arrow stream."""
 
+    path: Path
     file: IO[bytes]
-    done: dict[int, tuple[list[int], int]]  # by image: the state of its file, where its line begins
+    head: bytes
+    noted: dict[str, NotedImage]
 
-    def has(self, number: int, state: list[int]) -> bool:
-        return number in self.done and self.done[number][0] == state
-
-    def add(self, number: int, state: list[int], row: Mapping[str, Any], cells: Any) -> None:
+    def add(self, key: str, row: Mapping[str, Any], cells: Any) -> None:
         """Note an image, down to the disk."""
         import pyarrow as pa
 
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, cells.schema) as stream:
+        with pa.ipc.new_stream(sink, cells.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
             stream.write_table(cells)
         content = sink.getvalue().to_pybytes()
         place = self.file.seek(0, os.SEEK_END)
-        line = {"image": number, "state": state, "row": row, "bytes": len(content)}
+        line = {"key": key, "row": row, "bytes": len(content)}
         self.file.write(json.dumps(line).encode() + b"\n" + content)
         self.file.flush()
         os.fsync(self.file.fileno())
-        self.done[number] = state, place
+        self.noted[key] = NotedImage(self.path, place, row["cells"])
 
-    def records(self, numbers: Iterable[int]) -> Iterator[tuple[dict[str, Any], Any]]:
-        """The row and the cells of images."""
-        import pyarrow as pa
-
-        for number in numbers:
-            self.file.seek(self.done[number][1])
-            line = json.loads(self.file.readline())
-            yield line["row"], pa.ipc.open_stream(self.file.read(line["bytes"])).read_all()
+    def finish(self, keys: Sequence[str]) -> int:
+        """Write the part, which has the records of these images in this order; gives the number of their cells."""
+        with atomic_write(self.path.with_suffix(PART)) as partial, partial.open("wb") as part:
+            part.write(self.head)
+            for key in keys:
+                noted = self.noted[key]
+                with noted.path.open("rb") as file:
+                    file.seek(noted.place)
+                    line = file.readline()
+                    part.write(line + file.read(json.loads(line)["bytes"]))
+        return sum(self.noted[key].cells for key in keys)
 
 
 @contextmanager
-def part_journal(part: Path, depends: Mapping[str, Any]) -> Iterator[PartJournal]:
-    """The journal of a part, with what an earlier job left in it; it goes once the block has ended well."""
-    path = part.with_name(f"{part.name}{JOURNAL}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+def part_journal(folder: Path, shard: str, depends: Mapping[str, Any]) -> Iterator[PartJournal]:
+    """The journal of a shard, with all that is noted in it and in parts; it goes once the block has ended well."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{shard}{JOURNAL}"
+    head = json.dumps(depends, sort_keys=True).encode() + b"\n"
     with path.open("a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{part} is being written by another job; let it end first") from None
-        head = json.dumps(depends, sort_keys=True).encode() + b"\n"
-        file.seek(0)
-        found, end = dict[int, tuple[list[int], int]](), 0
-        if file.readline() == head:
-            size, end = os.fstat(file.fileno()).st_size, file.tell()
-            while (line := file.readline()).endswith(b"\n"):
-                about = json.loads(line)
-                if file.tell() + about["bytes"] > size:  # cut short by a crash
-                    break
-                found[about["image"]] = about["state"], end
-                end = file.seek(about["bytes"], os.SEEK_CUR)
+            raise InputError(f"{path} is being written by another job; let it end first") from None
+        noted = dict[str, NotedImage]()
+        for part in sorted(folder.glob(f"*{PART}")):
+            with part.open("rb") as other:
+                noted |= _index(other, part, head)[0]
+        own, end = _index(file, path, head)
         file.truncate(end)
         if not end:
             file.write(head)
             file.flush()
-        yield PartJournal(file, found)
+        yield PartJournal(path, file, head, _certain(noted | own))
     path.unlink()
 
 
-def write_part(part: Path, journal: PartJournal, numbers: Iterable[int]) -> None:
-    """Write the Parquet files of these images: their cells, and a row for each."""
-    rows = list[dict[str, Any]]()
-    with growing_parquet("cells", part.with_name(f"{part.name}{CELLS}")) as append:
-        for row, cells in journal.records(numbers):
-            rows.append(row)
-            append(cells)
-    with growing_parquet("images", part.with_name(f"{part.name}{IMAGES}")) as append:
-        append(table_of("images", rows))
+def _certain(noted: Mapping[str, NotedImage]) -> dict[str, NotedImage]:
+    """Those that are alone at their place: of two states of a file nobody knows which one the label image shows."""
+    states = Counter(tuple(json.loads(key)[:2]) for key in noted)
+    return {key: one for key, one in noted.items() if states[tuple(json.loads(key)[:2])] == 1}
+
+
+def _index(file: IO[bytes], path: Path, head: bytes) -> tuple[dict[str, NotedImage], int]:
+    """The records of a file with this head, and where the last whole one ends: a crash may cut one short."""
+    found = dict[str, NotedImage]()
+    file.seek(0)
+    if file.readline() != head:
+        return found, 0
+    size, end = os.fstat(file.fileno()).st_size, file.tell()
+    while (line := file.readline()).endswith(b"\n"):
+        about = json.loads(line)
+        if file.tell() + about["bytes"] > size:
+            break
+        found[about["key"]] = NotedImage(path, end, about["row"]["cells"])
+        end = file.seek(about["bytes"], os.SEEK_CUR)
+    return found, end
+
+
+def records(folder: Path, shard: str) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Key, row and cells of each image of a part."""
+    import pyarrow as pa
+
+    path = folder / f"{shard}{PART}"
+    try:
+        with path.open("rb") as file:
+            file.readline()
+            while line := file.readline():
+                about = json.loads(line)
+                yield about["key"], about["row"], pa.ipc.open_stream(file.read(about["bytes"])).read_all()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is not readable ({error}); remove {folder}, and the plate is segmented again"
+        ) from error
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from monolayer.backends.manifest import Manifest, pretrained, read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.data.images import Pixels, eight_bit
 from monolayer.data.reading import read_frames
-from monolayer.files import InputError, check_memory, free_memory
+from monolayer.files import InputError, check_memory, free_memory, write_json
 from monolayer.measurement.files import arrow
 from monolayer.measurement.measure import cell_columns, image_row, trimmed, with_um
 from monolayer.models import predictor
@@ -30,9 +30,9 @@ from monolayer.models.predictor import Frame, Predictor
 from monolayer.parallel import prefetch
 from monolayer.params.plates import PlateFinding
 from monolayer.plates import dictionary
-from monolayer.plates.labels import TYPE, open_labels
+from monolayer.plates.labels import TYPE, has_plane, open_labels
 from monolayer.plates.ngff import ZarrImage
-from monolayer.plates.parts import PARTS, PartJournal, part_journal, write_part
+from monolayer.plates.parts import PARTS, PartJournal, part_journal
 from monolayer.plates.plan import PlateAbout, PlateImage, path_of, read_about, read_plan
 from monolayer.plates.quality import measures
 from monolayer.progress import track
@@ -120,21 +120,20 @@ def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], threads:
     """Write the labels of the images from the first to the last number of a shard, and its part of the tables.
 
     Images that can't be used are named at the end, as an error, and the part is not written before all are: what was
-    found is kept beside it, and the same call goes on with it, after a kill too.
+    found is kept, and the same call goes on with it, after a kill or for a new plan too.
     """
     about, images = read_about(plan), read_plan(plan, *shard)
-    part = plan / PARTS / f"{shard[0]}-{shard[1]}"
+    name = f"{shard[0]}-{shard[1]}"
     model = load_model(settings, threads)
-    depends = {
-        **{"model": model.sums, "settings": settings.model_dump(mode="json"), "about": about._asdict()},
-        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
-    }
-    with part_journal(part, depends) as journal:
+    read = {"path": about.path, "which": about.which, "pixel_size_um": about.pixel_size_um}
+    depends = {"model": model.sums, "settings": settings.model_dump(mode="json"), "plate": read}
+    with part_journal(plan / PARTS, name, depends) as journal:
         run = Shard(plan, about, model, journal)
         faults = run.segment(images)
         if faults:
             raise InputError(_told(faults, len(images)))
-        write_part(part, journal, [image.number for image in images])
+        cells = journal.finish([run.keys[image.number] for image in images])
+    write_json(plan / PARTS / f"{name}.json", {"images": len(images), "cells": cells})
 
 
 def _told(faults: Sequence[str], count: int) -> str:
@@ -155,6 +154,7 @@ class Shard:
     about: PlateAbout
     model: PlateModel
     journal: PartJournal
+    keys: dict[int, str] = field(default_factory=dict)  # under which images are noted
 
     def segment(self, images: Sequence[PlateImage]) -> list[str]:
         """Note the cells of all images that are not done; what can't be used is returned with the reason."""
@@ -183,14 +183,21 @@ class Shard:
 
         done = prefetch(finish, self.model.predictor.stream(frames()))
         for one, row, cells in track(done, len(todo), f"segment {Path(self.about.path).name}"):
-            self.journal.add(one.image.number, one.state, row, cells)
+            self.keys[one.image.number] = key_of(one.image, one.state)
+            self.journal.add(self.keys[one.image.number], row, cells)
         return faults
 
     def _is_done(self, image: PlateImage, reader: PlateReader) -> bool:
+        """Whether it is noted as it is today, and its label image is there: one without a cell has no file."""
         try:
-            return self.journal.has(image.number, reader.state(image))
+            key = key_of(image, reader.state(image))
         except OSError:
             return False
+        noted = self.journal.noted.get(key)
+        if image.fault or noted is None or (noted.cells and not has_plane(self.plan, image.labels, image.frame)):
+            return False
+        self.keys[image.number] = key
+        return True
 
     def _read(self, image: PlateImage, reader: PlateReader) -> ReadImage:
         state = [] if image.fault else reader.state(image)
@@ -210,14 +217,18 @@ class Shard:
         columns = cell_columns(kept, labels, one.own, self.model.manifest.neighbours)
         areas, scale = columns["area_px2"], self.about.pixel_size_um
         columns = with_um(columns, scale)
-        about = _described(one.image, scale)
-        common = {name: np.full(len(kept.masks), value) for name, value in about.items()}
-        row = about | image_row(columns, labels, scale) | measures(one.own, areas) | {"flags": ""}
-        return row, arrow(dictionary.TABLES["cells"], common | columns)
+        row = image_row(columns, labels, scale) | measures(one.own, areas)
+        return row, arrow(dictionary.CELLS, columns)
 
 
-def _described(image: PlateImage, pixel_size_um: float | None) -> dict[str, Any]:
-    """What both tables say of an image."""
+def key_of(image: PlateImage, state: Sequence[int]) -> str:
+    """What an image's numbers hang on besides the model: its pixels, and where its labels lie."""
+    place = [image.labels, image.frame, image.height, image.width, image.line]
+    return json.dumps([*place, image.file, image.plane, *state])
+
+
+def described(image: PlateImage, pixel_size_um: float | None) -> dict[str, Any]:
+    """What the plan says of an image in both tables."""
     return {
         "image_id": image.number,
         "file_name": image.file,

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from monolayer.backends.manifest import read_manifest
 from monolayer.files import InputError, name_of_file, whole_folder, write_csv, write_json
-from monolayer.measurement.files import DIGITS
+from monolayer.measurement.files import DIGITS, arrow
 from monolayer.params.plates import PlateSettings, shards
 from monolayer.plates import dictionary, growth
-from monolayer.plates.parts import CELLS, IMAGES, PARTS, growing_parquet, table_of
-from monolayer.plates.plan import ABOUT, TABLE, read_about
+from monolayer.plates.parts import PARTS, growing_parquet, records, table_of
+from monolayer.plates.plan import ABOUT, TABLE, PlateImage, read_about, read_plan
 from monolayer.plates.quality import flags
-from monolayer.plates.segment import model_folder, sums
+from monolayer.plates.segment import described, model_folder, sums
 
 logger = logging.getLogger(__name__)
 PACKAGES = ("monolayer", "numpy", "onnxruntime", "pyarrow", "scikit-image", "scipy", "zarr")
@@ -29,11 +33,10 @@ def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
 
     The parts are of shards of `size` images; the same images give the same bytes, whatever it is.
     """
-    about = read_about(folder)
-    parts = [folder / PARTS / shard for shard in shards(about.images, size)]
-    images = list(_images(parts))
-    if [image["image_id"] for image in images] != list(range(1, about.images + 1)):
-        raise InputError(f"the parts have {len(images)} of {about.images} images of {folder / TABLE}; segment it again")
+    about, planned = read_about(folder), read_plan(folder)
+    names = shards(about.images, size)
+    with whole_folder(folder / "cells.parquet") as partial:
+        images = _write_cells(_measured(folder, names, planned, about.pixel_size_um), partial)
     _, manifest = read_manifest(model_folder(settings))
     known, factor = manifest.diameters, 1.0
     if known is not None and settings.diameter is not None:
@@ -44,8 +47,7 @@ def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
     named = growth.read_conditions(Path(settings.conditions) if settings.conditions else None, wells)
     with growing_parquet("images", folder / "images.parquet") as append:
         append(table_of("images", images))
-    with whole_folder(folder / "cells.parquet") as partial:
-        cells = _write_cells(parts, partial)
+    cells = sum(image["cells"] for image in images)
     points = growth.curves(images)
     rows = growth.wells(images, points, named)
     tables = {"curves": points, "wells": rows, "conditions": growth.conditions(rows)}
@@ -57,40 +59,38 @@ def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
     logger.info("%d cells in %d images of %d wells", cells, len(images), len(wells))
 
 
-def _images(parts: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    from pyarrow import parquet
+def _measured(
+    folder: Path, names: Sequence[str], planned: Sequence[PlateImage], pixel_size_um: float | None
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The row and the cells of each image: what the plan says of it, and what its shard found."""
+    for name in names:
+        first, last = map(int, name.split("-"))
+        found = records(folder / PARTS, name)
+        for image in planned[first - 1 : last]:
+            key, row, cells = next(found, ("[]", {}, None))
+            if cells is None or json.loads(key)[:2] != [image.labels, image.frame]:
+                raise InputError(f"the part {name} is not of {image.name}; remove {folder / PARTS} and segment again")
+            about = described(image, pixel_size_um)
+            columns = {name: np.full(cells.num_rows, value) for name, value in about.items()}
+            table = arrow(dictionary.IMAGE, columns)
+            for field in cells.schema:
+                table = table.append_column(field, cells[field.name])
+            yield about | row, table
 
-    for part in parts:
-        yield from parquet.read_table(part.with_name(f"{part.name}{IMAGES}")).to_pylist()
 
-
-def _write_cells(parts: Sequence[Path], folder: Path) -> int:
-    """A file for each well, whose images stand together in the parts; a well at a time is in memory."""
+def _write_cells(measured: Iterable[tuple[dict[str, Any], Any]], folder: Path) -> list[dict[str, Any]]:
+    """A file of cells for each well, of which one is in memory at a time; gives the rows of all images."""
     import pyarrow as pa
-    from pyarrow import compute, parquet
 
-    count, well, pending = 0, None, list[Any]()
-
-    def write() -> None:
-        if well is not None:
-            with growing_parquet("cells", folder / f"{name_of_file(well)}.parquet") as append:
-                append(pa.concat_tables(pending))
-
-    for part in parts:
-        for batch in parquet.ParquetFile(part.with_name(f"{part.name}{CELLS}")).iter_batches():
-            table = pa.Table.from_batches([batch])
-            count += table.num_rows
-            for name in table["well"].unique().to_pylist():
-                own = table.filter(compute.equal(table["well"], name))
-                if name != well:
-                    write()
-                    well, pending = name, []
-                pending.append(own)
-    write()
-    if not count:  # a dataset has a file, whatever it holds
-        with growing_parquet("cells", folder / "none.parquet"):
-            pass
-    return count
+    rows = list[dict[str, Any]]()
+    for well, own in groupby(measured, lambda pair: str(pair[0]["well"])):
+        tables = []
+        for row, table in own:
+            rows.append(row)
+            tables.append(table)
+        with growing_parquet("cells", folder / f"{name_of_file(well)}.parquet") as append:
+            append(pa.concat_tables(tables))
+    return rows
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
