@@ -29,7 +29,7 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import plate_inputs as made
+import plate_samples as made
 from monolayer.coco.instances import Instances
 from monolayer.models.predictor import Frame
 from monolayer.plates import plan, report, segment, tabulate
@@ -40,7 +40,7 @@ TIMES = 100
 PLAN = """
 import resource, sys, time
 sys.path.insert(0, {path!r})
-import plate_inputs as made
+import plate_samples as made
 from pathlib import Path
 from monolayer.plates import plan
 began = time.process_time()

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-import plate_inputs as made
+import plate_samples as made
 import pytest
 from monolayer.backends.manifest import CellDiameters
 from monolayer.files import InputError

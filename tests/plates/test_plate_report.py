@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import plate_inputs as made
+import plate_samples as made
 import pytest
 import tifffile
 from monolayer.measurement.files import arrow

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import plate_inputs as made
+import plate_samples as made
 import pytest
 import yaml
 from monolayer.plates.labels import STORE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plate_inputs as made
+import plate_samples as made
 import pytest
 import tifffile
 from monolayer.files import InputError

@@ -16,7 +16,7 @@ import yaml
 from checkouts import make_checkout
 from culture import Culture
 from paths import ROOT
-from plate_inputs import contents, incucyte
+from plate_samples import contents, incucyte
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 FAST = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
