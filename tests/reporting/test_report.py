@@ -142,6 +142,7 @@ def write_run(folder: Path, run: str, find: Callable[[Truth], list[Result]]) -> 
             "step": [5, 10, 15],
             "train_loss": [3, 2, 1.5],
             "val_mask_ap": [0.1, 0.2, 0.4],
+            "score": [0.1, 0.2, 0.4],
         }
     )
     history.to_csv(folder / "models" / run / "history.csv", index=False)
@@ -257,6 +258,21 @@ def test_without_an_extension_there_is_no_such_section(folder: Path, tmp_path: P
     plain.used["extensions"] = {}
     report(folder, RUNS, plain, tmp_path / "plain.html")
     assert "extensions" not in [a.get("id") for a in Page((tmp_path / "plain.html").read_text()).all("section")]
+
+
+def test_a_row_that_learnt_nothing_says_so_in_place_of_scores(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "study", symlinks=True)
+    path = tmp_path / "study/models" / RUNS[0] / "history.csv"
+    pd.read_csv(path).assign(score=[0.0, 0.0, 0.004]).to_csv(path, index=False)
+    report(tmp_path / "study", RUNS, params(), tmp_path / "report.html")
+    section = (tmp_path / "report.html").read_text().partition('id="results"')[2].partition("</section>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", section.partition("<tbody")[2].partition("</table>")[0], re.DOTALL)
+    first, second = (re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", row)).split() for row in rows[:2])
+    assert first[:5] == [RUNS[0], "15", "steps,", "too", "few"]
+    assert set(first[5:]) == {"–"}
+    assert second[:3] == [RUNS[1], "15", "steps"]
+    assert float(second[3]) > 0
+    assert "had not learnt to find cells" in section
 
 
 def test_another_tool_stands_beside_ours_with_its_licence_and_time(folder: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from monolayer.reporting.biology import biology
 from monolayer.reporting.gallery import compared, ranked, samples
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.speed import speed
-from monolayer.reporting.study import SPLITS, Study, of_line, steps
+from monolayer.reporting.study import SPLITS, Study, is_taught, of_line, steps
 from monolayer.reporting.tracks import tracks
 
 PAGE = Path(__file__).with_name("templates")
@@ -66,18 +66,23 @@ def results(study: Study, album: Album) -> dict[str, Any]:
     columns, charted = tables.columns(SHOWN), tables.columns(CHARTED)
     more = tables.columns(name for name in study.table.columns if name not in SHOWN)
     references = tables.references(["all", *study.cell_lines])
+    histories = {run: study.history(run) for run in study.records}
+    counts = {run: sorted(steps(history).values()) for run, history in histories.items()}
+    untaught = [run for run, history in histories.items() if not is_taught(history)]
     groups = {}
     for line, rows in study.table.groupby("cell_line", sort=False):
         pairs = of_line(study.pairs, str(line))
         groups[str(line)] = {
             "images": rows["images"].iloc[0],
             "cells": rows["cells"].iloc[0],
-            "ours": tables.rows(rows, columns, pairs),
-            "more": tables.rows(rows, more, pairs),
+            "ours": tables.rows(rows, columns, pairs, untaught),
+            "more": tables.rows(rows, more, pairs, untaught),
             "references": tables.reference_rows(references, str(line), columns),
         }
     return {
         "groups": groups,
+        "steps": {run: " to ".join(f"{n:,}" for n in dict.fromkeys([c[0], c[-1]])) for run, c in counts.items()},
+        "untaught": untaught,
         "columns": columns,
         "more": more,
         "notes": tables.notes(references),

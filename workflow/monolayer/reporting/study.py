@@ -19,6 +19,7 @@ from monolayer.files import InputError, check_format, read_json
 from monolayer.params.steps import ReportParams
 
 SPLITS = ("train", "val", "test")
+LEAST_SCORE = 0.01  # on val, of a network that finds cells at all
 # columns of text in any table
 NAMES = ("run", "run_a", "run_b", "network", "cell_line", "file_name", "metric", "curve", "stratum", "kind", "real")
 
@@ -178,12 +179,17 @@ def read_run(model: Path) -> dict[str, Any]:
 
 def read_history(model: Path) -> pd.DataFrame:
     """history.csv in a run's folder of models: a row per network and epoch."""
-    return read_table(model / "history.csv", ["network", "epoch", "step"])
+    return read_table(model / "history.csv", ["network", "epoch", "step", "score"])
 
 
 def steps(history: pd.DataFrame) -> dict[str, int]:
     """The steps of each network's training, all epochs together."""
     return {str(network): int(step) for network, step in history.groupby("network")["step"].max().items()}
+
+
+def is_taught(history: pd.DataFrame) -> bool:
+    """Whether any network of a run had learnt to find cells: scores of one that had not say nothing of its kind."""
+    return bool(history["score"].max() >= LEAST_SCORE)
 
 
 def _readable(path: Path, read: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -62,8 +62,16 @@ def definitions(names: Iterable[str]) -> dict[str, Definition]:
     return {name: DEFINITIONS[name] for name in dict.fromkeys(names)}
 
 
-def rows(table: pd.DataFrame, columns: Sequence[TableColumn], pairs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of runs with a cell for each column; the best and what is as good are marked where there is a choice."""
+def rows(
+    table: pd.DataFrame, columns: Sequence[TableColumn], pairs: pd.DataFrame, untaught: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Rows of runs with a cell for each column; the best and what is as good are marked where there is a choice.
+
+    Runs that are `untaught` have no score.
+    """
+    scores = [name for column in columns for name in (column.name, f"{column.name}_low", f"{column.name}_high")]
+    table = table.astype({name: float for name in scores if name in table})
+    table.loc[table["run"].isin(list(untaught)), [name for name in scores if name in table]] = math.nan
     by_column = [_cells(table, column, pairs[pairs["metric"] == column.name]) for column in columns]
     return [{"run": run, "cells": cells} for run, *cells in zip(table["run"], *by_column, strict=True)]
 
