@@ -46,7 +46,8 @@ def largest_half(file: Path, feeds: Sequence[Feed]) -> tuple[float, str]:
     """The largest magnitude of a value that the graph keeps in half precision, and its name; inf beyond the range."""
     model = onnx.load(file)
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    names = [value.name for value in inferred.graph.value_info if _is_half(value)]
+    if not (names := [value.name for value in inferred.graph.value_info if _is_half(value)]):
+        return 0.0, "nothing"
     for number, name in enumerate(names):
         cast, size, peak = (f"{kind}.{number}" for kind in ("cast", "size", "peak"))
         model.graph.node.extend(
