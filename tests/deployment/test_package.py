@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import zipfile
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime
@@ -17,8 +18,12 @@ from monolayer.__main__ import main
 from monolayer.backends.manifest import pretrained, read_manifest
 from monolayer.deployment.package import Signature, package
 from monolayer.files import InputError
+from monolayer.models.unet import family as unet
+from monolayer.models.unet.family import UNet
+from monolayer.params.steps import TrainParams
 from monolayer.service.sample import sample
 from PIL import Image
+from unet_settings import SETTINGS
 
 LIBRARY = ["bioimageio.core==0.11.0", "onnxruntime", "pydantic<2.12"]  # its bioimageio.spec 0.5.12 fails with 2.14
 
@@ -59,12 +64,17 @@ def test_the_same_model_gives_the_same_bytes(packed: Path, tmp_path: Path) -> No
 def test_what_can_not_be_packed(packed: Path, tmp_path: Path) -> None:
     signature = Signature(["A. Name"], "MIT")
     with pytest.raises(InputError, match="has no network HeLa; name one of all"):
-        package(pretrained(), packed.with_name("a.png"), signature, tmp_path / "m.zip", "HeLa")
+        package(pretrained(), packed.with_name("a.png"), signature, tmp_path / "m.zip", network="HeLa")
     Image.fromarray(sample()[:4]).save(tmp_path / "flat.png")
     with pytest.raises(InputError, match="448x4 px; give an image of 8 px or more"):
         package(pretrained(), tmp_path / "flat.png", signature, tmp_path / "m.zip")
     shutil.copytree(pretrained(), tmp_path / "other")
     file = tmp_path / "other/model.json"
+    text = file.read_text()
+    file.write_text(text.replace('"stride": 8', '"stride": 8, "zoom": 1.5'))
+    with pytest.raises(InputError, match=r"enlarges images by 1\.5 before its network"):
+        package(tmp_path / "other", packed.with_name("a.png"), signature, tmp_path / "m.zip")
+    file.write_text(text)
     file.write_text(file.read_text().replace('"fp32",', "").replace('"unet_distance"', '"x"'))
     with pytest.raises(InputError, match="has no fp32 graphs"):
         package(tmp_path / "other", packed.with_name("a.png"), signature, tmp_path / "m.zip")
@@ -72,6 +82,37 @@ def test_what_can_not_be_packed(packed: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "m.zip").exists()
     with pytest.raises(InputError, match=r"maps are float64 \(3, 4\); give floats \(1 or 2, height, width\)"):
         api.decode(np.zeros((3, 4)), foreground=0.5, marker=0.4, area=5, saddle_ratio=0.5, score_min=0)
+
+
+def test_torchscript_gives_the_same_maps_at_any_size(packed: Path, tmp_path: Path) -> None:
+    """Of a small network's export and weights; those of another run are refused."""
+    import onnx
+    import torch
+    from monolayer import models
+    from monolayer.deployment.onnx_graph import export_graph
+
+    networks: list[torch.nn.Module] = []
+    for seed, name in enumerate(("own", "other")):
+        torch.manual_seed(seed)
+        networks.append(UNet(SETTINGS.width, SETTINGS.levels, 2).eval())
+        params = TrainParams(family="unet", settings=SETTINGS, lines="all", seed=0, cpu_threads=1)
+        models.save_weights(tmp_path / f"{name}.pt", params, {"all": networks[-1].state_dict()})
+    shutil.copytree(pretrained(), tmp_path / "export")
+    [file] = (tmp_path / "export/networks").glob("*.fp32.onnx")
+    onnx.save(export_graph(unet.graphs(cast(UNet, networks[0]))["maps"]), file)
+    image, signature = packed.with_name("a.png"), Signature(["A. Name"], "MIT")
+    with pytest.raises(InputError, match="gives other maps than the export"):
+        package(tmp_path / "export", image, signature, tmp_path / "m.zip", weights=tmp_path / "other.pt")
+    package(tmp_path / "export", image, signature, tmp_path / "m.zip", weights=tmp_path / "own.pt")
+    with zipfile.ZipFile(tmp_path / "m.zip") as archive:
+        script = torch.jit.load(io.BytesIO(archive.read("model.pt")))  # type: ignore[no-untyped-call]
+        session = onnxruntime.InferenceSession(archive.read("model.onnx"), providers=["CPUExecutionProvider"])
+        about = yaml.safe_load(archive.read("rdf.yaml"))
+    assert about["weights"]["torchscript"]["source"] == "model.pt"
+    for size in ((2, 1, 64, 96), (1, 1, 40, 24)):
+        given = np.random.default_rng(0).integers(0, 256, size).astype(np.float32)
+        [expected] = session.run(None, {"image": given})
+        np.testing.assert_allclose(script(torch.from_numpy(given)).numpy(), expected, atol=1e-4)
 
 
 CHECK = """

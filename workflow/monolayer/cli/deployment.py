@@ -37,6 +37,8 @@ def add_verbs(verbs: Verbs) -> None:
     verb.add_argument(
         "--network", default="all", metavar="NAME", help="of a run that has several (default: %(default)s)"
     )
+    weights = "weights.pt of that run, for TorchScript besides ONNX"
+    verb.add_argument("--weights", type=Path, metavar="PATH", help=weights)
     verb.add_argument("--author", nargs="+", required=True, metavar="NAME", help="who made the model")
     verb.add_argument("--licence", required=True, metavar="SPDX", help="of the model, as CC-BY-NC-4.0")
 
@@ -72,4 +74,5 @@ def package(args: Namespace) -> None:
     from monolayer.deployment import package
 
     signature = package.Signature(args.author, args.licence)
-    package.package(args.exported or manifest.pretrained(), args.image, signature, args.output, args.network)
+    exported = args.exported or manifest.pretrained()
+    package.package(exported, args.image, signature, args.output, network=args.network, weights=args.weights)

@@ -10,8 +10,9 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import onnx
@@ -24,8 +25,8 @@ from monolayer.backends.manifest import Manifest, onnx_name, read_manifest
 from monolayer.data.images import eight_bit
 from monolayer.data.reading import read_frame
 from monolayer.files import InputError, write_bytes
-from monolayer.models.pipeline import pipeline
 from monolayer.models.unet.pipeline import Pipeline
+from monolayer.params.families import UnetPredict
 
 FORMAT = "0.5.4"
 SIDE = 512  # px at most, of the test image and the cover
@@ -40,8 +41,19 @@ class Signature(NamedTuple):
     licence: str
 
 
-def package(exported: Path, image: Path, signature: Signature, output: Path, network: str = "all") -> None:
-    """Write the package, a zip; `image` is one that the model knows, of which the test's tensors and cover are made."""
+def package(
+    exported: Path,
+    image: Path,
+    signature: Signature,
+    output: Path,
+    *,
+    network: str = "all",
+    weights: Path | None = None,
+) -> None:
+    """Write the package, a zip; `image` is one that the model knows, of which the test's tensors and cover are made.
+
+    With `weights`, the run's weights.pt, TorchScript is in it too, for programs that run no ONNX.
+    """
     folder, manifest = read_manifest(exported)
     of = _unet(manifest, network, exported)
     model = onnx.load(folder / onnx_name(network, "maps", "fp32"))
@@ -50,7 +62,7 @@ def package(exported: Path, image: Path, signature: Signature, output: Path, net
     seen = _shown(image, manifest, of.stride)
     given = seen[None, None].astype(np.float32)
     maps = _run(content, given)
-    files = {
+    files: dict[str, bytes] = {
         "model.onnx": content,
         "test_input.npy": _npy(given),
         "test_output.npy": _npy(maps),
@@ -58,6 +70,12 @@ def package(exported: Path, image: Path, signature: Signature, output: Path, net
         "README.md": _readme(manifest, of, folder).encode(),
     }
     about = _rdf(manifest, of, signature, files)
+    if weights is not None:
+        from monolayer.deployment import torchscript  # torch: seconds, and not everywhere
+
+        files["model.pt"] = torchscript.scripted(weights, network, of.contrast, (given, maps))
+        source = {"source": "model.pt", "sha256": hashlib.sha256(files["model.pt"]).hexdigest()}
+        about["weights"]["torchscript"] = source | {"pytorch_version": version("torch").partition("+")[0]}
     about["config"] = {"monolayer": {"run": manifest.run, "network": network, "decode": _decoder(manifest, of)}}
     files["rdf.yaml"] = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=100).encode()
     buffer = io.BytesIO()
@@ -76,9 +94,13 @@ def _unet(manifest: Manifest, network: str, exported: Path) -> Pipeline:
         raise InputError(f"{exported} has no network {network}; name one of {', '.join(manifest.networks)}")
     if "fp32" not in manifest.dtypes:
         raise InputError(f"{exported} has no fp32 graphs, which a package is made of; export the run in fp32 too")
-    of = pipeline(manifest.family, manifest.settings, manifest.networks[network].constants)
-    assert isinstance(of, Pipeline)
-    return of
+    constants = manifest.networks[network].constants
+    if (zoom := constants.get("zoom", 1.0)) != 1:
+        raise InputError(
+            f"{exported} enlarges images by {zoom:g} before its network, which the format has no step for; "
+            "train without `diameter`"
+        )
+    return Pipeline.of(cast(UnetPredict, manifest.settings), constants)
 
 
 def _prepend_standardise(model: Any, contrast: float) -> None:
