@@ -10,10 +10,10 @@ rule import_results:
     output:
         results="results/{dataset}/predictions/{run}/{split}.json.gz",
         record="results/{dataset}/predictions/{run}/{split}.tool.json",
-    wildcard_constraints:
-        run="|".join(P.tool_runs) or "(?!)",
     log:
         "results/{dataset}/logs/import_results/{run}.{split}.log",
+    wildcard_constraints:
+        run="|".join(P.tool_runs) or "(?!)",
     conda:
         "../../envs/environment.yaml"
     params:

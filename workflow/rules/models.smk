@@ -38,10 +38,10 @@ rule predict:
         code=code("models.predict"),
     output:
         "results/{dataset}/predictions/{run}/{split}.json.gz",
-    wildcard_constraints:
-        run="|".join(P.trained_runs) or "(?!)",
     log:
         "results/{dataset}/logs/predict/{run}.{split}.log",
+    wildcard_constraints:
+        run="|".join(P.trained_runs) or "(?!)",
     conda:
         "../../envs/environment.yaml"
     threads: P.cpu_threads
