@@ -41,6 +41,8 @@ include: "workflow/rules/plates.smk"
 
 rule all:
     default_target: True
-    input:
+    input:  # with what the report shows, or files of it that are deleted by hand would not come back
         [f"results/plates/{plate}/report.html" for plate in P.plates]
-        or f"results/{P.dataset}/report.html",
+        or expand(
+            ["results/{dataset}/report.html", *rules.report.input], dataset=P.dataset
+        ),

@@ -180,13 +180,18 @@ def recorded(unbroken: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Ch
 
 
 # What a run leaves and another run of the same leaves byte for byte; run.json and the report tell dates and durations.
-TABLES = ("metrics.csv", "pairs.csv", "metrics/*.csv", "metrics/*.json", "models/*/history.csv", "data/*.json")
+TABLES = (
+    *("metrics.csv", "pairs.csv", "metrics/*.csv", "metrics/*.json", "models/*/history.csv", "data/*.json"),
+    *("tracks.csv", "tracks.pairs.csv"),
+)
 BYTES = (
     "data/images/*",
     "splits/*.json",
     "models/*/weights.pt",
     "predictions/*/*.json.gz",
     "cells/*/*",
+    "tracks/*/*",
+    "tracks/*/files/**/*",
     "overview.svg",
 )
 

@@ -13,6 +13,7 @@ SIZE = 160
 RADIUS = 6.0
 LINKS = TrackParams(
     max_move=1.5,
+    sparse_move=0.75,
     gap_frames=2,
     gap_move=1.5,
     division_move=1.2,

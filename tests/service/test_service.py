@@ -17,12 +17,18 @@ import pandas as pd
 import pytest
 import roifile
 import tifffile
+import yaml
 from monolayer.coco import rle
-from monolayer.service.answers import FORMS, Answer, preferred
-from monolayer.service.state import Settings
+from monolayer.params.steps import LinkParams
+from monolayer.service import answers
+from monolayer.service.answers import FORMS, Answer, from_score, preferred, record_of
+from monolayer.service.state import LINKS, Settings
+from monolayer.service.tracks import tracks
 from monolayer.service.uploads import Limits
+from numpy.typing import NDArray
+from paths import ROOT
 from PIL import Image as PillowImage
-from service_fixtures import SIZE, field, model, png, running, tiff
+from service_fixtures import NEAR, SIZE, by_threshold, field, model, png, running, tiff
 
 LIMITS = Limits(bytes=2_000_000, pixels=1_000_000, frames=10, waiting=8, seconds=30)
 
@@ -40,6 +46,43 @@ def ask(
 ) -> httpx.Response:
     files = {"image": (name, content)}
     return httpx.post(f"{url}/segment", files=files, params=query, headers={"Accept": accept}, timeout=30)
+
+
+def moving(lights: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Three frames of squares that move by 3 px, a row for each brightness."""
+    series = np.zeros((3, *SIZE), np.uint8)
+    for number, frame in enumerate(series):
+        for row, light in enumerate(lights):
+            frame[10 + 30 * row : 19 + 30 * row, 20 + 3 * number : 29 + 3 * number] = light
+    return series
+
+
+def test_json_has_the_tracks_of_a_series(url: str) -> None:
+    """A single image, and who does not ask, get none."""
+    series = moving((255, 240, 225))
+    body = Answer.model_validate_json(ask(url, tiff(series), tracks=True, score_min=0).text)
+    assert [[(c.track, c.parent) for c in frame.cells] for frame in body.frames] == [
+        [(1, None), (2, None), (3, None)]
+    ] * 3
+    assert [frame.drift_px for frame in body.frames] == [(0, 0), (3, 0), (6, 0)]
+    for content, asked in ((png(series[0]), True), (tiff(series), False)):
+        frames = ask(url, content, tracks=asked).json()["frames"]
+        assert {cell.get("track") for frame in frames for cell in frame["cells"]} == {None}
+
+
+def test_cells_below_the_models_score_have_no_track_nor_frames_of_several_sizes() -> None:
+    frames = list[answers.SegmentedFrame]()
+    for image in [*moving((255, 240, 225, 130)), field(4, (90, 90))]:
+        found = from_score(by_threshold([image], None)[0], 0)
+        about = record_of("a.tif", len(frames), image, None)
+        frames.append(answers.frame(about, (image, image), found, None, NEAR))
+    assert [of.track.tolist() for of in tracks(frames[:3], 0.6, LINKS)] == [[1, 2, 3, 0]] * 3
+    assert {number for of in tracks(frames, 0.6, LINKS) for number in of.track.tolist()} == {0}
+
+
+def test_the_page_links_as_params_yaml_says() -> None:
+    section = yaml.safe_load((ROOT / "params.yaml").read_text())["track"]
+    assert {name: section[name] for name in LinkParams.model_fields} == LINKS.model_dump()
 
 
 def test_json_holds_the_cells(url: str) -> None:

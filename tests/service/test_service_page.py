@@ -179,6 +179,46 @@ def test_a_series_is_stepped_through(page: Page) -> None:
     assert seen == [3, 9, 6]
 
 
+def of_colour(page: Page, red: int, green: int, blue: int) -> int:
+    """Pixels of the canvas that have this colour, about."""
+    script = """([r, g, b]) => {
+        const c = document.getElementById("canvas"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+        let n = 0;
+        for (let i = 0; i < d.length; i += 4)
+            n += Math.abs(d[i] - r) + Math.abs(d[i + 1] - g) + Math.abs(d[i + 2] - b) < 30;
+        return n;
+    }"""
+    return int(page.evaluate(script, [red, green, blue]))
+
+
+def test_the_slider_shows_tracks(page: Page) -> None:
+    """A cell that wanders to the right, and two daughters of another: tails grow with the frames, and can be hidden."""
+    series = np.zeros((8, 120, 160), np.uint8)
+    for number, frame in enumerate(series):
+        frame[20:32, 10 + 8 * number : 22 + 8 * number] = 255
+        frame[90:102, 130:142] = 250  # so that no step is the stage's
+        frame[60:72, 20:32] = 245
+        if number < 4:
+            frame[60:70, 100:112] = 240
+        else:
+            frame[58:67, 94:102] = frame[58:67, 106:114] = 240
+    choose(page, series_tif=tiff(series))
+    expect(page.locator("#tails")).to_be_checked()
+    seen = []
+    for shown in "0257":
+        page.locator("#frame").fill(shown)
+        seen.append(of_colour(page, 0x5F, 0xD3, 0x8D))
+    assert seen[0] == 0
+    assert seen == sorted(seen)
+    assert seen[3] > 50
+    shot(page, "tracks")
+    page.uncheck("#tails")
+    assert of_colour(page, 0x5F, 0xD3, 0x8D) == 0
+    page.locator("#canvas").focus()
+    page.locator("#canvas").press("ArrowLeft")  # the last of the cells, a daughter
+    expect(page.locator("#cell")).to_contain_text("daughter of track")
+
+
 def test_pixel_size_gives_micrometres(page: Page) -> None:
     page.fill("#pixel", "0.5")
     choose(page, cells_png=png(field(9)))

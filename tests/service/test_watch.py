@@ -199,7 +199,7 @@ def test_a_fault_at_any_write_costs_nothing(tmp_path: Path, monkeypatch: pytest.
         assert tables(what) == tables(unbroken), f"{fault.__name__} at call {number}, {calls[number]}"
         left = {path.name for path in what.output.iterdir()}
         assert left == {*OUTPUT, "growth.svg", "lock"}, f"{fault.__name__} at call {number}, {calls[number]}"
-    print(f"\n{len(calls)} writes, each failed once: the tables of an unbroken run")
+    print(f"\n{len(calls)} writes, {2 // of} faults at each: the tables of an unbroken run")
 
 
 def test_a_table_that_lost_rows_is_an_error(tmp_path: Path) -> None:

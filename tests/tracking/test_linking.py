@@ -7,7 +7,8 @@ import pytest
 from laptrack import LapTrack
 from monolayer.compiled import Floats
 from monolayer.tracking.lineage import lineage
-from monolayer.tracking.linking import Links, Reach, link, within
+from monolayer.tracking.linking import Links, Reach, follow, link, spacing, within
+from timelapse import LINKS
 
 ANY = float("inf")
 
@@ -82,6 +83,18 @@ def test_the_one_division_of_a_small_colony_is_no_outlier() -> None:
     """A gap that costs little beside it would be the percentile that laptrack takes for the cost of no link."""
     frames = [at((0, 0), (50, 0)), at((0, 0)), at((-4, 0), (4, 0), (50, 0))]
     assert edges(frames, Reach(8, 8, 1, 8, ANY)) == {(0, 2), (2, 3), (2, 4), (1, 5)}
+
+
+def test_cells_far_from_each_other_may_move_farther() -> None:
+    """Of a diameter of 2 px, by 8 px, 30 px apart; not where others are as near."""
+    sparse = [at((0, 0), (30, 0), (0, 30), (30, 33)), at((8, 0), (30, -7), (-4, 30), (30, 25))]
+    areas = [np.full(4, np.pi)] * 2
+    params = LINKS.model_copy(update={"drift": 0.0})
+    assert follow(sparse, areas, params).links.after.tolist() == [4, 5, 6, 7]
+    assert not len(follow(sparse, areas, params.model_copy(update={"sparse_move": 0.0})).links.after)
+    dense = [np.r_[frame, frame + 1] for frame in sparse]
+    assert not len(follow(dense, [np.full(8, np.pi)] * 2, params).links.after)
+    assert spacing([at(), at((1, 1))]) == 0
 
 
 def test_no_cells_have_no_links() -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import faults
 import numpy as np
 import pandas as pd
 import pytest
@@ -260,6 +261,19 @@ def test_the_verb(tracked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     words = ["compare-tracks", "--tracks", str(tmp_path / "truth"), "--output", str(table)]
     assert main([*words, "--params", '{"n_resamples": 50, "seed": 0}']) == 0
     assert pd.read_csv(table)["tra"].tolist() == [1, 1]
+
+
+def test_a_fault_at_any_write_leaves_what_the_same_command_mends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Movie({1: (0, [(40, 40), (42, 40)], 0), 2: (0, [(90, 80), (91, 82)], 0)})
+    truth, cells = prepared(tmp_path / "made", short.truth())
+
+    def run(output: Path) -> None:
+        track(truth, cells, PARAMS, output)
+
+    count = faults.hold(run, tmp_path / "faults", monkeypatch)
+    print(f"\ntrack: {count} writes, each failed twice")
 
 
 @pytest.mark.skipif(not PSC.is_dir(), reason="needs the real sequence")

@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
-from checkouts import Checkout, contents
+from checkouts import Checkout, contents, copy_of
 
 pytestmark = pytest.mark.workflow
 COMMAND = ("snakemake", "--cores", "2")
@@ -82,6 +83,8 @@ class Run:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # that of a terminal, also where the tests run in the background, which ignores it
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509, no thread runs here
         )
         self.starts: list[tuple[str, float]] = []
         self.text: list[str] = []
@@ -109,6 +112,71 @@ class Run:
         else:
             self.process.kill()
         self.process.wait()
+
+
+def without(unbroken: Checkout, folder: Path, *results: str) -> Checkout:
+    """A finished checkout that lacks these results."""
+    checkout = copy_of(unbroken, folder)
+    for pattern in results:
+        found = list((checkout.folder / "results/own").glob(pattern))
+        assert found, f"no {pattern}"
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return checkout
+
+
+def ends_as(unbroken: Checkout, checkout: Checkout) -> None:
+    """The same command ends with the bytes of an unbroken run, and has then nothing to do, by contents."""
+    checkout.snakemake()
+    assert contents(checkout) == contents(unbroken)
+    done = checkout.snakemake("--dry-run")
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_result_that_was_deleted_by_hand_comes_back(unbroken: Checkout, tmp_path: Path) -> None:
+    """What the report shows by the same command; what that was made of by its name, which `record` asks for."""
+    shown = ("metrics.csv", "tracks.csv", "tracks/unet1/*.parquet")
+    ends_as(unbroken, without(unbroken, tmp_path / "shown", *shown))
+    checkout = without(unbroken, tmp_path / "behind", "metrics/unet1.json")
+    scores = "results/own/metrics/unet1.json"
+    refused = checkout.run("monolayer", "record", check=False)
+    assert refused.returncode == 1
+    assert f"{scores} is missing; make it again: snakemake --cores all -- {scores}" in refused.stderr
+    checkout.snakemake("--", scores)
+    ends_as(unbroken, checkout)
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_a_clock_that_was_wrong_changes_no_result(unbroken: Checkout, tmp_path: Path, hours: int) -> None:
+    """Half of the results bear times of a clock that was so far ahead, or behind."""
+    checkout = copy_of(unbroken, tmp_path)
+    for path in sorted((checkout.folder / "results/own").rglob("*"))[::2]:
+        status = path.stat()
+        os.utime(path, (status.st_atime + 3600 * hours, status.st_mtime + 3600 * hours))
+    ends_as(unbroken, checkout)
+
+
+def test_two_runs_in_one_checkout_and_an_interrupt_in_training(unbroken: Checkout, tmp_path: Path) -> None:
+    """The second run is refused and says why; Ctrl-C ends the first without a traceback, and the next goes on."""
+    checkout = without(unbroken, tmp_path, "models/*", "report.html")
+    run = Run(checkout)
+    assert run.wait_for(("train",))
+    second = checkout.snakemake(check=False)
+    assert second.returncode != 0
+    assert "locked" in (second.stderr + second.stdout).lower()
+    assert run.process.poll() is None, "".join(run.text)
+    os.killpg(run.process.pid, signal.SIGINT)
+    run.process.wait(400)
+    assert run.process.returncode != 0, "".join(run.text)
+    assert "Traceback" not in "".join(run.text), "".join(run.text)
+    ends_as(unbroken, checkout)
+
+
+def test_results_on_another_file_system(unbroken: Checkout, origin: Checkout, tmp_path: Path) -> None:
+    """No step renames from one file system to another."""
+    checkout = origin.clone(tmp_path / "checkout")
+    with small_disk(checkout.folder / "results", "200m"):
+        ends_as(unbroken, checkout)
 
 
 def durations(checkout: Checkout) -> dict[str, float]:

@@ -7,6 +7,7 @@ import os
 import re
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from monolayer.cli.options import Parser, Verbs, add_exported, add_plane, add_threads, add_verb, positive, whole
 
@@ -35,6 +36,8 @@ def _add_serve(verbs: Verbs) -> None:
     verb.add_argument("--keep", type=Path, metavar="PATH", help="folder for images that a request asks to store")
     sample = "image that the page offers to try; else a drawn one"
     verb.add_argument("--sample", type=Path, metavar="PATH", help=sample)
+    links = "how cells of a series are linked: the first seven settings of the section track (default: those of track)"
+    verb.add_argument("--links", type=_links, metavar="JSON", help=links)
     _add_model(verb, "folders of exported runs", "+")
     limits = verb.add_argument_group("limits")
     for name, value, text in (
@@ -46,6 +49,18 @@ def _add_serve(verbs: Verbs) -> None:
     ):
         about = f"{text} (default: %(default)s)"
         limits.add_argument(f"--max-{name}", type=whole(1), default=value, metavar="N", help=about)
+
+
+def _links(text: str) -> Any:
+    from pydantic import ValidationError
+
+    from monolayer.params.section import faults
+    from monolayer.params.steps import LinkParams
+
+    try:
+        return LinkParams.model_validate_json(text)
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError("; ".join(faults(error))) from None
 
 
 def serve(args: Namespace) -> None:
@@ -74,7 +89,8 @@ def serve(args: Namespace) -> None:
         serve.load(path, args.dtype, args.threads, args.score_min, args.tta, diameter=args.diameter)
         for path in args.model or [manifest.pretrained()]
     ]
-    settings = Settings(limits, key, args.keep, args.sample, (args.host, *args.allow_host))
+    links = {"links": args.links} if args.links else {}
+    settings = Settings(limits, key, args.keep, args.sample, (args.host, *args.allow_host), **links)
     serve.serve(models, settings, args.host, args.port)
 
 

@@ -1,4 +1,4 @@
-"""What cells do over time: track, compare-tracks."""
+"""What cells do over time: track, mend, compare-tracks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def add_verbs(verbs: Verbs) -> None:
     least = found.add_mutually_exclusive_group()
     least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
     least.add_argument("--score-min", type=float, default=0.0, metavar="S", help="from which score up cells count")
+    verb = add_verb(
+        verbs,
+        mend,
+        "steps.LinkParams",
+        truth="COCO file that lists the images",
+        output="COCO results to write (.json, .json.gz)",
+    )
+    verb.add_argument("--results", type=Path, required=True, metavar="PATH", help="COCO results (.json, .json.gz)")
+    least = verb.add_mutually_exclusive_group(required=True)
+    least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
+    least.add_argument("--score-min", type=float, metavar="S", help="from which score up cells count")
     compared = add_verb(
         verbs, compare_tracks, "steps.TrackScoresParams", output="table to write, CSV; its .pairs.csv stands beside it"
     )
@@ -34,8 +45,8 @@ def track(args: Namespace) -> None:
     """Link cells from frame to frame: tracks, divisions, lineages, files for napari and the Cell Tracking Challenge.
 
     examples:
-      PARAMS='{"max_move": 1.5, "gap_frames": 2, "gap_move": 1.5, "division_move": 1.2, "division_area": 1.7,
-        "drift": 5, "division_tolerance": 1, "files": ["ctc"], "extension": null}'
+      PARAMS='{"max_move": 1.5, "sparse_move": 0.75, "gap_frames": 2, "gap_move": 1.5, "division_move": 1.2,
+        "division_area": 1.7, "drift": 5, "division_tolerance": 1, "files": ["ctc"], "extension": null}'
       monolayer track --truth test.json --cells measured --params "$PARAMS" --output tracks
       monolayer track --truth test.json --cells measured --params "$PARAMS" --output tracks \\
         --results cells.json --score-min 0.5
@@ -49,6 +60,22 @@ def track(args: Namespace) -> None:
     score_min = score_threshold(args.scores) if args.scores else args.score_min
     cells = track.Measured(args.cells), CellSource(args.results, score_min)
     track.track(args.truth, cells, args.params, args.output, workers=args.workers)
+
+
+def mend(args: Namespace) -> None:
+    """Mend the cells of time-lapses by the frames beside theirs: those that vanish, and two that are one for a while.
+
+    examples:
+      PARAMS='{"max_move": 1.5, "sparse_move": 0.75, "gap_frames": 2, "gap_move": 1.5, "division_move": 1.2,
+        "division_area": 1.7, "drift": 5}'
+      monolayer mend --truth test.json --results cells.json --score-min 0.5 --params "$PARAMS" --output mended.json
+    """
+    from monolayer.evaluation.threshold import score_threshold
+    from monolayer.measurement.measure import CellSource
+    from monolayer.tracking import mend
+
+    score_min = score_threshold(args.scores) if args.scores else args.score_min
+    mend.mend(args.truth, CellSource(args.results, score_min), args.params, args.output)
 
 
 def compare_tracks(args: Namespace) -> None:

@@ -175,11 +175,13 @@ class MeasureParams(Section):
         return tuple(of.get(cell_line, of.get("all")) for of in (self.pixel_size_um, self.frame_hours))  # type: ignore[return-value]
 
 
-class TrackParams(Section):
+class LinkParams(Section):
     """How cells are linked; lengths are in diameters of the well's median cell, once the stage's drift is out."""
 
     max_move: PositiveFloat
-    """From frame to frame, at most."""
+    """From frame to frame, at most, or,"""
+    sparse_move: NonNegativeFloat
+    """where that is more, so many median distances to the nearest neighbour: sparse cells are not mixed up."""
     gap_frames: NonNegativeInt
     """Frames in a row in which a cell may be missing."""
     gap_move: PositiveFloat
@@ -190,6 +192,11 @@ class TrackParams(Section):
     """Of both daughters together, in areas of the mother, at most."""
     drift: NonNegativeFloat
     """Of the stage from frame to frame, at most; 0: none."""
+
+
+class TrackParams(LinkParams):
+    """How cells are linked, and how their tracks are scored and written."""
+
     division_tolerance: NonNegativeInt
     """Frames that a division may be early or late and still count as found, in the scores."""
     files: list[Literal["ctc", "napari"]]

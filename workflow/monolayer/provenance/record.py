@@ -58,11 +58,14 @@ def made_files() -> list[dict[str, str]]:
 def unfinished(made: Iterable[dict[str, str]]) -> Iterator[str]:
     """Outputs that Snakemake would make again, or whose changes it could not see for want of provenance."""
     for row in made:
-        if row["status"] != "ok" or row["plan"] != "no update":
+        file = row["output_file"]
+        if (row["status"], row["plan"]) == ("missing", "no update"):  # what was made of it is there
+            yield f"{file} is missing; make it again: snakemake --cores all -- {file}"
+        elif row["status"] != "ok" or row["plan"] != "no update":
             what = row["status"] if row["status"] != "ok" else row["plan"]
-            yield f"{row['output_file']} is not up to date ({what}); run snakemake"
+            yield f"{file} is not up to date ({what}); run snakemake"
         elif row["shellcmd"] == "-":
-            yield f"{row['output_file']} has no provenance; make it again: snakemake --cores all -R {row['rule']}"
+            yield f"{file} has no provenance; make it again: snakemake --cores all -R {row['rule']}"
 
 
 def edited(made: Iterable[dict[str, str]]) -> Iterator[str]:

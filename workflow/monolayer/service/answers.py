@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.labels import label_tiff
 from monolayer.coco.records import CELL, Image
 from monolayer.coco.seg_npy import seg_npy
+from monolayer.compiled import Floats, Ints
 from monolayer.files import InputError
 from monolayer.measurement import dictionary, files
 from monolayer.measurement.geojson import MeasuredFrame, geojson
@@ -106,6 +107,8 @@ _Image = create_model(
 
 class CellAnswer(_Measured):  # type: ignore[valid-type, misc]
     rle: RleAnswer | None = Field(None, description="The mask, where `masks` is rle.")
+    track: int | None = Field(None, description="Number of the cell's track in its file, where `tracks` is asked for.")
+    parent: int | None = Field(None, description="Track of the cell's mother, where one was seen to divide.")
     polygons: list[list[int]] | None = Field(
         None, description="Rings x0, y0, x1, y1, ... along pixels' edges, filled even-odd, where `masks` is polygons."
     )
@@ -115,6 +118,9 @@ class FrameAnswer(BaseModel):
     frame: int = Field(description="Number of the frame in the file, from 0.")
     summary: _Image  # type: ignore[valid-type]
     cells: list[CellAnswer]
+    drift_px: tuple[float, float] | None = Field(
+        None, description="How far the stage has moved the cells since the first frame, x and y, where `tracks` is."
+    )
     picture: str | None = Field(None, description="The frame as the network saw it, a PNG in a data URI; if asked for.")
 
 
@@ -130,10 +136,28 @@ class Answer(BaseModel):
     frames: list[FrameAnswer]
 
 
-def as_json(frames: Sequence[SegmentedFrame], about: Mapping[str, Any], masks: Masks, picture: bool) -> bytes:
+class FrameTracks(NamedTuple):
+    """Of each cell of a frame its track and its mother's, 0 for none; where the stage is, px from the first frame."""
+
+    track: Ints
+    parent: Ints
+    drift: Floats  # (2,)
+
+
+def as_json(
+    frames: Sequence[SegmentedFrame],
+    about: Mapping[str, Any],
+    masks: Masks,
+    picture: bool,
+    tracks: Sequence[FrameTracks] = (),
+) -> bytes:
     """An `Answer`, written without a detour over objects: an image may have thousands of cells."""
-    body = dict(about) | {"frames": [_json_frame(n, frame, masks, picture) for n, frame in enumerate(frames)]}
-    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+    found = [_json_frame(n, frame, masks, picture) for n, frame in enumerate(frames)]
+    for answer, own in zip(found, tracks, strict=bool(tracks)):
+        answer["drift_px"] = np.round(own.drift, DIGITS).tolist()
+        for cell, track, parent in zip(answer["cells"], own.track.tolist(), own.parent.tolist(), strict=True):
+            cell["track"], cell["parent"] = track or None, parent or None
+    return json.dumps(dict(about) | {"frames": found}, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _json_frame(number: int, frame: SegmentedFrame, masks: Masks, picture: bool) -> dict[str, Any]:

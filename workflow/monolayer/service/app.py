@@ -26,6 +26,7 @@ from monolayer.service.interface import BINARY, BODY, PROBLEMS, Asked, Health, M
 from monolayer.service.sample import sample
 from monolayer.service.segmenting import Asking, segmented, uploaded
 from monolayer.service.state import ServedModel, Settings, State
+from monolayer.service.tracks import tracks
 
 WEB = Path(__file__).with_name("web")
 GONE = "the client is gone"
@@ -73,7 +74,7 @@ def warm_up(state: State) -> None:
         found = answers.from_score(cells, 0.0)
         record = answers.record_of("sample.png", 0, image, None)
         frame = answers.frame(record, (image, image), found, None, model.neighbours)
-        answers.as_json([frame], {}, "polygons", True)
+        answers.as_json([frame] * 2, {}, "polygons", True, tracks([frame] * 2, 0.0, state.settings.links))
         for make, _ in answers.FORMS.values():
             if make:
                 make([frame])

@@ -24,6 +24,9 @@ class Asked(BaseModel):
     )
     masks: answers.Masks = Field("rle", description="In JSON: how the masks are written.")
     picture: bool = Field(False, description="In JSON: with the frame as the network saw it, a PNG.")
+    tracks: bool = Field(
+        False, description="In JSON: with the tracks of a series' cells, of those from the model's own score up."
+    )
     keep: bool = Field(False, description="Store image and answer, where the service was started with a folder for it.")
 
 

@@ -28,6 +28,7 @@ from monolayer.service.batcher import UnwantedError
 from monolayer.service.interface import IMAGE_TYPES, Asked
 from monolayer.service.size import announced_pixels
 from monolayer.service.state import ServedModel, State
+from monolayer.service.tracks import tracks
 from monolayer.service.uploads import Limits, frames
 
 logger = logging.getLogger("monolayer.service")
@@ -122,7 +123,12 @@ def _answer(given: Asking, segmented: Any, unwanted: threading.Event) -> tuple[b
         record = answers.record_of(given.name, index, images[1], asked.cell_line)
         done.append(answers.frame(record, images, found, asked.pixel_size_um, model.neighbours))
     make = answers.FORMS[given.media][0]
-    body = make(done) if make else answers.as_json(done, about, asked.masks, asked.picture)
+    if make:
+        body = make(done)
+    else:
+        linked = asked.tracks and len(done) > 1
+        links = tracks(done, max(score_min, model.score_min), given.state.settings.links) if linked else ()
+        body = answers.as_json(done, about, asked.masks, asked.picture, links)
     return body, sum(len(frame.found.masks) for frame in done)
 
 

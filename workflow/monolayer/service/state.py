@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monolayer.params.data import Percentiles
-from monolayer.params.steps import NeighbourParams
+from monolayer.params.steps import LinkParams, NeighbourParams
 from monolayer.service.batcher import Segment
 from monolayer.service.door import Door
 from monolayer.service.gauges import Gauges
@@ -31,6 +31,11 @@ class ServedModel:
     diameter: float | None = None  # px, of the cells in the images
 
 
+LINKS = LinkParams(
+    max_move=1.5, sparse_move=0.75, gap_frames=2, gap_move=1.5, division_move=1.2, division_area=1.7, drift=5
+)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Run-time choices. `keep` is a folder for images that a request asks to store; None: nothing is ever stored.
@@ -43,6 +48,7 @@ class Settings:
     keep: Path | None = None
     sample: Path | None = None
     hosts: tuple[str, ...] = ()
+    links: LinkParams = LINKS  # of the cells of a series
     grace_s: float = 30.0  # from SIGTERM to the end, for what is under way
 
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monolayer.compiled import Flags, Floats, Ints
-from monolayer.params.steps import TrackParams
+from monolayer.params.steps import LinkParams
+from monolayer.tracking.drift import drifts
 
 
 class Links(NamedTuple):
@@ -44,7 +45,7 @@ class Reach(NamedTuple):
     division_area: float
 
     @staticmethod
-    def of(params: TrackParams, diameter: float) -> Reach:
+    def of(params: LinkParams, diameter: float) -> Reach:
         lengths = (params.max_move, params.gap_move, params.division_move)
         move, gap, division = (length * diameter for length in lengths)
         return Reach(move, gap, params.gap_frames, division, params.division_area)
@@ -57,6 +58,33 @@ class Reach(NamedTuple):
         than a gap.
         """
         return 1.05 * max(self.gap_move, self.division) ** 2
+
+
+class Followed(NamedTuple):
+    """The links of cells; where the stage was in each frame (T, 2), and each frame's places (N, 2) without that, px."""
+
+    links: Links
+    drift: Floats
+    steady: list[Floats]
+
+
+def follow(places: Sequence[Floats], areas: Sequence[Floats], params: LinkParams) -> Followed:
+    """Link the cells of frames, (N, 2) xy px and (N,) px² each."""
+    every = np.concatenate(areas)
+    diameter = float(np.sqrt(4 * np.median(every) / np.pi)) if len(every) else 0.0
+    drift = drifts(places, diameter, params.drift * diameter)
+    steady = [place - moved for place, moved in zip(places, drift, strict=True)]
+    reach = Reach.of(params, diameter)
+    reach = reach._replace(move=max(reach.move, params.sparse_move * spacing(steady)))
+    return Followed(link(steady, areas, reach), drift, steady)
+
+
+def spacing(frames: Sequence[Floats]) -> float:
+    """The median distance of a cell to its nearest neighbour in the frame; 0 where there are none."""
+    from scipy.spatial import cKDTree
+
+    nearest = [cKDTree(frame).query(frame, 2)[0][:, 1] for frame in frames if len(frame) > 1]
+    return float(np.median(np.concatenate(nearest))) if nearest else 0.0
 
 
 def link(frames: Sequence[Floats], areas: Sequence[Floats], reach: Reach) -> Links:

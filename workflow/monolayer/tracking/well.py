@@ -16,9 +16,8 @@ from monolayer.files import write_csv
 from monolayer.measurement.measure import instances
 from monolayer.params.steps import TrackParams
 from monolayer.tracking import ctc
-from monolayer.tracking.drift import drifts
 from monolayer.tracking.lineage import Lineage, WellCells, lineage, track_rows
-from monolayer.tracking.linking import Links, Reach, link
+from monolayer.tracking.linking import Links, follow
 from monolayer.tracking.scores import FrameMatch, Scored, match, scores
 from monolayer.tracking.timelapse import Timelapse
 
@@ -48,7 +47,7 @@ class Tracked(NamedTuple):
 def track_well(job: Job, params: TrackParams, folder: Path, true: bool) -> Tracked:
     """Link the cells of one time-lapse and write its files into `folder`; `true`: the cells are the truth's."""
     lapse, rows = job.lapse, np.concatenate(job.rows)
-    cells, drift, links = follow(job, params)
+    cells, drift, links = linked(job, params)
     found = lineage(cells.frame, links)
     pixel_size = float(job.columns[0]["pixel_size_um"][0]) if len(job.rows[0]) else float("nan")
     tables = {
@@ -71,7 +70,7 @@ def track_well(job: Job, params: TrackParams, folder: Path, true: bool) -> Track
     return Tracked(rows, found, tables)
 
 
-def follow(job: Job, params: TrackParams) -> tuple[WellCells, Floats, Links]:
+def linked(job: Job, params: TrackParams) -> tuple[WellCells, Floats, Links]:
     """The cells in the order of frames, drift taken out; the drift (T, 2) of each frame; the links."""
     last = job.lapse.frames[-1]
     places: list[Floats] = [np.zeros((0, 2))] * (last + 1)
@@ -79,15 +78,12 @@ def follow(job: Job, params: TrackParams) -> tuple[WellCells, Floats, Links]:
     for frame, columns in zip(job.lapse.frames, job.columns, strict=True):
         places[frame] = np.c_[columns["centroid_x_px"], columns["centroid_y_px"]]
         areas[frame] = columns["area_px2"]
-    every = np.concatenate(areas)
-    diameter = float(np.sqrt(4 * np.median(every) / np.pi)) if len(every) else 0.0
-    drift = drifts(places, diameter, params.drift * diameter)
-    steady = [place - moved for place, moved in zip(places, drift, strict=True)]
-    links = link(steady, areas, Reach.of(params, diameter))
+    links, drift, steady = follow(places, areas, params)
     counts = [len(rows) for rows in job.rows]
     x, y = np.concatenate(steady).T
     at_edge = np.concatenate([columns["touches_border"] for columns in job.columns])
-    cells = WellCells(np.repeat(job.lapse.frames, counts), np.repeat(job.lapse.times, counts), x, y, every, at_edge)
+    when = np.repeat(job.lapse.frames, counts), np.repeat(job.lapse.times, counts)
+    cells = WellCells(*when, x, y, np.concatenate(areas), at_edge)
     return cells, drift, links
 
 

@@ -4,11 +4,13 @@ const items = []; // {file, name, frames: [...], done}
 let shown = null; // the frame on the canvas
 let chosen = -1; // index of the cell pointed at
 let waiting = 0, finished = 0;
+const TAIL = 10; // frames
 
 const ROWS = [
   ["area", "area"], ["perimeter", "perimeter"], ["feret", "Feret diameter"], ["circularity", "circularity"],
   ["eccentricity", "eccentricity"], ["solidity", "solidity"], ["intensity_mean", "mean grey value"],
   ["nearest_neighbour", "nearest neighbour"], ["touching_neighbours", "touching neighbours"], ["score", "score"],
+  ["track", "track"], ["parent", "daughter of track"],
 ];
 
 // ---- talking to the service -------------------------------------------------------------------------
@@ -103,13 +105,25 @@ function step() {
 }
 
 async function read(file) {
-  const response = await segment(file, "application/json", { masks: "polygons", picture: "true", score_min: "0" });
+  const response = await segment(file, "application/json", { masks: "polygons", picture: "true", tracks: "true", score_min: "0" });
   const answer = await response.json();
-  const item = { file, name: file.name, frames: [] };
+  const item = { file, name: file.name, frames: [], tracks: tracksOf(answer.frames) };
   for (const frame of answer.frames) item.frames.push(await prepare(frame, item));
   items.push(item);
   tabs();
   if (items.length === 1 || waiting === 1) show(item.frames[0]);
+}
+
+// By number the track's mother and its places, of which the stage's drift is taken out.
+function tracksOf(frames) {
+  const tracks = new Map();
+  for (const { frame, cells, drift_px: drift } of frames)
+    for (const { track, parent, centroid_x_px: x, centroid_y_px: y } of cells) {
+      if (!track) continue;
+      if (!tracks.has(track)) tracks.set(track, { parent, places: [] });
+      tracks.get(track).places.push([frame, x + 0.5 - drift[0], y + 0.5 - drift[1]]);
+    }
+  return tracks;
 }
 
 async function prepare(frame, item) {
@@ -130,7 +144,7 @@ async function prepare(frame, item) {
   const covered = new Float64Array(paths.length + 1); // px under the first n cells
   for (const index of best) if (index >= 0) covered[index + 1] += 1;
   for (let n = 1; n < covered.length; n++) covered[n] += covered[n - 1];
-  return { item, number: frame.frame, picture, width, height, cells: frame.cells, paths, best, covered };
+  return { item, number: frame.frame, drift: frame.drift_px, picture, width, height, cells: frame.cells, paths, best, covered };
 }
 
 // For each pixel the best cell that covers it, -1 for none. Rings run along pixels' edges: every colour stays pure.
@@ -160,7 +174,7 @@ function show(frame) {
   chosen = -1;
   $("result").hidden = false;
   $("name").textContent = frame.item.name;
-  $("frame-choice").hidden = frame.item.frames.length < 2;
+  $("frame-choice").hidden = $("tails-choice").hidden = frame.item.frames.length < 2;
   $("frame").max = frame.item.frames.length - 1;
   $("frame").value = frame.number;
   refresh();
@@ -242,6 +256,7 @@ function draw(count) {
     }
     if ($("outlines").checked) context.stroke(shown.paths[index]);
   }
+  if ($("tails").checked && shown.drift) tails(context, count, style.getPropertyValue("--tail"));
   if (chosen >= 0) {
     context.strokeStyle = context.fillStyle = style.getPropertyValue("--chosen");
     context.lineWidth *= 1.6;
@@ -249,6 +264,21 @@ function draw(count) {
     context.fill(shown.paths[chosen], "evenodd");
     context.globalAlpha = 1;
     context.stroke(shown.paths[chosen]);
+  }
+}
+
+// Behind each cell the way it came in the last frames, on its mother's before that.
+function tails(context, count, colour) {
+  const [right, down] = shown.drift;
+  context.strokeStyle = colour;
+  for (const { track: own } of shown.cells.slice(0, count)) {
+    context.beginPath();
+    for (let track = shown.item.tracks.get(own), last = shown.number; track; track = shown.item.tracks.get(track.parent)) {
+      const places = track.places.filter(([frame]) => frame <= last && frame >= shown.number - TAIL);
+      for (const [, x, y] of places.reverse()) context.lineTo(x + right, y + down);
+      last = track.places[0][0] - 1;
+    }
+    context.stroke();
   }
 }
 
@@ -293,6 +323,7 @@ function describe() {
   const cell = shown.cells[chosen];
   const said = [];
   for (const [name, title] of ROWS) {
+    if (name in { track: 1, parent: 1 } && !cell[name]) continue; // no series
     const [value, unit] = measured(cell, name);
     const row = body.insertRow();
     const head = document.createElement("th");
@@ -378,7 +409,7 @@ for (const type of ["dragenter", "dragover", "dragleave", "drop"])
     $("drop").classList.toggle("over", type === "dragenter" || type === "dragover");
     if (type === "drop") take(event.dataTransfer.files);
   });
-for (const id of ["threshold", "outlines", "fills"]) $(id).addEventListener("input", refresh);
+for (const id of ["threshold", "outlines", "fills", "tails"]) $(id).addEventListener("input", refresh);
 $("key").addEventListener("change", loadModels);
 $("frame").addEventListener("input", (event) => show(shown.item.frames[Number(event.target.value)]));
 $("canvas").addEventListener("pointermove", (event) => choose(cellAt(event)));
