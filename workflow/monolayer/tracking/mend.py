@@ -144,8 +144,13 @@ class MendedFrame:
 
     def raised(self, one: Missing, mask: Mask) -> str:
         """Give a cell of too low a score that of its neighbours in time."""
+        height, width = one.crop[0].shape
         for index in range(self.count, len(self.crops)):
-            other = self.placed(self.crops[index])
+            found, x, y = self.crops[index]
+            right, down = x - one.crop[1], y - one.crop[2]
+            if not (-found.shape[1] < right < width and -found.shape[0] < down < height):
+                continue  # their boxes lie apart
+            other = self.placed((found, x, y))
             shared = int((mask & other).sum())
             if shared > MOST * (mask | other).sum() and self.cells[index][0] < one.score:
                 self.cells[index] = (one.score, self.cells[index][1])
