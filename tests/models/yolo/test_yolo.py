@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from culture import Culture
+from monolayer import models
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import TrueCells, samples
 from monolayer.files import InputError
@@ -17,6 +18,7 @@ from monolayer.models.yolo import family
 from monolayer.models.yolo.mask_loss import with_fast_masks
 from monolayer.models.yolo.pipeline import PrototypeMasks, instances
 from monolayer.params.families import FitParams, YoloPredict, YoloTrain
+from monolayer.params.steps import TrainParams
 from numpy.typing import NDArray
 
 PREDICT = YoloPredict(imgsz=128, batch=4, score_min=0.001, nms_iou=0.7, max_det=3000)
@@ -231,6 +233,18 @@ def test_weights_of_another_class_count_are_taken_but_for_the_classes(tmp_path: 
     assert initial.said.startswith("coco.pt, ")
     assert not initial.whole
     assert torch.equal(network.state_dict()["model.0.conv.weight"], other.state_dict()["model.0.conv.weight"])
+
+
+def test_a_run_begins_with_another_runs_weights(tmp_path: Path, network: torch.nn.Module) -> None:
+    run = TrainParams(family="yolo", settings=SETTINGS, lines="all", seed=0, cpu_threads=1)
+    models.save_weights(tmp_path / "weights.pt", run, {"all": network.state_dict()})
+    begun, initial = family._initial(with_settings(weights=str(tmp_path / "weights.pt")))
+    assert all(torch.equal(value, begun.state_dict()[name]) for name, value in network.state_dict().items())
+    assert initial.whole
+    count = len(network.state_dict())
+    assert initial.said.endswith(f"; {count} of {count} tensors")
+    with pytest.raises(InputError, match=r"(?s)does not fit a network of these settings:.*mis-shaped: model\."):
+        family._initial(with_settings(architecture="yolo11s-seg", weights=str(tmp_path / "weights.pt")))
 
 
 class Evil:
