@@ -79,6 +79,11 @@ def test_what_can_not_be_packed(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no fp32 graphs"):
         package(tmp_path / "other", packed.with_name("a.png"), signature, tmp_path / "m.zip")
     assert read_manifest(tmp_path / "other")[1].run == "x"
+    shutil.copytree(pretrained(), tmp_path / "zoomed")
+    file = tmp_path / "zoomed/model.json"
+    file.write_text(file.read_text().replace('"constants": {', '"constants": {"zoom": 0.5,'))
+    with pytest.raises(InputError, match=r"enlarges images by 0\.5"):
+        package(tmp_path / "zoomed", packed.with_name("a.png"), signature, tmp_path / "m.zip")
     assert not (tmp_path / "m.zip").exists()
     with pytest.raises(InputError, match=r"maps are float64 \(3, 4\); give floats \(1 or 2, height, width\)"):
         api.decode(np.zeros((3, 4)), foreground=0.5, marker=0.4, area=5, saddle_ratio=0.5, score_min=0)
