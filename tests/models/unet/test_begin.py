@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from culture import Culture
 from monolayer import models
-from monolayer.backends.manifest import pretrained
+from monolayer.backends.manifest import pretrained, read_manifest
 from monolayer.backends.ort import OnnxRuntime
 from monolayer.coco.io import read_truth
 from monolayer.data import dataset
@@ -23,12 +24,22 @@ from monolayer.models.rescaled import ScaledCells, usual_diameter
 from monolayer.models.unet import family
 from monolayer.models.unet.unfold import settle, unfolded
 from monolayer.params.families import UnetPredict, UnetTrain
+from monolayer.params.params import load
 from monolayer.params.steps import TrainParams
+from paths import ROOT
 from torch import Tensor
 from unet_settings import SETTINGS
 
-READY = SETTINGS.model_copy(update={"width": 24, "levels": 4})
+READY: UnetTrain = load(yaml.safe_load((ROOT / "params.yaml").read_text())).models["unet_ready"].quick.train
 PREDICT = UnetPredict(batch=2, tile=128, overlap=32, tta=1, saddle_ratio=0.65)
+
+
+def test_the_rows_for_your_own_images_fit_the_model_in_the_package() -> None:
+    given = unfolded(family._network(READY), pretrained())
+    assert family._shape(given.state) == (READY.width, READY.levels, READY.stem)
+    diameters = read_manifest(pretrained())[1].diameters
+    assert diameters is not None
+    assert pytest.approx(diameters.median, abs=0.1) == READY.diameter
 
 
 def with_settings(settings: UnetTrain = SETTINGS, epochs: int = 1, **changes: Any) -> UnetTrain:
@@ -47,7 +58,7 @@ def train(culture: Culture, settings: UnetTrain, folder: Path) -> Trained:
 
 @pytest.fixture
 def network() -> family.UNet:
-    begun = family._network(READY)
+    begun = family._network(READY.model_copy(update={"diameter": None}))
     begun.load_state_dict(unfolded(begun, pretrained()).state)
     return begun.eval()
 
@@ -63,7 +74,8 @@ def test_the_exported_model_is_itself_in_torch(network: family.UNet, tiles: Tens
     with torch.no_grad():
         [found] = family.MapGraph(network)(tiles)
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
-    assert network.thresholds.tolist() == pytest.approx([0.55, 0.4, 27.0])
+    _, manifest = read_manifest(pretrained())
+    assert network.thresholds.tolist() == pytest.approx(manifest.networks["all"].constants["thresholds"])
 
 
 def test_norms_get_statistics_without_another_result(network: family.UNet, tiles: Tensor) -> None:
@@ -77,9 +89,9 @@ def test_norms_get_statistics_without_another_result(network: family.UNet, tiles
 
 
 def test_no_epochs_keep_the_ready_model_as_it_is(culture: Culture, tmp_path: Path, network: family.UNet) -> None:
-    trained = train(culture, with_settings(READY, epochs=0, weights="pretrained"), tmp_path)
+    trained = train(culture, with_settings(READY, epochs=0, diameter=None), tmp_path)
     assert all(torch.equal(trained.state[name], value) for name, value in network.state_dict().items())
-    assert trained.initial.startswith("unet_distance, exported, sha256 ")
+    assert ", exported, sha256 " in trained.initial
     count = len(trained.state)
     assert trained.initial.endswith(f"; {count} of {count} tensors")
 
@@ -101,7 +113,7 @@ def test_a_run_begins_with_another_runs_weights(culture: Culture, tmp_path: Path
 @pytest.mark.parametrize(
     ("weights", "text"),
     [
-        ("pretrained", r"has width 24 and 4 levels, the settings 4 and 3"),
+        ("pretrained", r"has width \d+, \d levels, stem \d, the settings width 4, 3 levels, stem 1"),
         ("nowhere.pt", r"nowhere.pt is no weights.pt"),
         ("nowhere/model.json", r"is not the model.json of an exported run"),
     ],

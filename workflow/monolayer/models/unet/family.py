@@ -118,17 +118,23 @@ def _begin(network: UNet, settings: UnetTrain, task: CellTask, seed: int) -> Beg
     given.state.pop("zoom", None)
     if settings.diameter:  # which this one's own cells decide
         given.state["zoom"] = network.zoom
+    shape = settings.width, settings.levels, settings.stem
     try:
         begun = adopt(network, given, ["head."])
     except InputError as error:
-        first = given.state.get("down.0.0.weight", torch.empty(0))
-        levels = sum(key.startswith("down.") and key.endswith(".0.weight") for key in given.state)
-        has = f"width {len(first)} and {levels} levels"
-        raise InputError(f"{path} has {has}, the settings {settings.width} and {settings.levels}: {error}") from None
+        has, asked = (f"width {w}, {n} levels, stem {stem}" for w, n, stem in (_shape(given.state), shape))
+        raise InputError(f"{path} has {has}, the settings {asked}: {error}") from None
     if exported and settings.fit.epochs:
         drawn = [task.draw(index, np.random.default_rng([seed, index]))[1] for index in range(SETTLED)]
         settle(network, task.collate(drawn)[0])
     return begun
+
+
+def _shape(state: dict[str, Tensor]) -> tuple[int, int, int]:
+    """Width, levels and stem of a network that has these tensors."""
+    first = state.get("down.0.0.weight", torch.empty(0, 0))
+    levels = sum(key.startswith("down.") and key.endswith(".0.weight") for key in state)
+    return len(first), levels, round(first.shape[1] ** 0.5)
 
 
 def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
