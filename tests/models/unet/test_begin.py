@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ from paths import ROOT
 from torch import Tensor
 from unet_settings import SETTINGS
 
-READY: UnetTrain = load(yaml.safe_load((ROOT / "params.yaml").read_text())).models["unet_ready"].quick.train
+READY = cast(UnetTrain, load(yaml.safe_load((ROOT / "params.yaml").read_text())).train_params("ready").settings)
 PREDICT = UnetPredict(batch=2, tile=128, overlap=32, tta=1, saddle_ratio=0.65)
 
 
