@@ -19,6 +19,7 @@ from monolayer.data.sources import coco
 from monolayer.evaluation import evaluate
 from monolayer.files import write_json
 from monolayer.models.unet import family
+from monolayer.params.data import CocoSource
 from monolayer.params.families import UnetPredict, UnetTrain
 from monolayer.params.params import load
 from monolayer.params.steps import EvaluateParams
@@ -39,7 +40,7 @@ def test_eight_images_make_the_ready_model_better_and_beat_training_from_scratch
     config = yaml.safe_load((ROOT / "params.yaml").read_text())
     update_config(config, yaml.safe_load((ROOT / "workflow/studies/few_images.yaml").read_text()))
     params = load(config)
-    truth, read = coco.collect(params.datasets["t98g"], tmp_path)
+    truth, read = coco.collect(cast(CocoSource, params.datasets["t98g"]), tmp_path)
     named = {image["file_name"].removesuffix(".png"): image for image in truth["images"]}
     others = evenly([image for name, image in named.items() if name not in (*TRAIN, *VAL)], TEST)
     parts = {"train": [named[name] for name in TRAIN], "val": [named[name] for name in VAL], "test": others}
