@@ -111,6 +111,26 @@ def test_a_change_reaches_only_the_runs_of_its_model(config: Config) -> None:
     assert touched == {run for run, row in before.runs.items() if row.model == "yolo"}
 
 
+@pytest.mark.parametrize(
+    ("weights", "files"),
+    [
+        ("none", []),
+        ("pretrained", []),
+        ("results/demo/models/unet_el/weights.pt", ["results/demo/models/unet_el/weights.pt"]),
+        ("exports/mine/", ["exports/mine/model.json"]),
+    ],
+)
+def test_weights_that_are_a_file_are_an_input_of_training(config: Config, weights: str, files: list[str]) -> None:
+    changed = copy.deepcopy(config)
+    put("models.unet.quick.train.weights", weights)(changed)
+    assert load(changed).first_weights("unet") == files
+
+
+def test_keys_that_are_not_set_make_no_training_another(config: Config) -> None:
+    text = load(config).train_params("unet").model_dump_json()
+    assert not {"weights", "diameter", "frozen"} & set(re.findall(r'"(\w+)":', text))
+
+
 # ---- sharing -------------------------------------------------------------------------------------------
 
 
