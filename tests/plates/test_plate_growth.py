@@ -109,4 +109,6 @@ def test_what_is_odd_is_flagged() -> None:
 def test_a_plate_is_called_after_its_path() -> None:
     names = [plate_name(path) for path in ("scans/plate 7/", "x.ome.zarr", "b.companion.ome", "..")]
     assert names == ["plate-7", "x", "b", "plate"]
+    text = Plate(**made.SETTINGS | {"channel": "2", "z": "3", "tta": "4", "pixel_size_um": "0.5"}, path="x")
+    assert (text.channel, text.z, text.tta, text.pixel_size_um) == (2, 3, 4, 0.5), "as Snakemake's --config has it"
     assert Plate(**made.SETTINGS, path="x").given(type(made.reading())) == made.reading().model_dump_json()

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from monolayer.params.section import Fraction, Section
 
@@ -24,6 +24,11 @@ def _names_wells(rule: str) -> str:
             f"must be regex:<pattern over file names with a group well, and maybe {', '.join(GROUPS[1:])}>"
         )
     return rule
+
+
+def _number(value: object) -> object:
+    """Snakemake's --config gives the numbers within a mapping as text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class QualityLimits(Section):
@@ -44,7 +49,7 @@ class PlateReading(Section):
 
     pattern: Annotated[str, AfterValidator(_names_wells)] | None
     """regex:<pattern with a group well, maybe field, time, line, channel>; null: Incucyte's and LIVECell's names."""
-    channel: PositiveInt | str | None
+    channel: Annotated[PositiveInt | str | None, BeforeValidator(_number)]
     """The one that shows the cells, by number from 1 or by name; null: there is one only."""
     z: PositiveInt | Literal["max", "focus"] | None
     """Plane along z from 1; max: the brightest of each pixel; focus: the one with most detail; null: there is one."""
@@ -61,7 +66,7 @@ class PlateFinding(Section):
     """pretrained, or the folder of an exported run."""
     diameter: PositiveFloat | None
     """px, usual diameter of the cells, which brings images to the model's scale; null: as they are."""
-    tta: Literal[1, 2, 4, 8] | None
+    tta: Annotated[Literal[1, 2, 4, 8] | None, BeforeValidator(_number)]
     """Turned views of a U-Net; null: the model's own."""
     score_min: Fraction | None
     """Cells from this score up; null: the model's threshold."""
