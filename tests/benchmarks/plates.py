@@ -154,7 +154,7 @@ def reading(count: int = 40) -> None:
         array = field.create_array(
             "0", shape=(count, 1, 520, 704), chunks=(1, 1, 520, 704), dtype=np.uint16, overwrite=True
         )
-        array[:] = pixels
+        array[:] = np.broadcast_to(pixels, array.shape)
         for number in range(count):
             tifffile.imwrite(Path(name) / f"{number}.tif", pixels, compression="zlib")
         image = PlateImage(1, "A1", "0", "", 0, "t000", 0.0, "A/1/0", 0, 520, 704, "A/1/0", "")

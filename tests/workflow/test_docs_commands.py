@@ -217,7 +217,8 @@ def test_snakemake_plans_it(plan: tuple[list[str], list[Command]], tmp_path: Pat
     words, seen = plan
     for name in ("Snakefile", "profiles", "workflow", "envs", "params.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "FOLDER").mkdir()  # of a plate
+    (tmp_path / "FOLDER").mkdir()  # a plate, and its map
+    (tmp_path / "map.csv").touch()
     for page, _, text in blocks("yaml"):
         name = text.splitlines()[0].removeprefix("# ")
         if page == seen[0].page or not (tmp_path / name).exists():
