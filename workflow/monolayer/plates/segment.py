@@ -52,11 +52,12 @@ class ReadImage(NamedTuple):
 
 @dataclass
 class PlateReader:
-    """Reads images of a plate; of a file with several frames the last one stays in memory."""
+    """Reads images of a plate; a file with several frames is decoded once, an image of an OME-Zarr opened once."""
 
     about: PlateAbout
     _file: tuple[str, list[int]] = ("", [])
     _frames: list[NDArray[Any]] = field(default_factory=list)
+    _zarr: ZarrImage | None = None
 
     def state(self, image: PlateImage) -> list[int]:
         """Size and time of its file; nothing of an OME-Zarr, whose planes have many."""
@@ -71,7 +72,9 @@ class PlateReader:
             raise InputError(image.fault)
         plate = Path(self.about.path)
         if self.about.is_zarr:
-            pixels = ZarrImage(plate / image.file).frame(image.plane, self.about.which)
+            if self._zarr is None or self._zarr.path != plate / image.file:
+                self._zarr = ZarrImage(plate / image.file)
+            pixels = self._zarr.frame(image.plane, self.about.which)
         else:
             path, state = path_of(plate, image.file), self.state(image)
             if self._file != (image.file, state):
