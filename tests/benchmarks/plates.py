@@ -34,6 +34,7 @@ from monolayer.coco.instances import Instances
 from monolayer.models.predictor import Frame
 from monolayer.plates import plan, report, segment, tabulate
 from monolayer.plates.plan import PlateImage, read_about, read_plan
+from monolayer.plates.reader import PlateReader
 from numpy.typing import NDArray
 
 TIMES = 100
@@ -127,7 +128,7 @@ def beside_the_network(count: int) -> None:
             tifffile.imwrite(plate / f"VID1_A1_1_00d{number:02d}h00m.tif", tiles)
         plan.plan(plate, made.reading(), output)
         model = segment.load_model(made.finding(), 1)
-        reader = segment.PlateReader(read_about(output))
+        reader = PlateReader(read_about(output))
         images = [reader.read(image) for image in read_plan(output)]
         frames = [Frame(str(n), None, partial(np.asarray, image)) for n, image in enumerate(images)]
         list(model.predictor.stream(frames[:2]))  # warm
@@ -161,7 +162,7 @@ def reading(count: int = 40) -> None:
         about = plan.PlateAbout(str(store), True, count, 1, [""], None, None, "", "", [])
         spent = {}
         for kind, of in (("TIFF", about._replace(path=name, is_zarr=False)), ("OME-Zarr", about)):
-            reader = segment.PlateReader(of)
+            reader = PlateReader(of)
             began = time.process_time()
             for number in range(count):
                 own = image._replace(file=f"{number}.tif") if kind == "TIFF" else image._replace(plane=number)

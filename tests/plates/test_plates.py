@@ -18,6 +18,7 @@ from monolayer.plates import plan, segment, tabulate
 from monolayer.plates.labels import STORE, label_plane
 from monolayer.plates.parts import JOURNAL, PartJournal
 from monolayer.plates.plan import read_plan
+from monolayer.plates.reader import PlateReader
 
 
 def run(plate: Path, output: Path, size: int = 100, **changes: Any) -> Path:
@@ -300,4 +301,4 @@ def test_planes_along_z_follow_a_rule(tmp_path: Path) -> None:
     for rule, expected in (("focus", sharp), ("max", stack.max(0)), (3, stack[2])):
         plan.plan(tmp_path / "A1.tif", made.reading(z=rule), tmp_path / "out")
         [image] = read_plan(tmp_path / "out")
-        assert np.array_equal(segment.PlateReader(plan.read_about(tmp_path / "out")).read(image), expected)
+        assert np.array_equal(PlateReader(plan.read_about(tmp_path / "out")).read(image), expected)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from monolayer.params.data import local_paths
+from monolayer.params.plates import shards
 from monolayer.provenance.closure import closure
 from monolayer.provenance.local_files import content
 
@@ -114,3 +115,18 @@ def extension_of(wildcards):
 def by_extension(pattern):
     """The paths of all extensions that a run of the results table trains on."""
     return expand(pattern, extension=P.selected_extensions, allow_missing=True)
+
+
+def plate_model(wildcards):
+    """The files of the plate's model, where it is not the one of the package."""
+    model = P.plates[wildcards.plate].model
+    return [] if model == "pretrained" else f"{model}/model.json"
+
+
+def plate_parts(wildcards):
+    """The parts of all shards, so many images each: known once the plate is planned."""
+    about = json.loads(
+        Path(checkpoints.plan_plate.get(**wildcards).output.about).read_text()
+    )
+    found = shards(about["images"], P.images_per_shard)
+    return expand(rules.segment.output, shard=found, allow_missing=True)

@@ -1,32 +1,10 @@
 # A microscope's plate: planned, segmented in shards, tabulated, shown; what `--config plate=PATH` asks for.
-import json
-
-from monolayer.params.plates import (
-    PlateFinding,
-    PlateReading,
-    PlateSettings,
-    shards,
-)
+from monolayer.params.plates import PlateFinding, PlateReading, PlateSettings
 
 
 wildcard_constraints:
     plate="|".join(map(re.escape, P.plates)) or "none",
     shard=r"\d+-\d+",
-
-
-def model_of(wildcards):
-    """The files of the plate's model, where it is not the one of the package."""
-    model = P.plates[wildcards.plate].model
-    return [] if model == "pretrained" else f"{model}/model.json"
-
-
-def parts_of(wildcards):
-    """The parts of all shards, so many images each: known once the plate is planned."""
-    about = json.loads(
-        Path(checkpoints.plan_plate.get(**wildcards).output.about).read_text()
-    )
-    found = shards(about["images"], P.images_per_shard)
-    return expand(rules.segment.output, shard=found, allow_missing=True)
 
 
 checkpoint plan_plate:
@@ -53,7 +31,7 @@ rule segment:
     input:
         plan=rules.plan_plate.output.plan,
         about=rules.plan_plate.output.about,
-        model=model_of,
+        model=plate_model,
         code=code("plates.segment"),
     output:
         "results/plates/{plate}/parts/{shard}.json",
@@ -73,7 +51,7 @@ rule segment:
 rule tabulate:
     input:
         plan=rules.plan_plate.output.plan,
-        parts=parts_of,
+        parts=plate_parts,
         map=lambda w: P.plates[w.plate].conditions or [],
         code=code("plates.tabulate"),
     output:

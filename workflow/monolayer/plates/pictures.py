@@ -15,7 +15,7 @@ from monolayer.data.images import Pixels, eight_bit
 from monolayer.params.data import Percentiles
 from monolayer.plates.labels import label_plane
 from monolayer.plates.plan import PlateAbout, PlateImage
-from monolayer.plates.segment import PlateReader
+from monolayer.plates.reader import PlateReader
 from monolayer.reporting.pictures import data_uri, polyline
 
 SIDE = 480  # px of a picture at most

@@ -257,3 +257,18 @@ def read_plan(folder: Path, first: int = 1, last: int | None = None) -> list[Pla
 def read_about(folder: Path) -> PlateAbout:
     values: dict[str, Any] = read_json(folder / ABOUT, "a plate's plan", "plan the plate again")
     return PlateAbout(**values)
+
+
+def described(image: PlateImage, pixel_size_um: float | None) -> dict[str, Any]:
+    """What the plan says of an image in both tables."""
+    return {
+        "image_id": image.number,
+        "file_name": image.file,
+        "well": image.well,
+        "field": image.field,
+        "cell_line": image.line,
+        "timestamp": image.timestamp,
+        "frame": image.frame,
+        "time_h": image.time_h,
+        "pixel_size_um": float("nan") if pixel_size_um is None else pixel_size_um,
+    }

@@ -20,9 +20,9 @@ from monolayer.files import InputError, read_json, write_bytes
 from monolayer.params.plates import PlateSettings
 from monolayer.plates import dictionary
 from monolayer.plates.layout import natural
+from monolayer.plates.model import model_folder
 from monolayer.plates.pictures import by_number, last_of_wells, pictures
 from monolayer.plates.plan import read_about, read_plan
-from monolayer.plates.segment import model_folder
 from monolayer.reporting import charts
 from monolayer.reporting.pictures import Album, Layer, Picture
 from monolayer.reporting.report import PAGE

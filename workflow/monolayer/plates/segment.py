@@ -5,7 +5,6 @@ No byte depends on how many images a shard has: each goes through the network by
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections import deque
@@ -18,10 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.backends.manifest import Manifest, pretrained, read_manifest
+from monolayer.backends.manifest import Manifest, read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.data.images import Pixels, eight_bit
-from monolayer.data.reading import read_frames
 from monolayer.files import InputError, check_memory, free_memory, write_json
 from monolayer.measurement.files import arrow
 from monolayer.measurement.measure import cell_columns, image_row, trimmed, with_um
@@ -31,10 +29,11 @@ from monolayer.parallel import prefetch
 from monolayer.params.plates import PlateFinding
 from monolayer.plates import dictionary
 from monolayer.plates.labels import TYPE, has_plane, open_labels
-from monolayer.plates.ngff import ZarrImage
+from monolayer.plates.model import model_folder, sums
 from monolayer.plates.parts import PARTS, PartJournal, part_journal
-from monolayer.plates.plan import PlateAbout, PlateImage, path_of, read_about, read_plan
+from monolayer.plates.plan import PlateAbout, PlateImage, read_about, read_plan
 from monolayer.plates.quality import measures
+from monolayer.plates.reader import PlateReader
 from monolayer.progress import track
 
 logger = logging.getLogger(__name__)
@@ -50,49 +49,6 @@ class ReadImage(NamedTuple):
     grey: Pixels
 
 
-@dataclass
-class PlateReader:
-    """Reads images of a plate; a file with several frames is decoded once, an image of an OME-Zarr opened once."""
-
-    about: PlateAbout
-    _file: tuple[str, list[int]] = ("", [])
-    _frames: list[NDArray[Any]] = field(default_factory=list)
-    _zarr: ZarrImage | None = None
-
-    def state(self, image: PlateImage) -> list[int]:
-        """Size and time of its file; nothing of an OME-Zarr, whose planes have many."""
-        if self.about.is_zarr:
-            return []
-        status = path_of(Path(self.about.path), image.file).stat()
-        return [status.st_size, status.st_mtime_ns]
-
-    def read(self, image: PlateImage) -> NDArray[Any]:
-        """Its grey values (H, W)."""
-        if image.fault:
-            raise InputError(image.fault)
-        plate = Path(self.about.path)
-        if self.about.is_zarr:
-            if self._zarr is None or self._zarr.path != plate / image.file:
-                self._zarr = ZarrImage(plate / image.file)
-            pixels = self._zarr.frame(image.plane, self.about.which)
-        else:
-            path, state = path_of(plate, image.file), self.state(image)
-            if self._file != (image.file, state):
-                frames = read_frames(path.read_bytes(), str(path), self.about.which)
-                if self.state(image) != state:
-                    raise InputError(f"{path} changes while it is read; wait until the microscope has ended")
-                self._file, self._frames = (image.file, state), frames
-            if image.plane >= len(self._frames):
-                raise InputError(f"{path} has {len(self._frames)} frames, and this is number {image.plane + 1} of it")
-            pixels = self._frames[image.plane]
-            if len(self._frames) > 1 and not image.timestamp.startswith("t"):
-                raise InputError(f"{path} holds {len(self._frames)} frames, and its name tells the time of one")
-        if pixels.shape != (image.height, image.width):
-            size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-            raise InputError(f"it has {size} px, the first image of its field {image.width}x{image.height}")
-        return pixels
-
-
 class PlateModel(NamedTuple):
     """What finds cells: networks, the manifest that came with them, and the score from which cells count."""
 
@@ -102,21 +58,11 @@ class PlateModel(NamedTuple):
     sums: dict[str, str]  # of its files
 
 
-def model_folder(settings: PlateFinding) -> Path:
-    return pretrained() if settings.model == "pretrained" else Path(settings.model)
-
-
 def load_model(settings: PlateFinding, threads: int) -> PlateModel:
     folder, manifest = read_manifest(model_folder(settings))
     run = predictor.load(folder, threads=threads, tta=settings.tta, diameter=settings.diameter)
     score_min = manifest.score_threshold if settings.score_min is None else settings.score_min
     return PlateModel(replace(run, batch=1), manifest, score_min, sums(folder))
-
-
-def sums(folder: Path) -> dict[str, str]:
-    """The files of a model by their sums."""
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix in (".json", ".onnx")]
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], threads: int) -> None:
@@ -228,21 +174,6 @@ def key_of(image: PlateImage, state: Sequence[int]) -> str:
     """What an image's numbers hang on besides the model: its pixels, and where its labels lie."""
     place = [image.labels, image.frame, image.height, image.width, image.line]
     return json.dumps([*place, image.file, image.plane, *state])
-
-
-def described(image: PlateImage, pixel_size_um: float | None) -> dict[str, Any]:
-    """What the plan says of an image in both tables."""
-    return {
-        "image_id": image.number,
-        "file_name": image.file,
-        "well": image.well,
-        "field": image.field,
-        "cell_line": image.line,
-        "timestamp": image.timestamp,
-        "frame": image.frame,
-        "time_h": image.time_h,
-        "pixel_size_um": float("nan") if pixel_size_um is None else pixel_size_um,
-    }
 
 
 def _same(image: Pixels) -> Pixels:

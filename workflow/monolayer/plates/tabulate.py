@@ -19,10 +19,10 @@ from monolayer.files import InputError, name_of_file, whole_folder, write_csv, w
 from monolayer.measurement.files import DIGITS, arrow
 from monolayer.params.plates import PlateSettings, shards
 from monolayer.plates import dictionary, growth
+from monolayer.plates.model import model_folder, sums
 from monolayer.plates.parts import PARTS, growing_parquet, records, table_of
-from monolayer.plates.plan import ABOUT, TABLE, PlateImage, read_about, read_plan
+from monolayer.plates.plan import ABOUT, TABLE, PlateImage, described, read_about, read_plan
 from monolayer.plates.quality import flags
-from monolayer.plates.segment import described, model_folder, sums
 
 logger = logging.getLogger(__name__)
 PACKAGES = ("monolayer", "numpy", "onnxruntime", "pyarrow", "scikit-image", "scipy", "zarr")
