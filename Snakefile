@@ -41,8 +41,13 @@ include: "workflow/rules/plates.smk"
 
 rule all:
     default_target: True
-    input:  # with what the report shows, or files of it that are deleted by hand would not come back
+    input:  # with what the report shows, or files of it that are deleted by hand would not come back; the export of a
+        # tuned run is a function, for it is known once that is scored
         [f"results/plates/{plate}/report.html" for plate in P.plates]
         or expand(
-            ["results/{dataset}/report.html", *rules.report.input], dataset=P.dataset
+            [
+                "results/{dataset}/report.html",
+                *(path for path in rules.report.input if isinstance(path, str)),
+            ],
+            dataset=P.dataset,
         ),

@@ -110,6 +110,17 @@ def study() -> str:
     return markdown(head, texts)
 
 
+def fields() -> str:
+    """The study whose fields are kept together: a row per cell line."""
+    rows = {line: row for (_, line), row in rows_of("results/phase_contrast_fields").items()}
+    head = ["cell line", "images", "cells", *(COLUMNS[name] for name in ("mask_ap", "mask_ap50", "f1_50"))]
+    return markdown(head, [[line, *lines(row)] for line, row in rows.items()])
+
+
+def lines(row: dict[str, str]) -> list[str]:
+    return [row["images"], f"{int(row['cells']):,}", *(score(row, name) for name in ("mask_ap", "mask_ap50", "f1_50"))]
+
+
 def speed() -> str:
     head = ["run", "torch fp32", "ONNX Runtime fp32", "ONNX Runtime fp16", "ONNX Runtime int8"]
     texts = []
@@ -132,6 +143,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "models": ("README.md", models),
     "results": ("README.md", results),
     "study": ("docs/phase-contrast-study.md", study),
+    "fields": ("docs/phase-contrast-study.md", fields),
     "speed": ("docs/engines-and-service.md", speed),
     "definitions": ("docs/metrics.md", definitions),
     **{
