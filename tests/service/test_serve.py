@@ -162,9 +162,9 @@ def test_watch_segments_what_comes_and_stops_when_told(exported: Path, culture: 
         for path in images:
             shutil.copyfile(path, tmp_path / "in" / path.name)
             os.utime(tmp_path / "in" / path.name, (time.time() - 5, time.time() - 5))
-        journal = tmp_path / "out/done.jsonl"
+        found = tmp_path / "out/images.csv"
         for _ in range(2400):
-            if journal.exists() and len(journal.read_text().splitlines()) == 3:
+            if found.exists() and len(found.read_text().splitlines()) == 4:  # with its head
                 break
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)

@@ -7,7 +7,6 @@ import os
 import re
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from monolayer.cli.options import Parser, Verbs, add_exported, add_plane, add_threads, add_verb, positive, whole
 
@@ -51,7 +50,7 @@ def _add_serve(verbs: Verbs) -> None:
         limits.add_argument(f"--max-{name}", type=whole(1), default=value, metavar="N", help=about)
 
 
-def _links(text: str) -> Any:
+def _links(text: str) -> object:
     from pydantic import ValidationError
 
     from monolayer.params.section import faults

@@ -101,10 +101,10 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, s
         network.contrast.fill_(task.contrast)
     checkpoint = workdir / ("checkpoint.pt" if begun is SCRATCH else f"checkpoint-{begun.key}.pt")
     fitted = fit(network, task, settings.fit, seed, checkpoint, given=begun.whole)
-    if settings.fit.epochs:
-        chosen = Thresholds(fitted.best["threshold_foreground"], fitted.best["threshold_marker"], task.area)
-        fitted.state["thresholds"] = torch.tensor(chosen)
     thresholds = Thresholds(*fitted.state["thresholds"].tolist())
+    if settings.fit.epochs:
+        thresholds = Thresholds(fitted.best["threshold_foreground"], fitted.best["threshold_marker"], task.area)
+        fitted.state["thresholds"] = torch.tensor(thresholds)
     return fitted.trained(begun.said, thresholds=thresholds._asdict(), **({"zoom": zoom} if settings.diameter else {}))
 
 
