@@ -292,6 +292,21 @@ def test_a_pattern_finds_what_names_say(tmp_path: Path) -> None:
     assert all("ch2" in one.file for one in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern"), [("V_A1_1_00d01h00m", None), ("A1-t1", r"regex:(?P<well>A1)-(?P<time>t\d)")]
+)
+def test_a_series_in_a_file_that_is_named_for_one_time_is_refused(
+    name: str, pattern: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    frames = np.stack([made.field(3, time) for time in (0, 1)])
+    tifffile.imwrite(tmp_path / "in" / f"{name}.tif", frames, imagej=True, metadata={"axes": "TYX"})
+    plan.plan(tmp_path / "in", made.reading(pattern=pattern), tmp_path / "out")
+    [image] = read_plan(tmp_path / "out")
+    with pytest.raises(InputError, match="holds 2 frames, and its name tells the time of one"):
+        PlateReader(plan.read_about(tmp_path / "out")).read(image)
+
+
 def test_planes_along_z_follow_a_rule(tmp_path: Path) -> None:
     from scipy import ndimage
 

@@ -33,7 +33,7 @@ class PlateImage(NamedTuple):
     timestamp: str
     time_h: float  # NaN where it is not known
     file: str
-    plane: int  # of the frames of its file
+    plane: int  # of the frames of its file; -1: the file has this one alone
     height: int
     width: int
     labels: str  # its field in the label images
@@ -186,8 +186,8 @@ def _rows(
         step = settings.frame_hours or (None if files[0].stamp else size.frame_hours)
         moments = []
         for one in own:
-            frames = 1 if one.stamp else size.frames
-            moments += [(_time(one.stamp, plane, in_hours, step), plane, one) for plane in range(frames)]
+            planes = [-1] if one.stamp else range(size.frames)
+            moments += [(_time(one.stamp, plane, in_hours, step), plane, one) for plane in planes]
         for frame, ((_, time), plane, one) in enumerate(sorted(moments, key=lambda moment: moment[0][0])):
             number += 1
             stamp = one.stamp or f"t{plane:03d}"

@@ -48,9 +48,9 @@ class PlateReader:
                 self._file, self._frames = (image.file, state), frames
             if image.plane >= len(self._frames):
                 raise InputError(f"{path} has {len(self._frames)} frames, and this is number {image.plane + 1} of it")
-            pixels = self._frames[image.plane]
-            if len(self._frames) > 1 and not image.timestamp.startswith("t"):
+            if image.plane < 0 and len(self._frames) > 1:
                 raise InputError(f"{path} holds {len(self._frames)} frames, and its name tells the time of one")
+            pixels = self._frames[image.plane]
         if pixels.shape != (image.height, image.width):
             size = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise InputError(f"it has {size} px, the first image of its field {image.width}x{image.height}")
