@@ -159,9 +159,9 @@ def reading(count: int = 40) -> None:
         for number in range(count):
             tifffile.imwrite(Path(name) / f"{number}.tif", pixels, compression="zlib")
         image = PlateImage(1, "A1", "0", "", 0, "t000", 0.0, "A/1/0", 0, 520, 704, "A/1/0", "")
-        about = plan.PlateAbout(str(store), True, count, 1, [""], None, None, "", "", [])
+        about = plan.PlateAbout(str(store), "zarr", count, 1, [""], None, None, "", "", [])
         spent = {}
-        for kind, of in (("TIFF", about._replace(path=name, is_zarr=False)), ("OME-Zarr", about)):
+        for kind, of in (("TIFF", about._replace(path=name, kind="files")), ("OME-Zarr", about)):
             reader = PlateReader(of)
             began = time.process_time()
             for number in range(count):

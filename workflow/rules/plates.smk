@@ -62,6 +62,7 @@ rule tabulate:
             table=["wells", "curves", "conditions", "comparisons", "dictionary"],
         ),
         manifest="results/plates/{plate}/manifest.json",
+        crate="results/plates/{plate}/ro-crate-metadata.json",
     log:
         "results/plates/{plate}/logs/tabulate.log",
     conda:

@@ -57,6 +57,8 @@ class PlateReading(Section):
     """µm along a pixel's side; null: what the files say."""
     frame_hours: PositiveFloat | None
     """Hours from frame to frame; null: what names and files say."""
+    tile: PositiveInt
+    """px, longest side of an image that is taken at once; larger ones are cut into fields 1.1, 1.2, ... of one size."""
 
 
 class PlateFinding(Section):

@@ -62,11 +62,14 @@ def _about_tiff(tif: Any) -> ImageAbout:
     count = lengths.get("C", 1)
     names, size, hours = ("",) * count, None, None
     if tif.is_ome:
-        names, size, hours = _ome(tif.ome_metadata, count)
+        root = ElementTree.fromstring(tif.ome_metadata)
+        about = ome_about(next(element for element in root.iter() if element.tag.endswith("}Pixels")))
+        names = about.channels if len(about.channels) == count else names
+        size, hours = about.pixel_size_um, about.frame_hours
     elif tif.is_imagej:
-        about = tif.imagej_metadata or {}
-        size = _resolution(tif.pages[0], MICROMETRES.get(str(about.get("unit", "")).replace("\\u00B5", "µ")))
-        hours = scaled(about.get("finterval"), about.get("tunit", "sec"), HOURS)
+        said = tif.imagej_metadata or {}
+        size = _resolution(tif.pages[0], MICROMETRES.get(str(said.get("unit", "")).replace("\\u00B5", "µ")))
+        hours = scaled(said.get("finterval"), said.get("tunit", "sec"), HOURS)
     elif "ResolutionUnit" in tif.pages[0].tags and tif.pages[0].tags["ResolutionUnit"].value == CENTIMETRE:
         size = _resolution(tif.pages[0], MICROMETRES["cm"])
     return ImageAbout(frames, lengths["Y"], lengths["X"], names, size, hours)
@@ -80,16 +83,15 @@ def _resolution(page: Any, unit_um: float | None) -> float | None:
     return unit_um * units / pixels if pixels and pixels != units else None
 
 
-def _ome(text: str, count: int) -> tuple[tuple[str, ...], float | None, float | None]:
-    """Names of channels, size of a pixel and hours from frame to frame that OME-XML gives."""
-    root = ElementTree.fromstring(text)
-    pixels = next(element for element in root.iter() if element.tag.endswith("}Pixels"))
+def ome_about(pixels: ElementTree.Element) -> ImageAbout:
+    """What OME-XML says of an image, in the element Pixels."""
     names = [element.get("Name", "") for element in pixels if element.tag.endswith("}Channel")]
     size = scaled(pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeXUnit", "µm"), MICROMETRES)
     hours = scaled(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"), HOURS)
     if hours is None:
         hours = _plane_hours([element for element in pixels if element.tag.endswith("}Plane")])
-    return (tuple(names) if len(names) == count else ("",) * count), size, hours
+    count, height, width, channels = (int(pixels.get(f"Size{axis}", 1)) for axis in "TYXC")
+    return ImageAbout(count, height, width, tuple(names) if len(names) == channels else ("",) * channels, size, hours)
 
 
 def _plane_hours(planes: list[ElementTree.Element]) -> float | None:

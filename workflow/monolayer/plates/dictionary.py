@@ -10,9 +10,11 @@ from monolayer.measurement.dictionary import Column
 
 IMAGE = {
     "image_id": Column("", "whole", "Number of the image on the plate, by well, field and time."),
-    "file_name": Column("", "text", "The image's file, or its image in an OME-Zarr."),
+    "file_name": Column("", "text", "The image's file, or its image in an OME-Zarr or an OME-TIFF set."),
     "well": Column("", "text", "Its well; of files without wells in their names the file."),
-    "field": Column("", "text", "Its field of view in the well."),
+    "field": Column("", "text", "Its field of view in the well; 1.1, 1.2, ... are parts of a large one."),
+    "left_px": Column("px", "whole", "Where it begins in the file's frame: its first column; 0 but for parts."),
+    "top_px": Column("px", "whole", "Its first row there."),
     "cell_line": Column("", "text", "The cell line that its name tells."),
     "timestamp": Column("", "text", "When it was taken, as its name says it; t000 is the first frame of its file."),
     "frame": Column(
@@ -75,6 +77,14 @@ TABLES: dict[str, dict[str, Column]] = {
         "first_confluence": Column("", "number", "Mean confluence at its first time."),
         "last_confluence": Column("", "number", "Mean confluence at its last time."),
         "start_cells_per_image": Column("", "number", "Fitted mean count at its first time."),
+        "lag_time": Column(
+            "time_unit",
+            "number",
+            "From its first time to where its fitted growth begins; empty where Akaike's criterion, corrected for few "
+            "and scattered counts, takes growth from the start.",
+        ),
+        "lag_time_low": Column("time_unit", "number", "Lower end of its 95 % interval (profile likelihood)."),
+        "lag_time_high": Column("time_unit", "number", "Upper end."),
         **RATE,
         "flagged": Column("", "whole", "Images that are flagged."),
     },

@@ -14,12 +14,14 @@ import numpy as np
 
 from monolayer.compiled import Floats
 from monolayer.files import InputError
-from monolayer.measurement.growth import CONFIDENCE, fit
+from monolayer.measurement.growth import CONFIDENCE
+from monolayer.plates.lag import fit_growth
 from monolayer.plates.layout import well_key
 
 Row = Mapping[str, Any]
 RATES = ("rate_per_time", "rate_low_per_time", "rate_high_per_time")
 TIMES = ("doubling_time", "doubling_time_low", "doubling_time_high")
+LAGS = ("lag_time", "lag_time_low", "lag_time_high")
 NONE = math.nan
 
 
@@ -73,7 +75,7 @@ def curves(images: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def wells(images: Sequence[Row], points: Sequence[Row], conditions: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A row for each well: first and last values, and the exponential fit of its counts.
+    """A row for each well: first and last values, and the fit of its counts: exponential, maybe after a lag.
 
     ASSUME: fields of a well grow at one rate, each from its own start; a rate is of counts, as the table says.
     """
@@ -114,11 +116,12 @@ def _rates(time: Floats, counts: Floats, groups: Any) -> dict[str, float]:
     fields = int(groups.max()) + 1
     kept = np.isin(groups, np.flatnonzero(np.bincount(groups, counts) > 0))  # a field without a cell tells no rate
     groups = np.unique(groups[kept], return_inverse=True)[1]
-    found = fit(time[kept], counts[kept], groups)
-    rates = (found.rate, found.low, found.high) if found else (NONE,) * 3
-    doubling = found.doubling if found else (NONE,) * 3
-    start = float(found.starts.sum()) / fields if found else NONE
-    return {"start_cells_per_image": start} | dict(zip((*RATES, *TIMES), (*rates, *doubling), strict=True))
+    growth = fit_growth(time[kept], counts[kept], groups)
+    if growth is None:
+        return dict.fromkeys(("start_cells_per_image", *LAGS, *RATES, *TIMES), NONE)
+    found, lags = growth.fit, growth.lag or (NONE,) * 3
+    values = (float(found.starts.sum()) / fields, *lags, found.rate, found.low, found.high, *found.doubling)
+    return dict(zip(("start_cells_per_image", *LAGS, *RATES, *TIMES), values, strict=True))
 
 
 def _by_condition(rows: Sequence[Row]) -> dict[str, Floats]:

@@ -16,6 +16,7 @@ from monolayer.data.plane import ImagePlane, frames_of
 from monolayer.files import InputError
 from monolayer.plates.about import HOURS, MICROMETRES, ImageAbout, scaled
 from monolayer.plates.layout import SeriesFile
+from monolayer.plates.region import WHOLE, Region
 
 SPATIAL = ("y", "x")
 
@@ -117,11 +118,12 @@ class ZarrImage:
                 frame_hours=scaled(sizes.get("t"), units.get("t"), HOURS),
             )
 
-    def frame(self, index: int, which: ImagePlane) -> NDArray[Any]:
-        """The plane (H, W) that is meant of one frame, in its own grey values; other channels are not read."""
+    def frame(self, index: int, which: ImagePlane, region: Region = WHOLE) -> NDArray[Any]:
+        """The plane (H, W) that is meant of one frame, in its own grey values; nothing else is read."""
         with _reading(str(self.path)):
             place: list[Any] = [slice(None)] * len(self.axes)
             axes = self.axes
+            place[axes.index("y")], place[axes.index("x")] = region.place
             if "t" in axes:
                 place[axes.index("t")] = index
             if "c" in axes:

@@ -13,10 +13,11 @@ from monolayer.data.plane import ImagePlane
 from monolayer.files import InputError, atomic_write, read_json, write_json
 from monolayer.params.plates import PlateReading
 from monolayer.plates import layout
-from monolayer.plates.about import ImageAbout, about_file
+from monolayer.plates.about import ImageAbout
 from monolayer.plates.labels import make_store
 from monolayer.plates.layout import SeriesFile
-from monolayer.plates.ngff import ZarrImage, is_zarr, listed_zarr
+from monolayer.plates.region import WHOLE, Region, tiles
+from monolayer.plates.source import Fields, Kind, abouts_of, path_of, source_of
 
 logger = logging.getLogger(__name__)
 TABLE, ABOUT = "plan.parquet", "plan.json"
@@ -38,6 +39,13 @@ class PlateImage(NamedTuple):
     width: int
     labels: str  # its field in the label images
     fault: str
+    tiled: bool = False  # whether it is a part of the file's frame, whose first row and column are these
+    top: int = 0
+    left: int = 0
+
+    @property
+    def region(self) -> Region:
+        return Region(self.top, self.left, self.height, self.width) if self.tiled else WHOLE
 
     @property
     def name(self) -> str:
@@ -49,7 +57,7 @@ class PlateAbout(NamedTuple):
     """What holds for all images of a plate, and where it was taken from."""
 
     path: str
-    is_zarr: bool
+    kind: Kind
     images: int
     channel: int
     channels: list[str]
@@ -66,16 +74,16 @@ class PlateAbout(NamedTuple):
 
 def plan(path: Path, settings: PlateReading, output: Path) -> None:
     """Write plan.parquet and plan.json, and the label images without a label yet."""
-    zarr = is_zarr(path)
-    files = listed_zarr(path) if zarr else layout.listed(path, settings)
-    abouts = dict(_abouts(path, zarr, files))
+    source = source_of(path, settings)
+    files = source.files
+    abouts = dict(abouts_of(source))
     common = _common(abouts, settings, path)
     rows = list(_rows(files, abouts, common, settings))
     size = settings.pixel_size_um or common.pixel_size_um
     of = "setting" if settings.pixel_size_um else "the files" if size else "nowhere: lengths are in px"
     about = PlateAbout(
-        path=str(path),
-        is_zarr=zarr,
+        path=str(source.path),
+        kind=source.kind,
         images=len(rows),
         channel=_channel(common, settings, path),
         channels=list(common.channels),
@@ -92,34 +100,6 @@ def plan(path: Path, settings: PlateReading, output: Path) -> None:
     write_json(output / ABOUT, about._asdict(), indent=1)
     wells = len({row.well for row in rows})
     logger.info("%d images of %d wells; pixel size from %s; times from %s", len(rows), wells, of, about.times_from)
-
-
-Fields = dict[tuple[str, str], ImageAbout | str]  # a text says why a field can't be used
-
-
-def _abouts(path: Path, zarr: bool, files: Sequence[SeriesFile]) -> Iterator[tuple[tuple[str, str], ImageAbout | str]]:
-    """What the first file of each field says of itself."""
-    seen = set[tuple[str, str]]()
-    for one in files:
-        if (key := (one.well, one.field)) in seen:
-            continue
-        seen.add(key)
-        try:
-            yield key, (ZarrImage(path / one.file).about() if zarr else about_file(path_of(path, one.file)))
-        except InputError as error:
-            if zarr or not one.stamp:
-                yield key, str(error)
-            else:  # a frame that is broken says nothing of the others
-                seen.discard(key)
-    for one in files:
-        if (one.well, one.field) not in seen:
-            seen.add((one.well, one.field))
-            yield (one.well, one.field), f"{path_of(path, one.file)} and all others of its field are not readable"
-
-
-def path_of(plate: Path, file: str) -> Path:
-    """A file of a plate, which may be the plate."""
-    return plate if plate.is_file() else plate / file
 
 
 def _common(abouts: Fields, settings: PlateReading, path: Path) -> ImageAbout:
@@ -177,12 +157,13 @@ def _rows(
     for one in files:
         fields[one.well, one.field].append(one)
     in_hours = layout.hours([one.stamp for one in files], "the plate") if files[0].stamp else None
-    places = _label_paths(list(fields))
+    parts = [(*key, part) for key in fields for part in _parts(_size(abouts[key], common), settings.tile)]
+    places = _label_paths([(well, _part_name(field, part)) for well, field, part in parts])
     number = 0
-    for key, own in fields.items():
-        about = abouts[key]
+    for well, field, part in parts:
+        about, own = abouts[well, field], fields[well, field]
         fault = about if isinstance(about, str) else ""
-        size = about if isinstance(about, ImageAbout) else common
+        size, name = _size(about, common), _part_name(field, part)
         step = settings.frame_hours or (None if files[0].stamp else size.frame_hours)
         moments = []
         for one in own:
@@ -191,8 +172,32 @@ def _rows(
         for frame, ((_, time), plane, one) in enumerate(sorted(moments, key=lambda moment: moment[0][0])):
             number += 1
             stamp = one.stamp or f"t{plane:03d}"
-            who = number, *key, one.line, frame, stamp, time
-            yield PlateImage(*who, one.file, plane, size.height, size.width, places[key], fault)
+            who = number, well, name, one.line, frame, stamp, time
+            where = Region(0, 0, size.height, size.width) if part is None else part.region
+            what = one.file, plane, where.height, where.width, places[well, name], fault
+            yield PlateImage(*who, *what, part is not None, where.top, where.left)
+
+
+class FieldPart(NamedTuple):
+    """A part of a frame that is too large to be taken at once: a field of its own."""
+
+    number: int  # from 1
+    region: Region
+
+
+def _size(about: ImageAbout | str, common: ImageAbout) -> ImageAbout:
+    return about if isinstance(about, ImageAbout) else common
+
+
+def _parts(size: ImageAbout, side: int) -> list[FieldPart | None]:
+    """The parts of each frame; None is all of it."""
+    if max(size.height, size.width) <= side:
+        return [None]
+    return [FieldPart(number, region) for number, region in enumerate(tiles(size.height, size.width, side), 1)]
+
+
+def _part_name(field: str, part: FieldPart | None) -> str:
+    return field if part is None else f"{field}.{part.number}"
 
 
 def _time(stamp: str, plane: int, in_hours: dict[str, float] | None, step: float | None) -> tuple[float, float]:
@@ -259,6 +264,16 @@ def read_about(folder: Path) -> PlateAbout:
     return PlateAbout(**values)
 
 
+def source_files(about: PlateAbout, images: Sequence[PlateImage]) -> list[Path]:
+    """The files that these images lie in; of an OME-Zarr or a set, what describes it."""
+    plate = Path(about.path)
+    if about.kind == "set":
+        return [plate]
+    if about.kind == "zarr":
+        return [plate / name for name in ("zarr.json", ".zattrs", ".zgroup")]
+    return [path_of(plate, file) for file in dict.fromkeys(image.file for image in images)]
+
+
 def described(image: PlateImage, pixel_size_um: float | None) -> dict[str, Any]:
     """What the plan says of an image in both tables."""
     return {
@@ -266,6 +281,8 @@ def described(image: PlateImage, pixel_size_um: float | None) -> dict[str, Any]:
         "file_name": image.file,
         "well": image.well,
         "field": image.field,
+        "left_px": image.left,
+        "top_px": image.top,
         "cell_line": image.line,
         "timestamp": image.timestamp,
         "frame": image.frame,

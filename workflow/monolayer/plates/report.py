@@ -123,13 +123,14 @@ def _data(curves: Sequence[Row], wells: Sequence[Row]) -> dict[str, Any]:
         for name, of_well in series.items():
             of_well[row["well"]][place[row["time"]]] = _short(row[name])
     fits = {
-        row["well"]: [row["condition"] or "", *(_short(row[name]) for name in ("start_cells_per_image", *RATES))]
+        row["well"]: [row["condition"] or "", *(_short(row[name]) for name in ("start_cells_per_image", *RATES, *LAG))]
         for row in wells
     }
     return {"unit": curves[0]["time_unit"], "times": times, "wells": fits, **series}
 
 
 RATES = ("rate_per_time", "doubling_time", "doubling_time_low", "doubling_time_high")
+LAG = ("lag_time", "lag_time_low", "lag_time_high")
 
 
 def _short(value: float | None) -> float | None:

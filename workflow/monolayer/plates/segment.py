@@ -172,7 +172,7 @@ class Shard:
 
 def key_of(image: PlateImage, state: Sequence[int]) -> str:
     """What an image's numbers hang on besides the model: its pixels, and where its labels lie."""
-    place = [image.labels, image.frame, image.height, image.width, image.line]
+    place = [image.labels, image.frame, image.height, image.width, image.top, image.left, image.line]
     return json.dumps([*place, image.file, image.plane, *state])
 
 

@@ -19,9 +19,10 @@ from monolayer.files import InputError, name_of_file, whole_folder, write_csv, w
 from monolayer.measurement.files import DIGITS, arrow
 from monolayer.params.plates import PlateSettings, shards
 from monolayer.plates import dictionary, growth
+from monolayer.plates.crate import newest_day, write_crate
 from monolayer.plates.model import model_folder, sums
 from monolayer.plates.parts import PARTS, growing_parquet, records, table_of
-from monolayer.plates.plan import ABOUT, TABLE, PlateImage, described, read_about, read_plan
+from monolayer.plates.plan import ABOUT, TABLE, PlateImage, described, read_about, read_plan, source_files
 from monolayer.plates.quality import flags
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
     for name, content in tables.items():
         write_csv(folder / f"{name}.csv", [_rounded(row) for row in content], dictionary.TABLES[name])
     write_csv(folder / "dictionary.csv", dictionary.rows())
-    _write_manifest(folder, settings, cells)
+    _write_manifest(folder, settings, cells, newest_day(source_files(about, planned)))
     logger.info("%d cells in %d images of %d wells", cells, len(images), len(wells))
 
 
@@ -104,23 +105,20 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
     return {name: shown(value) for name, value in row.items()}
 
 
-def _write_manifest(folder: Path, settings: PlateSettings, cells: int) -> None:
-    """manifest.json: what the tables were made of and with, and what each file is."""
+def _write_manifest(folder: Path, settings: PlateSettings, cells: int, newest: str) -> None:
+    """manifest.json and the RO-Crate: what the tables were made of and with, and what each file is."""
     about = read_about(folder)
     files = [folder / TABLE, folder / ABOUT, folder / "images.parquet", *sorted(folder.glob("*.csv"))]
     files += sorted((folder / "cells.parquet").iterdir())
     model, manifest = read_manifest(model_folder(settings))
-    write_json(
-        folder / "manifest.json",
-        {
-            "plate": about._asdict(),
-            "cells": cells,
-            "model": {"run": manifest.run, "files": sums(model)},
-            "settings": settings.model_dump(mode="json"),
-            "versions": {name: version(name) for name in PACKAGES},
-            "files": {
-                path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-            },
-        },
-        indent=1,
-    )
+    content = {
+        "plate": about._asdict(),
+        "cells": cells,
+        "model": {"run": manifest.run, "files": sums(model)},
+        "settings": settings.model_dump(mode="json"),
+        "versions": {name: version(name) for name in PACKAGES},
+        "files": {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    }
+    write_json(folder / "manifest.json", content, indent=1)
+    licence = manifest.notes.get("Licence", "The model says nothing of a licence.")
+    write_crate(folder, content, f"Of the images' owner; of the model: {licence}", newest)

@@ -3,7 +3,7 @@ const plate = JSON.parse(document.getElementById("plate-data").textContent);
 const shots = JSON.parse(document.getElementById("plate-pictures").textContent);
 const NAMES = Object.keys(plate.wells);
 const STOPS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const [CONDITION, START, RATE, DOUBLING, LOW, HIGH] = [0, 1, 2, 3, 4, 5];
+const [CONDITION, START, RATE, DOUBLING, LOW, HIGH, LAG, LAG_LOW, LAG_HIGH] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const map = document.querySelector(".map");
 const quantity = document.getElementById("quantity");
 const time = document.getElementById("time");
@@ -75,11 +75,12 @@ function paint() {
 function curve() {
   const name = quantity.value === "confluence" ? "confluence" : "cells_per_image";
   const [width, height, left, bottom] = [420, 240, 44, 26];
-  const [, start, rate] = plate.wells[chosen];
+  const well = plate.wells[chosen];
+  const [start, rate, lag] = [well[START], well[RATE], well[LAG] ?? 0];
   const [first, last] = [plate.times[0], plate.times[plate.times.length - 1]];
   const own = plate.times.map((t, n) => [t, plate[name][chosen][n]]).filter((point) => point[1] !== null);
   const fit = name === "cells_per_image" && start !== null && rate !== null;
-  const fitted = (t) => start * Math.exp(rate * (t - own[0][0]));
+  const fitted = (t) => start * Math.exp(rate * Math.max(t - own[0][0] - lag, 0));
   const top = Math.max(...own.map((point) => point[1]), fit ? fitted(own[own.length - 1][0]) : 0, 1e-9) * 1.08;
   const x = (t) => left + ((t - first) / (last - first || 1)) * (width - left - 12);
   const y = (v) => height - bottom - (v / top) * (height - bottom - 10);
@@ -88,15 +89,16 @@ function curve() {
     const v = (share * top) / 1.08;
     return `<line class="axis" x1="${left}" x2="${width - 12}" y1="${y(v)}" y2="${y(v)}"/><text x="${left - 6}" y="${y(v) + 4}" text-anchor="end">${number(v)}</text>`;
   });
-  const steps = Array.from({ length: 41 }, (_, n) => own[0][0] + (n / 40) * (own[own.length - 1][0] - own[0][0]));
+  const steps = Array.from({ length: 81 }, (_, n) => own[0][0] + (n / 80) * (own[own.length - 1][0] - own[0][0]));
   const dots = own.map(([t, v]) => `<circle cx="${x(t)}" cy="${y(v)}" r="3"/>`).join("");
   const title = name === "confluence" ? "Confluence" : "Cells per image";
   document.getElementById("curve").innerHTML =
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} of the chosen well over time">${ticks.join("")}` +
     `<text x="${left}" y="${height - 6}">${number(first)}</text><text x="${width - 12}" y="${height - 6}" text-anchor="end">${number(last)} ${plate.unit}</text>` +
     (fit ? `<path class="fit" d="${path(steps.map((t) => [t, fitted(t)]))}"/>` : `<path class="line" d="${path(own)}"/>`) + `${dots}</svg>`;
-  const found = plate.wells[chosen];
-  const doubles = found[DOUBLING] === null ? "no doubling time could be fitted" : `doubles in ${number(found[DOUBLING])} ${plate.unit} (95 % interval ${number(found[LOW])} to ${found[HIGH] === null ? "∞" : number(found[HIGH])})`;
+  const found = well;
+  const lags = found[LAG] === null ? "" : ` after a lag of ${number(found[LAG])} ${plate.unit} (${number(found[LAG_LOW])} to ${number(found[LAG_HIGH])})`;
+  const doubles = found[DOUBLING] === null ? "no doubling time could be fitted" : `doubles in ${number(found[DOUBLING])} ${plate.unit} (95 % interval ${number(found[LOW])} to ${found[HIGH] === null ? "∞" : number(found[HIGH])})${lags}`;
   document.getElementById("chosen").textContent = [chosen, found[CONDITION]].filter(Boolean).join(", ");
   document.getElementById("fitted").textContent = `${title} over time; it ${doubles}`.replace("it no", "no");
 }
