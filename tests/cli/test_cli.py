@@ -72,7 +72,7 @@ def test_help_names_every_verb_and_explains_every_option() -> None:
         assert all(action.help and action.help != "==SUPPRESS==" for action in verb._actions)
 
 
-@pytest.mark.parametrize("name", ["predict", "evaluate", "measure", "track", "serve", "watch"])
+@pytest.mark.parametrize("name", ["predict", "evaluate", "measure", "track", "serve", "watch", "suggest"])
 def test_examples_parse(name: str) -> None:
     epilog = verbs()[name].epilog or ""
     commands = re.findall(r"monolayer (.*)$", epilog.replace("\\\n", " "), re.MULTILINE)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from culture import Culture
-from test_workflow import lay_out, planned
+from test_workflow import lay_out, planned, snakemake
 
 pytestmark = pytest.mark.workflow
 
@@ -38,6 +39,11 @@ def test_a_tuned_run_is_exported_only_where_its_gain_is_real(tmp_path: Path, cul
     plan = planned(tmp_path)
     assert "gain" not in plan  # it is there
     assert plan["export"] == plan["card"] == plan["benchmark"] == 1 + exported
+    shown = snakemake(tmp_path, "--dry-run", "--", "results/labelled/report.html").stdout
+    assert "rounds.csv" not in shown
+    (tmp_path / "results/labelled/rounds.csv").touch()
+    shown = snakemake(tmp_path, "--dry-run", "--", "results/labelled/report.html").stdout
+    assert re.search(r"rule report:\n    input: .*metrics/tuned.gain.json, results/labelled/rounds.csv", shown)
     (tmp_path / "results/labelled/metrics/tuned.gain.json").unlink()
     plan = planned(tmp_path)
     assert plan["gain"] == 1

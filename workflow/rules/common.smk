@@ -49,6 +49,17 @@ def by_tool_run(pattern):
     return expand(pattern, run=P.tool_runs, allow_missing=True)
 
 
+def by_tuned_run(pattern):
+    """The paths of those runs of the results table that have a base to beat."""
+    return expand(pattern, run=P.tuned_runs, allow_missing=True)
+
+
+def kept_rounds(wildcards):
+    """The rounds of annotation that were kept so far, if any."""
+    table = Path(f"results/{wildcards.dataset}/rounds.csv")
+    return [str(table)] if P.tuned_runs and table.exists() else []
+
+
 def by_exported_run(pattern):
     """The paths of those runs of the results table that are exported and timed: of a tuned one, if it is better."""
     if not set(P.exported_runs) & set(P.tuned_runs):

@@ -30,6 +30,8 @@ rule report:
         parity=by_exported_run(rules.export.output.parity),
         cards=by_exported_run(rules.card.output),
         timings=by_exported_run(rules.benchmark.output),
+        gains=by_tuned_run("results/{dataset}/metrics/{run}.gain.json"),
+        rounds=kept_rounds,
         table=rules.compare.output.table,
         pairs=rules.compare.output.pairs,
         code=code("reporting.report"),

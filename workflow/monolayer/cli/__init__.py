@@ -5,7 +5,18 @@ Nothing but argparse is imported before a verb runs: every job of the workflow p
 
 from __future__ import annotations
 
-from monolayer.cli import data, deployment, evaluation, models, plates, provenance, reporting, service, tracking
+from monolayer.cli import (
+    data,
+    deployment,
+    evaluation,
+    finetuning,
+    models,
+    plates,
+    provenance,
+    reporting,
+    service,
+    tracking,
+)
 from monolayer.cli.options import PROGRAM, Parser
 
 
@@ -19,6 +30,6 @@ def parser() -> Parser:
     whole.add_argument("--version", action="store_true", help="show the version and exit")
     whole.set_defaults(verb=None)
     verb = whole.add_subparsers(title="verbs, in the order in which data flows", metavar="VERB")
-    for package in (data, models, evaluation, tracking, deployment, reporting, provenance, service, plates):
+    for package in (data, models, evaluation, tracking, deployment, reporting, provenance, service, plates, finetuning):
         package.add_verbs(verb.add_parser)
     return whole

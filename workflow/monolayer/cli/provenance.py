@@ -1,4 +1,4 @@
-"""DVC's record of a run: record, restore, reproduce."""
+"""DVC's record of a run: record, restore, reproduce; of a round of annotation: keep-round."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ def add_verbs(verbs: Verbs) -> None:
     verb = add_verb(verbs, reproduce)
     verb.add_argument("--folder", type=Path, metavar="PATH", help="empty folder for it, kept (default: temporary)")
     verb.add_argument("--cores", default="all", metavar="N", help="for snakemake (default: %(default)s)")
+    verb = add_verb(verbs, keep_round, results="folder of the dataset, results/DATASET")
+    verb.add_argument("--run", default="tuned", metavar="NAME", help="with a base (default: %(default)s)")
 
 
 def record(args: Namespace) -> None:
@@ -35,3 +37,14 @@ def reproduce(args: Namespace) -> None:
     from monolayer.provenance import reproduce
 
     reproduce.reproduce(args.folder, args.cores)
+
+
+def keep_round(args: Namespace) -> None:
+    """Keep a round of annotation: its data and model in DVC, what it gained as a row of rounds.csv, for the report.
+
+    examples:
+      monolayer keep-round --results results/labelled
+    """
+    from monolayer.provenance import rounds
+
+    rounds.keep_round(args.results, args.run)

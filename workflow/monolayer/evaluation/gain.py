@@ -42,4 +42,9 @@ def gain(truth: Path, base: Path, scores: Path, params: GainParams, output: Path
     log.info("%s: %s; %s", what, why, "exported" if exported else "not exported (unproven: true would)")
     found = {key: None if row is None else row[key] for key in ("difference", "low", "high", "p")}
     record = {"run": params.run, "base": params.base, "metric": METRIC, "images": len(images), "drawn": drawn, **found}
+    record["test_set"] = draws[params.run][0][:16]
+    record["scores"] = {
+        name: {end: scored[name][f"{METRIC}{end}"] for end in ("", "_low", "_high")}
+        for name in (params.base, params.run)
+    }
     write_json(output, record | {"better": better, "exported": exported, "said": f"{what}: {why}"}, indent=1)

@@ -23,6 +23,7 @@ from monolayer.reporting import charts, tables
 from monolayer.reporting.biology import biology
 from monolayer.reporting.gallery import compared, ranked, samples
 from monolayer.reporting.pictures import Album
+from monolayer.reporting.rounds import rounds
 from monolayer.reporting.speed import speed
 from monolayer.reporting.study import SPLITS, Study, is_taught, of_line, steps
 from monolayer.reporting.tracks import tracks
@@ -220,6 +221,7 @@ class PageSection(NamedTuple):
 SECTIONS = (
     PageSection("overview", "Overview", overview),
     PageSection("results", "Results", results),
+    PageSection("rounds", "Gain", rounds),
     PageSection("failures", "Where it fails", failures),
     PageSection("biology", "Biology", biology),
     PageSection("tracks", "Tracks", tracks),

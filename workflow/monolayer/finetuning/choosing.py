@@ -1,0 +1,94 @@
+"""Images in the order in which to annotate them: each is one that the model needs and that no earlier one is like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from monolayer.backends.manifest import CellDiameters, Manifest
+from monolayer.compiled import Floats
+from monolayer.finetuning.looking import ImageLook
+
+CLIPPED = 3.0  # standard deviations: an image further off in a feature is as odd as can be
+
+
+class Learned(NamedTuple):
+    """What is known of the images that a model learned from: their cells' sizes, contrasts of those of its networks."""
+
+    sizes: CellDiameters | None
+    contrasts: Sequence[float]
+
+
+class Chosen(NamedTuple):
+    """An image's place among all, and the parts of its score = need * new.
+
+    need: 0 to 1, the mean of views, doubt and far. far: 0 to 1, how far its cells' size and its contrast lie from those
+    that the model learned from. new: how far it is from the nearest image that is annotated or comes before it, in
+    standard deviations of a feature; of the first one, where none is annotated, from the mean of all.
+    """
+
+    place: int
+    score: float
+    need: float
+    far: float
+    new: float
+
+
+def learned(model: Manifest) -> Learned:
+    """What an exported run says of its training images."""
+    constants = [network.constants for network in model.networks.values()]
+    return Learned(model.diameters, [one["contrast"] for one in constants if "contrast" in one])
+
+
+def choose(looks: Sequence[ImageLook], annotated: Sequence[ImageLook], of: Learned, count: int) -> list[Chosen]:
+    """So many of the images in their order, the best first; of equals the first."""
+    far = [distance_of(look, of) for look in looks]
+    need = [(look.views + look.doubt + away) / 3 for look, away in zip(looks, far, strict=True)]
+    points = standardised([look.features for look in [*looks, *annotated]])
+    order = spread(points[: len(looks)], points[len(looks) :], np.array(need), count)
+    return [Chosen(place, need[place] * new, need[place], far[place], new) for place, new in order]
+
+
+def distance_of(look: ImageLook, of: Learned) -> float:
+    """0 to 1: 0 where size and contrast are those of the training images, 0.5 where one is twice or half as large."""
+    octaves = [0.0]
+    if of.sizes is not None and look.size > 0:
+        octaves.append(max(math.log2(of.sizes.low / look.size), math.log2(look.size / of.sizes.high)))
+    if of.contrasts:
+        octaves.append(min(abs(math.log2(look.contrast / one)) for one in of.contrasts))
+    return 1 - 2 ** -max(octaves)
+
+
+def standardised(features: Sequence[Sequence[float]]) -> Floats:
+    """Features (N, F) in standard deviations of these images, within CLIPPED; what an image does not define is 0."""
+    values = np.array(features, np.float64)
+    known = np.where(np.isnan(values).all(0), 0, values)
+    centre, deviation = np.nanmean(known, 0), np.nanstd(known, 0)
+    varies = deviation > 1e-9 * np.maximum(np.abs(centre), 1)
+    points: Floats = np.nan_to_num((values - centre) / np.where(varies, deviation, np.inf)).clip(-CLIPPED, CLIPPED)
+    return points
+
+
+def spread(points: Floats, given: Floats, need: Floats, count: int) -> list[tuple[int, float]]:
+    """`count` of N points (N, F), and how far each is from what is given (K, F) or was chosen before it.
+
+    Greedy k-centre, weighted: in turn the one with the largest need (N,) times distance.
+    """
+
+    def distance(others: Floats) -> Floats:
+        """Of each point to the nearest of these, as a root mean square over the features."""
+        return np.asarray(cdist(points, others).min(1) / math.sqrt(points.shape[1]))
+
+    nearest = distance(given if len(given) else points.mean(0, keepdims=True))
+    free, chosen = np.ones(len(points), bool), list[tuple[int, float]]()
+    for _ in range(count):
+        best = int(np.argmax(np.where(free, np.round(need * nearest, 12), -1)))
+        chosen.append((best, float(nearest[best])))
+        free[best] = False
+        own = distance(points[best : best + 1])
+        nearest = own if len(chosen) == 1 and not len(given) else np.minimum(nearest, own)
+    return chosen
