@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -35,12 +34,14 @@ from monolayer.compiled import Floats
 from monolayer.data import dataset
 from monolayer.data.dataset import Sample, evenly
 from monolayer.data.download import write_images
+from monolayer.data.plane import ANY
 from monolayer.data.sources import coco, livecell
 from monolayer.evaluation import evaluate
 from monolayer.evaluation.bootstrap import interval
 from monolayer.files import write_json
+from monolayer.finetuning.alike import near_copies_among
 from monolayer.finetuning.choosing import Learned, choose, learned
-from monolayer.finetuning.looking import ImageLook, look_at
+from monolayer.finetuning.looking import ImageLook, Reading, look_at
 from monolayer.models.pipeline import pipeline
 from monolayer.models.predictor import Network, Predictor
 from monolayer.models.unet import family
@@ -92,7 +93,7 @@ def tuning() -> tuple[UnetTrain, UnetPredict]:
 
 def laid_out(truth: Truth, read: Callable[[Image], Any], images: Sequence[Image], folder: Path) -> list[Sample]:
     folder.mkdir(parents=True, exist_ok=True)
-    write_images(images, read, folder)
+    write_images(list(images), read, folder)
     ids = {image["id"] for image in images}
     cells = [cell for cell in truth["annotations"] if cell["image_id"] in ids]
     return dataset.samples(Truth(images=list(images), annotations=cells, categories=[CELL]), folder)
@@ -211,7 +212,9 @@ def looks(model: Tuned, pool: Pool, samples: Sequence[Sample]) -> list[ImageLook
 def suggested(model: Tuned, pool: Pool, shown: Sequence[Sample], count: int) -> list[Sample]:
     """What `suggest` names next; what is annotated is among what the model learned from."""
     free = [one for one in pool.free if one not in shown]
-    chosen = choose(looks(model, pool, free), looks(model, pool, shown), pool.base, count)
+    paths = [one.path for one in [*free, *shown]]
+    copies = near_copies_among(Reading(pretrained(), None, ANY), paths, 1)
+    chosen = choose(looks(model, pool, free), looks(model, pool, shown), pool.base, count, copies)
     return [free[one.place] for one in chosen]
 
 
@@ -294,4 +297,4 @@ def said(draws: Floats) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

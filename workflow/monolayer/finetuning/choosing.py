@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from monolayer.backends.manifest import CellDiameters, Manifest
-from monolayer.compiled import Floats
+from monolayer.compiled import Flags, Floats
 from monolayer.finetuning.looking import ImageLook
 
 CLIPPED = 3.0  # standard deviations: an image further off in a feature is as odd as can be
@@ -44,12 +44,17 @@ def learned(model: Manifest) -> Learned:
     return Learned(model.diameters, [one["contrast"] for one in constants if "contrast" in one])
 
 
-def choose(looks: Sequence[ImageLook], annotated: Sequence[ImageLook], of: Learned, count: int) -> list[Chosen]:
-    """So many of the images in their order, the best first; of equals the first."""
+def choose(
+    looks: Sequence[ImageLook], annotated: Sequence[ImageLook], of: Learned, count: int, copies: Flags | None = None
+) -> list[Chosen]:
+    """So many of the images in their order, the best first; of equals the first.
+
+    copies (N + K, N + K) says which of the images, and after them the annotated ones, show one field.
+    """
     far = [distance_of(look, of) for look in looks]
     need = [(look.views + look.doubt + away) / 3 for look, away in zip(looks, far, strict=True)]
     points = standardised([look.features for look in [*looks, *annotated]])
-    order = spread(points[: len(looks)], points[len(looks) :], np.array(need), count)
+    order = spread(points[: len(looks)], points[len(looks) :], np.array(need), count, copies)
     return [Chosen(place, need[place] * new, need[place], far[place], new) for place, new in order]
 
 
@@ -73,22 +78,29 @@ def standardised(features: Sequence[Sequence[float]]) -> Floats:
     return points
 
 
-def spread(points: Floats, given: Floats, need: Floats, count: int) -> list[tuple[int, float]]:
+def spread(
+    points: Floats, given: Floats, need: Floats, count: int, copies: Flags | None = None
+) -> list[tuple[int, float]]:
     """`count` of N points (N, F), and how far each is from what is given (K, F) or was chosen before it.
 
-    Greedy k-centre, weighted: in turn the one with the largest need (N,) times distance.
+    Greedy k-centre, weighted: in turn the one with the largest need (N,) times distance; between copies it is 0.
     """
+    size = len(points)
+    same = np.zeros((size + len(given),) * 2, bool) if copies is None else copies
 
-    def distance(others: Floats) -> Floats:
-        """Of each point to the nearest of these, as a root mean square over the features."""
-        return np.asarray(cdist(points, others).min(1) / math.sqrt(points.shape[1]))
+    def distance(others: Floats, alike: Flags) -> Floats:
+        """Of each point to the nearest of these (M, F), of which it is a copy or not (N, M): root mean square."""
+        return np.asarray(np.where(alike, 0, cdist(points, others) / math.sqrt(points.shape[1])).min(1))
 
-    nearest = distance(given if len(given) else points.mean(0, keepdims=True))
-    free, chosen = np.ones(len(points), bool), list[tuple[int, float]]()
+    if len(given):
+        nearest = distance(given, same[:size, size:])
+    else:
+        nearest = distance(points.mean(0, keepdims=True), np.zeros((size, 1), bool))
+    free, chosen = np.ones(size, bool), list[tuple[int, float]]()
     for _ in range(count):
         best = int(np.argmax(np.where(free, np.round(need * nearest, 12), -1)))
         chosen.append((best, float(nearest[best])))
         free[best] = False
-        own = distance(points[best : best + 1])
+        own = distance(points[[best]], same[:size, [best]])
         nearest = own if len(chosen) == 1 and not len(given) else np.minimum(nearest, own)
     return chosen

@@ -18,6 +18,7 @@ from monolayer.data.reading import SUFFIXES, image_files
 from monolayer.data.sources.masks import IGNORE, MARKS, assigned
 from monolayer.files import InputError, whole_folder, write_bytes, write_csv
 from monolayer.finetuning import page
+from monolayer.finetuning.alike import near_copies_among
 from monolayer.finetuning.choosing import Chosen, choose, learned
 from monolayer.finetuning.looking import ImageLook, Reading, check, loaded, look, read_pixels
 from monolayer.parallel import each
@@ -65,11 +66,11 @@ def suggest(reading: Reading, images: Path, annotated: Path | None, output: Path
     seen = track(each(partial(look, reading), files.values(), workers), len(files), f"suggest of {images.name}")
     pool = Pool(images, files, known, dict(zip(files, seen, strict=True)))
     if len(pool.free) < count:
-        copies = len(files) - len(known) - len(pool.free)
-        raise InputError(f"{images} has {len(pool.free)} images besides {copies} copies; give --count {len(pool.free)}")
-    chosen = choose(
-        [pool.looks[name] for name in pool.free], [pool.looks[name] for name in known], learned(manifest), count
-    )
+        same = len(files) - len(known) - len(pool.free)
+        raise InputError(f"{images} has {len(pool.free)} images besides {same} copies; give --count {len(pool.free)}")
+    free, done = ([pool.looks[name] for name in names] for names in (pool.free, known))
+    copies = near_copies_among(reading, [files[name] for name in [*pool.free, *known]], workers)
+    chosen = choose(free, done, learned(manifest), count, copies)
     rows = [_row(rank, pool, one, manifest) for rank, one in enumerate(chosen, start=1)]
     with whole_folder(output) as folder:
         write_csv(folder / LIST, [_written(row) for row in rows])
