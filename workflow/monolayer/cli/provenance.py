@@ -15,7 +15,9 @@ def add_verbs(verbs: Verbs) -> None:
     verb.add_argument("--folder", type=Path, metavar="PATH", help="empty folder for it, kept (default: temporary)")
     verb.add_argument("--cores", default="all", metavar="N", help="for snakemake (default: %(default)s)")
     verb = add_verb(verbs, keep_round, results="folder of the dataset, results/DATASET")
-    verb.add_argument("--run", default="tuned", metavar="NAME", help="with a base (default: %(default)s)")
+    verb.add_argument(
+        "--run", dest="tuned", default="tuned", metavar="NAME", help="a run that has a base (default: %(default)s)"
+    )
 
 
 def record(args: Namespace) -> None:
@@ -47,4 +49,4 @@ def keep_round(args: Namespace) -> None:
     """
     from monolayer.provenance import rounds
 
-    rounds.keep_round(args.results, args.run)
+    rounds.keep_round(args.results, args.tuned)

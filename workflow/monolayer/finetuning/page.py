@@ -18,13 +18,13 @@ from monolayer.reporting.report import PAGE
 from monolayer.reporting.tables import FILTERS
 
 if TYPE_CHECKING:
-    from monolayer.finetuning.suggest import Pool
+    from monolayer.finetuning.suggest import ImagePool
 
 OWN = Path(__file__).with_name("templates")
 
 
 def page(
-    pool: Pool, manifest: Manifest, rows: Sequence[Mapping[str, Any]], drafts: Sequence[tuple[Pixels, Instances]]
+    pool: ImagePool, manifest: Manifest, rows: Sequence[Mapping[str, Any]], drafts: Sequence[tuple[Pixels, Instances]]
 ) -> str:
     """The page of these rows of the list and their images and drafts; the same give the same bytes."""
     album = Album(pool.folder, micrographs=True)

@@ -30,7 +30,7 @@ DRAFTS, LIST, PAGE = "drafts", "suggested.csv", "suggested.html"
 SURE = 0.15  # parts of a score below this are no reason
 
 
-class Pool(NamedTuple):
+class ImagePool(NamedTuple):
     """The images of a folder by name, those that are annotated among them, and what the model makes of each."""
 
     folder: Path
@@ -64,7 +64,7 @@ def suggest(reading: Reading, images: Path, annotated: Path | None, output: Path
     check_all(reading, files)
     _, manifest = read_manifest(reading.model)
     seen = track(each(partial(look, reading), files.values(), workers), len(files), f"suggest of {images.name}")
-    pool = Pool(images, files, known, dict(zip(files, seen, strict=True)))
+    pool = ImagePool(images, files, known, dict(zip(files, seen, strict=True)))
     if len(pool.free) < count:
         same = len(files) - len(known) - len(pool.free)
         raise InputError(f"{images} has {len(pool.free)} images besides {same} copies; give --count {len(pool.free)}")
@@ -148,7 +148,7 @@ def draft_of(name: str) -> str:
     return f"{DRAFTS}/{PurePosixPath(name).with_suffix('.tif')}"
 
 
-def _row(rank: int, pool: Pool, chosen: Chosen, manifest: Manifest) -> dict[str, Any]:
+def _row(rank: int, pool: ImagePool, chosen: Chosen, manifest: Manifest) -> dict[str, Any]:
     name = pool.free[chosen.place]
     seen = pool.looks[name]
     return {

@@ -39,9 +39,9 @@ def keep_round(results: Path, run: str) -> None:
     with _times_kept(results / "data", weights.parent):
         _add([results / "data", weights.parent])
     write_csv(results / TABLE, [*known, row])
-    kept = [results / TABLE, results / "data.dvc", weights.parent.with_name(f"{run}.dvc")]
+    kept = f"{results / 'data.dvc'} {weights.parent.with_name(f'{run}.dvc')}"
     logger.info("round %d: %s", row["round"], verdict["said"])
-    logger.info("then: git add %s && git commit, and dvc push", " ".join(map(str, kept)))
+    logger.info("then: git add %s %s && git commit; dvc push %s", results / TABLE, kept, kept)
 
 
 def read_rounds(path: Path) -> list[dict[str, Any]]:
@@ -107,6 +107,7 @@ def _add(folders: Sequence[Path]) -> None:
     from dvc.exceptions import DvcException, NotDvcRepoError, OverlappingOutputPathsError
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # what to give to git is said at the end
     try:
         with Repo() as repo:
             repo.add([str(folder) for folder in folders])
