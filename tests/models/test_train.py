@@ -1,11 +1,16 @@
-"""What a training says of the code that it ran with."""
+"""What a training leaves, and what it says of the code that it ran with."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
+from culture import Culture
+from monolayer.models import load_weights
+from monolayer.models.train import train
+from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
+from unet_settings import SETTINGS
 
 
 def test_tables_that_the_workflow_writes_over_are_no_changes_of_its_code(tmp_path: Path) -> None:
@@ -22,6 +27,15 @@ def test_tables_that_the_workflow_writes_over_are_no_changes_of_its_code(tmp_pat
     assert len(provenance(code.parent)["commit"]) == 40
     code.write_text("after")
     assert provenance(code.parent)["uncommitted_changes"] is True
+
+
+def test_a_model_that_stays_as_it_is_given_is_a_run(culture: Culture, tmp_path: Path) -> None:
+    """As the row `ready` is, against which a tuned one is held: no epoch, so no checkpoint."""
+    size = {"width": 24, "levels": 4, "weights": "pretrained", "fit": SETTINGS.fit.model_copy(update={"epochs": 0})}
+    given = {"family": "unet", "settings": SETTINGS.model_copy(update=size), "lines": "all", "seed": 0}
+    train(culture.images, culture.splits, TrainParams(**given, cpu_threads=1), tmp_path / "ready")
+    assert sorted(path.name for path in (tmp_path / "ready").iterdir()) == ["history.csv", "run.json", "weights.pt"]
+    assert set(load_weights(tmp_path / "ready/weights.pt", "cpu")[1]) == {"all"}
 
 
 def test_code_outside_of_git_has_no_commit(tmp_path: Path) -> None:

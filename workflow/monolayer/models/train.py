@@ -54,7 +54,8 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
         **provenance(Path(__file__).parent),
     }
     write_json(output / "run.json", record, indent=1)
-    shutil.rmtree(output / "checkpoint")
+    if (output / "checkpoint").exists():  # a run that stays as it was given has none
+        shutil.rmtree(output / "checkpoint")
 
 
 def networks(
