@@ -32,8 +32,14 @@ def test_tables_that_the_workflow_writes_over_are_no_changes_of_its_code(tmp_pat
 def test_a_model_that_stays_as_it_is_given_is_a_run(culture: Culture, tmp_path: Path) -> None:
     """As the row `ready` is, against which a tuned one is held: no epoch, so no checkpoint."""
     size = {"width": 24, "levels": 4, "weights": "pretrained", "fit": SETTINGS.fit.model_copy(update={"epochs": 0})}
-    given = {"family": "unet", "settings": SETTINGS.model_copy(update=size), "lines": "all", "seed": 0}
-    train(culture.images, culture.splits, TrainParams(**given, cpu_threads=1), tmp_path / "ready")
+    given = {
+        "family": "unet",
+        "settings": SETTINGS.model_copy(update=size),
+        "lines": "all",
+        "seed": 0,
+        "cpu_threads": 1,
+    }
+    train(culture.images, culture.splits, TrainParams.model_validate(given), tmp_path / "ready")
     assert sorted(path.name for path in (tmp_path / "ready").iterdir()) == ["history.csv", "run.json", "weights.pt"]
     assert set(load_weights(tmp_path / "ready/weights.pt", "cpu")[1]) == {"all"}
 
