@@ -33,6 +33,8 @@ def _add_serve(verbs: Verbs) -> None:
     names = "names beside its address under which it answers, and sites whose pages may ask"
     verb.add_argument("--allow-host", nargs="+", default=[], metavar="NAME", help=names)
     verb.add_argument("--keep", type=Path, metavar="PATH", help="folder for images that a request asks to store")
+    back = "folder for what people correct in the page, as `source: masks` reads it; without, the page has no editor"
+    verb.add_argument("--corrections", type=Path, metavar="PATH", help=back)
     sample = "image that the page offers to try; else a drawn one"
     verb.add_argument("--sample", type=Path, metavar="PATH", help=sample)
     links = "how cells of a series are linked: the first seven settings of the section track (default: those of track)"
@@ -68,6 +70,7 @@ def serve(args: Namespace) -> None:
     examples:
       monolayer serve
       monolayer serve --model results/demo/export/unet results/demo/export/yolo --port 8080
+      monolayer serve --corrections my
       MONOLAYER_API_KEY=secret monolayer serve --host 0.0.0.0
     """
     from monolayer.backends import manifest
@@ -81,15 +84,16 @@ def serve(args: Namespace) -> None:
     key = os.environ.get("MONOLAYER_API_KEY")
     if key is not None and not key.strip():
         raise InputError("MONOLAYER_API_KEY is empty, and would let everybody in; give it a key, or unset it to do so")
-    if args.keep:
-        args.keep.mkdir(parents=True, exist_ok=True)
+    for folder in filter(None, (args.keep, args.corrections)):
+        folder.mkdir(parents=True, exist_ok=True)
     limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
     models = [
         serve.load(path, args.dtype, args.threads, args.score_min, args.tta, diameter=args.diameter)
         for path in args.model or [manifest.pretrained()]
     ]
-    links = {"links": args.links} if args.links else {}
-    settings = Settings(limits, key, args.keep, args.sample, (args.host, *args.allow_host), **links)
+    more = {"links": args.links} if args.links else {}
+    hosts = (args.host, *args.allow_host)
+    settings = Settings(limits, key, args.keep, args.corrections, args.sample, hosts, **more)
     serve.serve(models, settings, args.host, args.port)
 
 

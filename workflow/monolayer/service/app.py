@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, cast
@@ -18,13 +18,26 @@ from starlette.requests import ClientDisconnect
 
 from monolayer.data.plane import NotAnImageError, TooLargeError
 from monolayer.files import InputError
-from monolayer.service import answers
+from monolayer.service import answers, corrections
 from monolayer.service.door import AGAIN, CLOSED, Door
 from monolayer.service.edge import Edge
 from monolayer.service.gauges import Gauges
-from monolayer.service.interface import BINARY, BODY, PROBLEMS, Asked, Health, ModelAnswer, Problem
+from monolayer.service.interface import (
+    BINARY,
+    BODY,
+    CORRECTION_PROBLEMS,
+    PROBLEMS,
+    Asked,
+    AskedCorrection,
+    Health,
+    ModelAnswer,
+    Problem,
+    SavedCorrection,
+    SentCorrection,
+    correction_body,
+)
 from monolayer.service.sample import sample
-from monolayer.service.segmenting import Asking, segmented, uploaded
+from monolayer.service.segmenting import Asking, files_of_form, segmented, uploaded
 from monolayer.service.state import ServedModel, Settings, State
 from monolayer.service.tracks import tracks
 
@@ -167,6 +180,69 @@ async def segment(request: Request, asked: Annotated[Asked, Query()]) -> Respons
         response, noted = await state.door.wanted(request, partial(segmented, given))
     request.scope["noted"] = noted
     return cast(Response, response)
+
+
+@routes.get("/corrections", responses={status: CORRECTION_PROBLEMS[status] for status in (401, 404)})
+async def list_corrections(request: Request) -> list[SavedCorrection]:
+    """The images of which a correction is saved, each with its newest version."""
+    state = _state(request)
+    found = await state.door.small.run(corrections.saved, _folder(state))
+    return [SavedCorrection(name=name, version=version) for name, version in found.items()]
+
+
+@routes.post(
+    "/corrections/newest",
+    responses=CORRECTION_PROBLEMS,
+    openapi_extra={"requestBody": correction_body(labels=False)},
+)
+async def newest_correction(request: Request, asked: Annotated[AskedCorrection, Query()]) -> SavedCorrection:
+    """The newest correction of the image that is sent."""
+    state = _state(request)
+    folder = _folder(state)
+
+    def work(image: tuple[bytes, str]) -> SavedCorrection:
+        own = corrections.corrected_image(*image, asked.frame, state.settings.limits)
+        version, labels = corrections.newest(folder, own)
+        runs = None if labels is None else corrections.runs_of(labels)
+        return SavedCorrection(name=own.key, version=version, labels=runs)
+
+    return await _corrected(request, state, ["image"], work)
+
+
+@routes.post(
+    "/corrections",
+    responses=CORRECTION_PROBLEMS,
+    openapi_extra={"requestBody": correction_body(labels=True)},
+)
+async def save_correction(request: Request, asked: Annotated[SentCorrection, Query()]) -> SavedCorrection:
+    """Save an image and its corrected labels as the next version; the answer has its number, and no labels."""
+    state = _state(request)
+    folder = _folder(state)
+
+    def work(image: tuple[bytes, str], labels: tuple[bytes, str]) -> SavedCorrection:
+        own = corrections.corrected_image(*image, asked.frame, state.settings.limits)
+        cells = corrections.labels_of(labels[0], own.pixels.shape)
+        return SavedCorrection(name=own.key, version=corrections.save(folder, own, cells, asked.version))
+
+    return await _corrected(request, state, ["image", "labels"], work)
+
+
+def _folder(state: State) -> Path:
+    if state.settings.corrections is None:
+        raise HTTPException(404, "this service keeps no corrections; start it with --corrections FOLDER")
+    return state.settings.corrections
+
+
+async def _corrected(
+    request: Request, state: State, parts: list[str], work: Callable[..., SavedCorrection]
+) -> SavedCorrection:
+    """What `work` makes of the files of a form, let in as images to segment are."""
+    state.door.check_room()
+    sent = await files_of_form(request, parts)
+    with state.door.entered():
+        made = await state.door.wanted(request, lambda _: state.door.small.run(work, *sent))
+    request.scope["noted"] = {"correction": made.name, "version": made.version}
+    return cast(SavedCorrection, made)
 
 
 def _model(state: State, asked: Asked) -> ServedModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,6 +28,36 @@ class Asked(BaseModel):
         False, description="In JSON: with the tracks of a series' cells, of those from the model's own score up."
     )
     keep: bool = Field(False, description="Store image and answer, where the service was started with a folder for it.")
+
+
+class AskedCorrection(BaseModel):
+    """The query of a request for a correction."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    frame: int = Field(0, ge=0, le=1 << 20, description="Of a series the frame, counted from 0.")
+
+
+class SentCorrection(AskedCorrection):
+    version: int = Field(ge=0, le=1 << 31, description="The version that the correction began from; 0 for none.")
+
+
+class LabelRuns(BaseModel):
+    """A label image, row by row: a number for each cell, 0 for none, and how many pixels in turn have it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    runs: list[Annotated[int, Field(ge=0, lt=1 << 31)]] = Field(description="Number, pixels, number, pixels, ...")
+
+
+class SavedCorrection(BaseModel):
+    """The newest correction of an image; version 0 and no labels before the first."""
+
+    name: str = Field(description="Of image and masks in the folder, without suffix.")
+    version: int
+    labels: LabelRuns | None = None
 
 
 class ModelAnswer(BaseModel):
@@ -66,6 +96,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         504: "It took too long.",
     }.items()
 }
+CORRECTION_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    **{status: PROBLEMS[status] for status in PROBLEMS if status not in (406, 421)},
+    404: {"model": Problem, "description": "This service keeps no corrections."},
+    409: {"model": Problem, "description": "A newer version was saved, or another image under this name."},
+    507: {"model": Problem, "description": "The disk did not take it; nothing was saved."},
+}
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/tiff", "application/octet-stream")
 BODY = {
@@ -77,3 +113,12 @@ BODY = {
         **dict.fromkeys(IMAGE_TYPES, BINARY),
     },
 }
+
+
+def correction_body(labels: bool) -> dict[str, Any]:
+    """An image, and its labels where they are sent: parts of a form, each a file."""
+    parts = {"image": BINARY["schema"]}
+    if labels:
+        parts["labels"] = {"type": "string", "format": "binary", "description": "JSON of LabelRuns."}
+    schema = {"type": "object", "required": list(parts), "properties": parts}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

@@ -10,6 +10,7 @@ import os
 import re
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from monolayer.service.tracks import tracks
 from monolayer.service.uploads import Limits, frames
 
 logger = logging.getLogger("monolayer.service")
+EXAMPLES = {"image": "cells.png", "labels": "labels.json"}
 
 
 class InMemory(MultiPartParser):
@@ -84,17 +86,26 @@ async def uploaded(request: Request) -> tuple[bytes, str]:
     """The bytes and the name of the image: a part called image, or the whole body."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        try:
-            form = await InMemory(request.headers, request.stream(), max_files=1, max_fields=8).parse()
-        except (MultiPartException, KeyError, UnicodeDecodeError, LookupError) as error:
-            raise HTTPException(400, f"the multipart body is broken ({error})") from None
-        file = form.get("image")
-        if not isinstance(file, UploadFile):
-            raise HTTPException(422, "the form has no file called image; with curl: -F image=@cells.png")
-        return await file.read(), PurePath(file.filename or "image").name or "image"
+        [file] = await files_of_form(request, ["image"])
+        return file
     if kind not in (*IMAGE_TYPES, ""):
         raise NotAnImageError(f"{kind} is no image; send multipart/form-data or one of {', '.join(IMAGE_TYPES)}")
     return await request.body(), "image"
+
+
+async def files_of_form(request: Request, parts: Sequence[str]) -> list[tuple[bytes, str]]:
+    """The bytes and the names of the files in these parts of a form."""
+    try:
+        form = await InMemory(request.headers, request.stream(), max_files=len(parts), max_fields=8).parse()
+    except (MultiPartException, KeyError, UnicodeDecodeError, LookupError) as error:
+        raise HTTPException(400, f"the multipart body is broken ({error})") from None
+    found = []
+    for part in parts:
+        file = form.get(part)
+        if not isinstance(file, UploadFile):
+            raise HTTPException(422, f"the form has no file called {part}; with curl: -F {part}=@{EXAMPLES[part]}")
+        found.append((await file.read(), PurePath(file.filename or part).name or part))
+    return found
 
 
 def _read(given: Asking, limits: Limits) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:

@@ -38,7 +38,8 @@ LINKS = LinkParams(
 
 @dataclass(frozen=True)
 class Settings:
-    """Run-time choices. `keep` is a folder for images that a request asks to store; None: nothing is ever stored.
+    """Run-time choices. `keep` is a folder for images that a request asks to store, `corrections` one for what the
+    page's editor saves; None: nothing is ever stored.
 
     Pages of `hosts` may ask too, and the service answers to these names beside its addresses and this machine's name.
     """
@@ -46,6 +47,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     key: str | None = None
     keep: Path | None = None
+    corrections: Path | None = None
     sample: Path | None = None
     hosts: tuple[str, ...] = ()
     links: LinkParams = LINKS  # of the cells of a series

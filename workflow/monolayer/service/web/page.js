@@ -1,9 +1,11 @@
 // Segments the chosen images, one answer each with all cells; threshold, outlines and numbers then change in the browser.
+import * as editor from "./editor.js";
+
 const $ = (id) => document.getElementById(id);
-const items = []; // {file, name, frames: [...], done}
+const items = []; // {file, order, name, frames: [...], done}
 let shown = null; // the frame on the canvas
 let chosen = -1; // index of the cell pointed at
-let waiting = 0, finished = 0;
+let waiting = 0, finished = 0, taken = 0;
 const TAIL = 10; // frames
 
 const ROWS = [
@@ -64,6 +66,9 @@ async function loadModels() {
   };
   $("model").onchange = choose;
   choose();
+  const corrections = await fetch("corrections", { headers: headers("application/json") });
+  $("correct-choice").hidden = !corrections.ok;
+  if (corrections.ok) $("forgotten").textContent = "forgotten; what you save in the editor is kept in its folder";
 }
 
 // ---- images in -------------------------------------------------------------------------------------
@@ -84,7 +89,7 @@ async function take(files) {
   const worker = async () => {
     for (let file; (file = queue.shift()); ) {
       try {
-        await read(file);
+        await read(file, (taken += 1));
       } catch (error) {
         complain(file.name, error.message === "Failed to fetch" ? "did not reach the service; is it running?" : error.message);
       }
@@ -104,12 +109,13 @@ function step() {
   $("doing").textContent = `Segmenting: ${finished} of ${waiting} done`;
 }
 
-async function read(file) {
+async function read(file, order) {
   const response = await segment(file, "application/json", { masks: "polygons", picture: "true", tracks: "true", score_min: "0" });
   const answer = await response.json();
-  const item = { file, name: file.name, frames: [], tracks: tracksOf(answer.frames) };
+  const item = { file, order, name: file.name, frames: [], tracks: tracksOf(answer.frames) };
   for (const frame of answer.frames) item.frames.push(await prepare(frame, item));
   items.push(item);
+  items.sort((a, b) => a.order - b.order); // as they were chosen, whichever was done first
   tabs();
   if (items.length === 1 || waiting === 1) show(item.frames[0]);
 }
@@ -206,6 +212,8 @@ function refresh() {
   if (!shown) return;
   const count = above(shown);
   if (chosen >= count) chosen = -1;
+  const { work } = shown;
+  $("corrected").textContent = !work ? "" : editor.unsaved(shown) ? "corrections not saved" : work.version ? `version ${work.version} is saved` : "";
   $("frame-number").textContent = `${shown.number + 1} of ${shown.item.frames.length}`;
   $("count").textContent = count;
   $("confluence").textContent = `${((100 * shown.covered[count]) / (shown.width * shown.height)).toFixed(1)} %`;
@@ -355,6 +363,20 @@ function cellAt(event) {
   return index < above(shown) ? index : -1;
 }
 
+// ---- corrections -----------------------------------------------------------------------------------
+
+// The label image of the cells that are shown; where they overlap, the better one is seen.
+function draft(frame) {
+  const count = above(frame);
+  return Int32Array.from(frame.best, (index) => (index < count ? index + 1 : 0));
+}
+
+function correct() {
+  if (shown && !$("correct-choice").hidden) editor.open(shown);
+}
+
+editor.setUp({ frames: () => items.flatMap((item) => item.frames), draft, headers, reason, closed: show });
+
 // ---- downloads -------------------------------------------------------------------------------------
 
 function save(blob, name) {
@@ -425,5 +447,10 @@ $("canvas").addEventListener("keydown", (event) => {
 });
 for (const button of document.querySelectorAll("button[data-media]")) button.addEventListener("click", () => download(button));
 $("summary").addEventListener("click", summary);
+$("correct").addEventListener("click", correct);
+addEventListener("keydown", (event) => {
+  const typing = event.target.matches?.("input:not([type=range], [type=checkbox]), select") || event.ctrlKey || event.metaKey || event.altKey;
+  if (event.key.toLowerCase() === "c" && !typing && !document.querySelector("dialog[open]")) correct();
+});
 addEventListener("resize", () => shown && refresh());
 loadModels();

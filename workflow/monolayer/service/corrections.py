@@ -1,0 +1,233 @@
+"""Corrected cells on their way back: images and masks as `source: masks` reads them, and every save as it was.
+
+A folder has images/NAME, masks/NAME.tif (the newest label image) and versions/NAME.0001.tif, NAME.0002.tif and so on.
+Nothing in it is lost: an image is written once, a version never again, and masks that another program changed become a
+version before the next save.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+from unicodedata import normalize
+
+import numpy as np
+from fastapi import HTTPException
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from monolayer.coco.labels import label_tiff, read_labels
+from monolayer.data import png, tiff
+from monolayer.data.reading import read_frame
+from monolayer.data.sources import masks
+from monolayer.files import InputError, name_of_file, write_bytes
+from monolayer.params.section import faults
+from monolayer.service.interface import LabelRuns
+from monolayer.service.uploads import Limits, frames
+
+logger = logging.getLogger("monolayer.service")
+IMAGES, MASKS, VERSIONS = "images", "masks", "versions"
+VERSION = re.compile(r"(.+)\.(\d{4,})\.tif")
+LONGEST = 180  # bytes of a name: with a version and what a file is called until it is whole, disks take 255
+
+
+class CorrectedImage(NamedTuple):
+    """An image as it lies in the folder: the name of its masks, its own file name, its bytes and its pixels (H, W)."""
+
+    key: str
+    name: str
+    content: bytes
+    pixels: NDArray[Any]
+
+
+def corrected_image(data: bytes, name: str, frame: int, limits: Limits) -> CorrectedImage:
+    """A stranger's image file; of a series the frame, a TIFF of its own, as `source: masks` takes one frame a file."""
+    found = frames(data, name, limits)
+    if frame >= len(found):
+        raise InputError(f"{name} has {len(found)} frames, and frame is {frame}; they are counted from 0")
+    if len(found) == 1:
+        suffix = ".png" if data.startswith(png.START) else ".tif" if data.startswith(tiff.STARTS) else ".jpg"
+        key = key_of(name, None)
+        return CorrectedImage(key, key + suffix, data, found[0])
+    key = key_of(name, frame)
+    return CorrectedImage(key, f"{key}.tif", _frame_tiff(found[frame]), found[frame])
+
+
+def _frame_tiff(pixels: NDArray[Any]) -> bytes:
+    import tifffile
+
+    buffer = io.BytesIO()
+    how: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib", "metadata": None, "software": False}
+    tifffile.imwrite(buffer, pixels, **how)
+    return buffer.getvalue()
+
+
+def key_of(name: str, frame: int | None) -> str:
+    """The name under which image and masks find each other; none leads out of the folder.
+
+    >>> [key_of(name, None) for name in ("A1.png", "scan.ome.tif", "../x.png", "..")], key_of("a.tif", 3)
+    (['A1', 'scan', 'x', '%2E'], 'a.t003')
+    """
+    stem = normalize("NFC", PurePath(name).stem)
+    while stem.endswith(".ome"):  # which its reader takes off masks
+        stem = stem.removesuffix(".ome")
+    key = name_of_file(stem).rstrip(". ") + ("" if frame is None else f".t{frame:03d}")
+    if mark := next((mark for mark in (*masks.MARKS, masks.IGNORE) if key.endswith(mark)), None):
+        raise InputError(f"{name} ends in {mark}, as masks of another image do; rename it")
+    if len(key.encode()) > LONGEST:
+        raise InputError(f"{name[:40]}... has {len(key.encode())} bytes, and {LONGEST} are taken; shorten the name")
+    return key
+
+
+def labels_of(text: bytes, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """The label image (H, W) of an image of that shape from its run lengths."""
+    try:
+        given = LabelRuns.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(f"labels are no run lengths: {'; '.join(faults(error)[:3])}; /openapi.json has them") from None
+    height, width = shape
+    if (given.height, given.width) != (height, width):
+        told = f"labels are {given.width}x{given.height} px, their image {width}x{height} px"
+        raise InputError(f"{told}; send those of this image, at its size")
+    runs = np.array(given.runs, np.int64)
+    if len(runs) % 2 or (runs[1::2] < 1).any() or runs[1::2].sum() != height * width:
+        raise InputError(f"labels are to be pairs of a number and how many pixels have it, {height * width:,} in all")
+    return np.repeat(runs[::2], runs[1::2]).astype(np.int32).reshape(height, width)
+
+
+def runs_of(labels: NDArray[Any]) -> LabelRuns:
+    """The run lengths of a label image (H, W)."""
+    flat = labels.ravel()
+    starts = np.r_[0, np.flatnonzero(flat[1:] != flat[:-1]) + 1]
+    runs = np.stack([flat[starts], np.diff(np.r_[starts, flat.size])], 1)
+    return LabelRuns(height=labels.shape[0], width=labels.shape[1], runs=runs.ravel().tolist())
+
+
+# ---- the folder ------------------------------------------------------------------------------------------
+
+
+def saved(folder: Path) -> dict[str, int]:
+    """The newest version of each image by its name."""
+    found: dict[str, int] = {}
+    paths = (folder / VERSIONS).iterdir() if (folder / VERSIONS).is_dir() else ()
+    for match in filter(None, (VERSION.fullmatch(path.name) for path in paths if not path.name.startswith("."))):
+        found[match[1]] = max(found.get(match[1], 0), int(match[2]))
+    return dict(sorted(found.items()))
+
+
+def newest(folder: Path, image: CorrectedImage) -> tuple[int, NDArray[Any] | None]:
+    """The number of an image's newest version and its label image; 0 and None before the first."""
+    with _alone(folder):
+        _check_room(folder, image)
+        number = _settled(folder, image.key)
+        labels = read_labels(_version(folder, image.key, number)) if number else None
+    if labels is not None and labels.shape != image.pixels.shape:
+        height, width = image.pixels.shape
+        said = f"{MASKS}/{image.key}.tif is {labels.shape[1]}x{labels.shape[0]} px, its image {width}x{height} px"
+        raise InputError(f"{said}; move it away")
+    return number, labels
+
+
+def save(folder: Path, image: CorrectedImage, labels: NDArray[np.int32], began: int) -> int:
+    """Make these labels the image's newest version, and return its number; `began` is the version they began from.
+
+    All of it is there or nothing. Who sends again what was saved, because no answer came, gets its number.
+    """
+    content = label_tiff([labels], None)
+    with _alone(folder):
+        _check_room(folder, image)
+        number = _settled(folder, image.key)
+        if number and _version(folder, image.key, number).read_bytes() == content:
+            return number
+        if began != number:
+            told = f"{image.name} is at version {number} by now, and yours began from {began}"
+            raise HTTPException(409, f"{told}: load the newer one, or save yours after it; both are kept")
+        files = {
+            folder / IMAGES / image.name: image.content,
+            _version(folder, image.key, number + 1): content,
+            folder / MASKS / f"{image.key}.tif": content,
+        }
+        _write([(path, bytes_) for path, bytes_ in files.items() if path.parent.name != IMAGES or not path.exists()])
+    return number + 1
+
+
+def _write(files: list[tuple[Path, bytes]]) -> None:
+    """Write all files, of which only the last may be there, or none."""
+    written: list[Path] = []
+    try:
+        for path, content in files:
+            write_bytes(path, content)
+            written.append(path)
+    except OSError as error:
+        for path in reversed(written):
+            path.unlink()
+        logger.error("%s can't be saved: %s", files[-1][0], error)
+        told = f"nothing was saved ({os.strerror(error.errno or 0)})"
+        raise HTTPException(507, f"{told}; keep the page open, tell who runs this service, and save again") from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time, of all threads and processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _version(folder: Path, key: str, number: int) -> Path:
+    return folder / VERSIONS / f"{key}.{number:04d}.tif"
+
+
+def _settled(folder: Path, key: str) -> int:
+    """The number of the newest version once masks/ has it, as a crash may have left; 0 for none.
+
+    Masks that are no version are another program's, and become one.
+    """
+    newest, mask = saved(folder).get(key, 0), folder / MASKS / f"{key}.tif"
+    if mask.is_file():
+        content = mask.read_bytes()
+        known = (number for number in range(newest, 0, -1) if _has(_version(folder, key, number), content))
+        if (number := next(known, None)) is None:
+            _write([(_version(folder, key, newest + 1), content)])
+            return newest + 1
+        if number == newest:
+            return newest
+    if newest:
+        _write([(mask, _version(folder, key, newest).read_bytes())])
+    return newest
+
+
+def _has(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def _check_room(folder: Path, image: CorrectedImage) -> None:
+    """Refuse an image whose name another one has, and one whose masks another program keeps in another form."""
+    for path in _shown(folder / IMAGES):
+        if path.name == image.name:
+            if not _same(path, image):
+                raise HTTPException(409, f"{IMAGES}/{path.name} is another image of the same name; rename yours")
+        elif path.stem.casefold() == image.key.casefold():
+            raise HTTPException(409, f"{IMAGES}/{path.name} has the name of {image.name}; rename yours")
+    for path in _shown(folder / MASKS):
+        stem = path.stem.removesuffix(next((mark for mark in masks.MARKS if path.stem.endswith(mark)), ""))
+        if stem == image.key and path.name != f"{image.key}.tif" and path.suffix.lower() in masks.SUFFIXES:
+            raise HTTPException(409, f"{MASKS}/{path.name} has masks of {image.name} already; move it away first")
+
+
+def _shown(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+
+
+def _same(path: Path, image: CorrectedImage) -> bool:
+    """Whether a file is an image, be it written by another version of a library."""
+    content = path.read_bytes()
+    return content == image.content or np.array_equal(read_frame(content, str(path)), image.pixels)
