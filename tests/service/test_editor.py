@@ -11,7 +11,7 @@ import pytest
 from editor_driver import click, editing, on_screen, same_cells, save, saved, stroke
 from monolayer.service.state import Settings
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, FilePayload, expect
 from scipy import ndimage
 from service_fixtures import field, model, png, running, tiff
 
@@ -237,7 +237,12 @@ def test_a_page_with_changes_asks_before_it_goes(service: tuple[str, Path], cont
     with editing(context, service[0], leave_png=image(drawn(WIDE))) as page:
         stroke(page, SIZE, [(30, 5), (30, 45)])
         asked: list[str] = []
-        page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+        def stay(dialog: Dialog) -> None:
+            asked.append(dialog.type)
+            dialog.dismiss()
+
+        page.on("dialog", stay)
         page.close(run_before_unload=True)
         page.wait_for_timeout(300)
         assert asked == ["beforeunload"]
@@ -251,7 +256,7 @@ def test_another_image_of_the_same_name_is_said(service: tuple[str, Path], conte
         save(page, 1)
     page = context.new_page()
     page.goto(url)
-    page.set_input_files("#files", [{"name": "same.png", "mimeType": "", "buffer": image(drawn(LEFT))}])
+    page.set_input_files("#files", FilePayload(name="same.png", mimeType="", buffer=image(drawn(LEFT))))
     page.click("#correct")
     expect(page.locator("#editor-problem-text")).to_have_text(
         "images/same.png is another image of the same name; rename yours"
@@ -266,7 +271,7 @@ def test_a_service_without_a_folder_shows_no_editor(context: BrowserContext) -> 
     with running([model()], Settings()) as url:
         page = context.new_page()
         page.goto(url)
-        page.set_input_files("#files", [{"name": "a.png", "mimeType": "", "buffer": png(field(5))}])
+        page.set_input_files("#files", FilePayload(name="a.png", mimeType="", buffer=png(field(5))))
         expect(page.locator("#count")).to_have_text("5")
         expect(page.locator("#correct-choice")).to_be_hidden()
         page.keyboard.press("c")

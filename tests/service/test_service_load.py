@@ -38,8 +38,8 @@ LIMITS = Limits(bytes=4_000_000, pixels=4_000_000, frames=20, waiting=300, secon
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with running([model()], Settings(limits=LIMITS)) as url:
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running([model()], Settings(limits=LIMITS, corrections=tmp_path_factory.mktemp("corrected"))) as url:
         yield url
 
 
@@ -185,21 +185,28 @@ schemathesis.serializer("image/png", "image/jpeg", "image/tiff")(lambda context,
     [
         ("/segment", GenerationMode.POSITIVE),
         ("/segment", GenerationMode.NEGATIVE),
+        ("/corrections/newest", GenerationMode.POSITIVE),
+        ("/corrections", GenerationMode.POSITIVE),
+        ("/corrections", GenerationMode.NEGATIVE),
         *((route, GenerationMode.POSITIVE) for route in ("/models", "/health", "/ready", "/metrics")),
     ],
 )
 def test_the_service_does_what_its_description_says(url: str, route: str, mode: GenerationMode) -> None:
     """Requests drawn from the description, fitting it or not: every answer is one that it announces."""
     api = schemathesis.openapi.from_url(f"{url}/openapi.json")
-    operation = api[route]["POST" if route == "/segment" else "GET"]
+    sends = route.startswith(("/segment", "/corrections"))
+    operation = api[route]["POST" if sends else "GET"]
     seen = Counter[int]()
 
-    @settings(max_examples=150 if route == "/segment" else 10, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150 if route == "/segment" else 60 if sends else 10, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy(mode), st.booleans())
     def check(case: Any, with_cells: bool) -> None:
         left_out = [positive_data_acceptance]  # random bytes fit `format: binary` and are no image
         if with_cells and case.media_type == "multipart/form-data" and mode is GenerationMode.POSITIVE:
             case.body = {"image": png(field(5))}
+            if route == "/corrections":
+                case.body["labels"] = b'{"height": 120, "width": 160, "runs": [0, 19200]}'
+                case.query = {"version": 0}
             left_out.append(negative_data_rejection)  # which takes a body of ours for one that does not fit
         answer = case.call_and_validate(excluded_checks=left_out)
         seen[answer.status_code] += 1

@@ -290,7 +290,7 @@ def test_what_is_open_beside_a_key(tmp_path: Path) -> None:
     with served(tmp_path, key="secret") as service:
         for path in ("/", "/health", "/ready", "/openapi.json", "/web/page.js"):
             assert httpx.get(service.url + path).status_code == 200
-        for path in ("/models", "/metrics", "/sample", "/no/such"):
+        for path in ("/models", "/metrics", "/sample", "/corrections", "/no/such"):
             assert httpx.get(service.url + path).status_code == 401
             assert httpx.get(service.url + path, headers={"X-API-Key": "secret"}).status_code in (200, 404)
         assert post(service, SMALL).status_code == 401

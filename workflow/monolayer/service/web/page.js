@@ -68,7 +68,7 @@ async function loadModels() {
   choose();
   const corrections = await fetch("corrections", { headers: headers("application/json") });
   $("correct-choice").hidden = !corrections.ok;
-  if (corrections.ok) $("forgotten").textContent = "forgotten; what you save in the editor is kept in its folder";
+  if (corrections.ok) $("forgotten").textContent = "forgotten; what you save in the editor is kept";
 }
 
 // ---- images in -------------------------------------------------------------------------------------
