@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.files import write_json
+
 if TYPE_CHECKING:
     from monolayer.plates.plan import PlateImage
 
@@ -112,8 +114,7 @@ def _array(path: Path, shape: tuple[int, int, int]) -> None:
 
 def _node(path: Path, about: dict[str, Any]) -> None:
     """The zarr.json of a group or an array; zarr's own differs from version to version."""
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "zarr.json").write_text(json.dumps({"zarr_format": 3} | about, indent=1) + "\n", encoding="utf-8")
+    write_json(path / "zarr.json", {"zarr_format": 3} | about, indent=1)
 
 
 def has_plane(output: Path, place: str, frame: int) -> bool:
@@ -126,6 +127,12 @@ def open_labels(output: Path, place: str) -> Any:
     import zarr
 
     return zarr.open_array(output / STORE / place / CELLS / ARRAY, mode="r+")
+
+
+def write_plane(output: Path, place: str, frame: int, labels: NDArray[np.integer[Any]]) -> None:
+    """Write the label image (Y, X) of a frame, in place of what is there: a killed job leaves parts of files."""
+    shutil.rmtree(output / STORE / place / CELLS / ARRAY / "c" / str(frame), ignore_errors=True)
+    open_labels(output, place)[frame] = labels.astype(TYPE)
 
 
 def label_plane(output: Path, place: str, frame: int) -> NDArray[np.uint32]:

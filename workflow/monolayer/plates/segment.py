@@ -28,7 +28,7 @@ from monolayer.models.predictor import Frame, Predictor
 from monolayer.parallel import prefetch
 from monolayer.params.plates import PlateFinding
 from monolayer.plates import dictionary
-from monolayer.plates.labels import TYPE, has_plane, open_labels
+from monolayer.plates.labels import has_plane, write_plane
 from monolayer.plates.model import model_folder, sums
 from monolayer.plates.parts import PARTS, PartJournal, part_journal
 from monolayer.plates.plan import PlateAbout, PlateImage, read_about, read_plan
@@ -162,7 +162,7 @@ class Shard:
         kept = trimmed(found.at_least(self.model.score_min))
         kept = kept.take(np.argsort(-kept.ranking, kind="stable"))
         labels = kept.label_image()
-        open_labels(self.plan, one.image.labels)[one.image.frame] = labels.astype(TYPE)
+        write_plane(self.plan, one.image.labels, one.image.frame, labels)
         columns = cell_columns(kept, labels, one.own, self.model.manifest.neighbours)
         areas, scale = columns["area_px2"], self.about.pixel_size_um
         columns = with_um(columns, scale)
