@@ -1,17 +1,13 @@
 // Corrects the cells of an image: tools, keys, and saving. What a tool does is in labels.js, how it looks in layers.js.
+import { listen } from "./keys.js";
 import { LabelMap } from "./labels.js";
 import { Layers } from "./layers.js";
 import { drawPen } from "./pen.js";
+import { problem, say, show, TOOLS } from "./said.js";
 import { send } from "./sending.js";
 
 const $ = (id) => document.getElementById(id);
 const dialog = $("editor"), surface = $("editor-pen");
-const HELP = {
-  split: "Split: draw a stroke through a cell, from edge to edge.",
-  merge: "Merge: click a cell, then its neighbour.",
-  draw: "Draw: go along the edge of a new cell and let go. An outline that begins in a cell adds to it.",
-  erase: "Erase: rub out. A cell that is rubbed through becomes two.",
-};
 const layers = new Layers($("editor-canvas"), surface);
 let page; // what the page gives: frames(), draft(frame), headers(), reason(answer), closed()
 let frame = null, work = null; // work: {map, version, mark}; mark is the edit after which it was saved
@@ -95,29 +91,9 @@ async function insist() {
 
 // ---- what is said -----------------------------------------------------------------------------------------
 
-function say(text) {
-  $("editor-said").textContent = text;
-}
-
-function problem(text, choice = false) {
-  $("editor-problem").hidden = !text;
-  $("editor-problem-text").textContent = text;
-  for (const id of ["editor-take", "editor-insist"]) $(id).hidden = !choice;
-}
-
 function update() {
-  const all = page.frames(), at = all.indexOf(frame), map = work?.map;
-  const of = frame.item.frames.length > 1 ? `, frame ${frame.number + 1}` : "";
-  const count = map ? map.cells().length : 0;
-  $("editor-name").textContent = frame.item.name + of;
-  $("editor-count").textContent = map ? `${count} cell${count === 1 ? "" : "s"}` : "";
-  $("editor-state").textContent = !map ? "" : unsaved(frame) ? "not saved" : work.version ? `version ${work.version}` : "the model's cells";
-  $("editor-state").classList.toggle("open", Boolean(map) && unsaved(frame));
-  $("editor-place").textContent = `${at + 1} of ${all.length}`;
-  const dead = { undo: !map?.done.length, redo: !map?.undone.length, save: !map || busy, restart: !map, next: at + 1 >= all.length, previous: at < 1 };
-  for (const [name, value] of Object.entries(dead)) $(`editor-${name}`).disabled = value;
-  for (const name of Object.keys(HELP)) $(`editor-${name}`).setAttribute("aria-pressed", name === tool);
-  $("editor-help").textContent = HELP[tool];
+  const all = page.frames(), at = all.indexOf(frame);
+  show({ frame, work, tool, busy, first: at < 1, last: at + 1 >= all.length, place: `${at + 1} of ${all.length}`, changed: unsaved(frame) });
   const { activeElement } = document; // a button that is gone would swallow the keys
   if (dialog.open && (!dialog.contains(activeElement) || activeElement.disabled || activeElement.closest("[hidden]"))) surface.focus();
 }
@@ -192,7 +168,9 @@ function choose(name) {
 
 function go(step) {
   const all = page.frames(), next = all[all.indexOf(frame) + step];
-  if (next && !busy) open(next);
+  if (!next || busy) return;
+  if (stroke) cancel();
+  open(next);
 }
 
 // To the next cell in the order of rows, with the pen in it.
@@ -286,43 +264,36 @@ const remove = () => {
   look();
 };
 const back = (way) => {
+  if (stroke) cancel();
   chosen = 0;
   done(work.map[way]());
   look();
 };
-const KEYS = {
-  s: () => choose("split"), m: () => choose("merge"), d: () => choose("draw"), e: () => choose("erase"),
-  x: remove, delete: remove, u: () => back("undo"), r: () => back("redo"), w: save, f: () => flip("filled"), h: () => flip("shown"),
-  "[": () => size(-1), "]": () => size(1), "+": () => layers.zoom(1.25), "=": () => layers.zoom(1.25), "-": () => layers.zoom(0.8),
-  0: () => layers.fit(), ".": () => hop(1), ",": () => hop(-1),
-};
-const CONTROL = { z: () => back("undo"), y: () => back("redo"), s: save };
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
-document.addEventListener("keydown", (event) => {
-  if (!dialog.open) return;
-  const key = event.key.toLowerCase(), control = event.ctrlKey || event.metaKey;
-  const onButton = event.target.tagName === "BUTTON" && (key === " " || key === "enter");
-  if (onButton || event.altKey) return;
-  let action = control ? CONTROL[key] : KEYS[key];
-  if (control && event.shiftKey && key === "z") action = () => back("redo");
-  if (!control && (key === " " || key === "enter")) action = () => (stroke ? release() : pen && press(pen));
-  if (ARROWS[event.key]) {
-    const [x, y] = pen ?? [Math.floor(work?.map.width / 2), Math.floor(work?.map.height / 2)];
-    const [right, down] = ARROWS[event.key], step = event.shiftKey ? 10 : 1;
-    action = () => move([x + right * step, y + down * step]);
-  }
-  const always = { n: () => go(1), p: () => go(-1), escape: cancel }[control ? "" : key];
-  if (!action && !always) return;
-  event.preventDefault();
-  if (always) always();
-  else if (work && (!stroke || key === " " || key === "enter" || ARROWS[event.key])) action();
+listen(dialog, {
+  keys: {
+    s: () => choose("split"), m: () => choose("merge"), d: () => choose("draw"), e: () => choose("erase"),
+    x: remove, delete: remove, u: () => back("undo"), r: () => back("redo"), w: save, f: () => flip("filled"), h: () => flip("shown"),
+    "[": () => size(-1), "]": () => size(1), "+": () => layers.zoom(1.25), "=": () => layers.zoom(1.25), "-": () => layers.zoom(0.8),
+    0: () => layers.fit(), ".": () => hop(1), ",": () => hop(-1),
+  },
+  control: { z: () => back("undo"), "shift+z": () => back("redo"), y: () => back("redo"), s: save },
+  always: { n: () => go(1), p: () => go(-1), escape: cancel },
+  ready: () => Boolean(work),
+  drawing: () => Boolean(stroke),
+  press: () => (stroke ? release() : pen && press(pen)),
+  move: (right, down) => {
+    const [x, y] = pen ?? [work.map.width >> 1, work.map.height >> 1];
+    move([x + right, y + down]);
+  },
 });
 dialog.addEventListener("cancel", (event) => event.preventDefault());
-for (const name of Object.keys(HELP)) $(`editor-${name}`).addEventListener("click", () => choose(name));
+for (const name of TOOLS) $(`editor-${name}`).addEventListener("click", () => choose(name));
 for (const [name, action] of Object.entries({
   undo: () => back("undo"), redo: () => back("redo"), save, next: () => go(1), previous: () => go(-1), close: () => busy || close(), take, insist,
-  restart: () => done(work.map.replace(page.draft(frame)), "The model's cells; undo brings yours back."),
+  restart: () => {
+    if (stroke) cancel();
+    done(work.map.replace(page.draft(frame)), "The model's cells; undo brings yours back.");
+  },
 }))
   $(`editor-${name}`).addEventListener("click", action);
 new ResizeObserver(() => work && layers.resize()).observe($("editor-stage"));

@@ -2,14 +2,21 @@
 // Places are whole pixels [x, y]; a path is what a pen drew, place after place. A tool answers with the box that it
 // changed, {x0, y0, x1, y1}, or with a sentence on why it changed nothing.
 
+import { grown, inside, line } from "./geometry.js";
+
 const CRUMB = 4; // px: smaller parts of a cell are none
 const SLIVER = 0.02; // of a cell's area: what a split leaves along the edge is no cell either
 const GAP = 3; // px between two cells that a merge closes
 
 export class LabelMap {
   constructor(width, height, labels) {
-    Object.assign(this, { width, height, labels, edit: null, done: [], undone: [], boxes: new Map(), last: 0 });
-    for (let at = 0; at < labels.length; at++) if (labels[at]) this.#cover(labels[at], at);
+    Object.assign(this, { width, height, labels, edit: null, done: [], undone: [], boxes: new Map(), areas: new Map(), last: 0 });
+    for (let at = 0, start = 0; at < labels.length; start = at) {
+      for (const end = at + width - (at % width); at < end && labels[at] === labels[start]; ) at++;
+      if (!labels[start]) continue;
+      for (const one of [start, at - 1]) this.#cover(labels[start], one);
+      this.#count(labels[start], at - start);
+    }
   }
 
   static fromRuns({ width, height, runs }) {
@@ -29,6 +36,10 @@ export class LabelMap {
 
   at([x, y]) {
     return x >= 0 && y >= 0 && x < this.width && y < this.height ? this.labels[y * this.width + x] : 0;
+  }
+
+  get count() {
+    return this.areas.size;
   }
 
   // The numbers of the cells, in the order of their first pixels.
@@ -56,9 +67,21 @@ export class LabelMap {
     this.edit.at.push(at);
     this.edit.before.push(before);
     this.edit.after.push(label);
-    this.labels[at] = label;
+    this.#put(at, label);
     if (label) this.#cover(label, at);
     this.edit.box = grown(this.edit.box, at % this.width, Math.floor(at / this.width));
+  }
+
+  #put(at, label) {
+    this.#count(this.labels[at], -1);
+    this.#count(label, 1);
+    this.labels[at] = label;
+  }
+
+  #count(label, pixels) {
+    const area = (this.areas.get(label) ?? 0) + pixels;
+    if (label && area) this.areas.set(label, area);
+    else this.areas.delete(label);
   }
 
   // A cell's box holds all of it, and may be larger than it since something was taken away.
@@ -82,14 +105,14 @@ export class LabelMap {
   cancel() {
     const { edit } = this;
     this.edit = null;
-    for (let n = (edit?.at.length ?? 0) - 1; n >= 0; n--) this.labels[edit.at[n]] = edit.before[n];
+    for (let n = (edit?.at.length ?? 0) - 1; n >= 0; n--) this.#put(edit.at[n], edit.before[n]);
     return edit?.box ?? null;
   }
 
   undo() {
     const edit = this.done.pop();
     if (!edit) return "nothing to undo";
-    for (let n = edit.at.length - 1; n >= 0; n--) this.labels[edit.at[n]] = edit.before[n];
+    for (let n = edit.at.length - 1; n >= 0; n--) this.#put(edit.at[n], edit.before[n]);
     this.undone.push(edit);
     return edit.box;
   }
@@ -97,7 +120,7 @@ export class LabelMap {
   redo() {
     const edit = this.undone.pop();
     if (!edit) return "nothing to redo";
-    for (let n = 0; n < edit.at.length; n++) this.labels[edit.at[n]] = edit.after[n];
+    for (let n = 0; n < edit.at.length; n++) this.#put(edit.at[n], edit.after[n]);
     this.done.push(edit);
     return edit.box;
   }
@@ -106,11 +129,11 @@ export class LabelMap {
 
   // Part every cell that the path goes through. Each pixel stays a cell's; the largest part keeps the number.
   split(path) {
-    const line = new Set(this.#line(path).filter((at) => at >= 0));
+    const stroke = new Set(this.#along(path));
     this.#begin();
-    for (const label of new Set([...line].map((at) => this.labels[at]))) {
+    for (const label of new Set([...stroke].map((at) => this.labels[at]))) {
       if (!label) continue;
-      const pixels = this.#pixels(label), parts = this.#parts(label, pixels, line);
+      const pixels = this.#pixels(label), parts = this.#parts(label, pixels, stroke);
       const least = Math.max(CRUMB, SLIVER * pixels.length), large = parts.filter((part) => part.length >= least);
       if (large.length < 2) continue;
       const owner = new Map();
@@ -141,7 +164,7 @@ export class LabelMap {
   draw(path) {
     const label = this.at(path[0]) || this.last + 1, known = this.boxes.has(label);
     this.#begin();
-    for (const at of [...this.#inside(path), ...this.#line([...path, path[0]])]) if (at >= 0 && !this.labels[at]) this.#set(at, label);
+    for (const at of [...inside(path, this), ...this.#along([...path, path[0]])]) if (!this.labels[at]) this.#set(at, label);
     const [first, ...others] = known ? [] : this.#parts(label, this.#pixels(label));
     others.flat().forEach((at) => this.#set(at, 0));
     if (!known && (first?.length ?? 0) < CRUMB) {
@@ -155,7 +178,7 @@ export class LabelMap {
   rub(path, radius) {
     this.#begin();
     const reach = Math.ceil(radius);
-    for (const [x, y] of this.#line(path).places)
+    for (const [x, y] of line(path))
       for (let down = -reach; down <= reach; down++)
         for (let right = -reach; right <= reach; right++) {
           const [u, v] = [x + right, y + down];
@@ -189,38 +212,9 @@ export class LabelMap {
 
   // ---- geometry ------------------------------------------------------------------------------------------
 
-  // The pixels of a path without gaps, -1 outside of the image; `places` are theirs.
-  #line(path) {
-    const line = [], places = [];
-    path.forEach(([x1, y1], n) => {
-      let [x, y] = path[Math.max(0, n - 1)];
-      const right = Math.abs(x1 - x), down = Math.abs(y1 - y);
-      for (let error = right - down; ; ) {
-        line.push(x >= 0 && y >= 0 && x < this.width && y < this.height ? y * this.width + x : -1);
-        places.push([x, y]);
-        if (x === x1 && y === y1) break;
-        const twice = 2 * error;
-        if (twice > -down) [error, x] = [error - down, x + Math.sign(x1 - x)];
-        if (twice < right) [error, y] = [error + right, y + Math.sign(y1 - y)];
-      }
-    });
-    return Object.assign(line, { places });
-  }
-
-  // The pixels whose centres lie in a closed path, by the even-odd rule.
-  #inside(path) {
-    const found = [], ys = path.map(([, y]) => y);
-    for (let y = Math.max(0, Math.min(...ys)); y <= Math.min(this.height - 1, Math.max(...ys)); y++) {
-      const crossings = [];
-      path.forEach(([x0, y0], n) => {
-        const [x1, y1] = path[(n + 1) % path.length];
-        if (y0 <= y !== y1 <= y) crossings.push(x0 + ((y - y0) * (x1 - x0)) / (y1 - y0));
-      });
-      crossings.sort((a, b) => a - b);
-      for (let pair = 0; pair + 1 < crossings.length; pair += 2)
-        for (let x = Math.max(0, Math.ceil(crossings[pair])); x <= Math.min(this.width - 1, crossings[pair + 1]); x++) found.push(y * this.width + x);
-    }
-    return found;
+  // The pixels of the image that a path runs over.
+  #along(path) {
+    return line(path).flatMap(([x, y]) => (x >= 0 && y >= 0 && x < this.width && y < this.height ? [y * this.width + x] : []));
   }
 
   #pixels(label) {
@@ -284,10 +278,4 @@ export class LabelMap {
     const shortest = Math.min(...this.#pixels(second).map((at) => from.get(at) ?? Infinity));
     return [...from.keys()].filter((at) => !this.labels[at] && from.get(at) + (to.get(at) ?? Infinity) <= shortest);
   }
-}
-
-// A box with a pixel more.
-export function grown(box, x, y) {
-  if (!box) return { x0: x, y0: y, x1: x + 1, y1: y + 1 };
-  return { x0: Math.min(box.x0, x), y0: Math.min(box.y0, y), x1: Math.max(box.x1, x + 1), y1: Math.max(box.y1, y + 1) };
 }

@@ -1,5 +1,5 @@
 // What the pen shows over the cells: its path, the rubber's ring, and a cross where the keyboard moves it.
-import { grown } from "./labels.js";
+import { grown } from "./geometry.js";
 
 const CROSS = [[1, 0], [-1, 0], [0, 1], [0, -1]];
 
