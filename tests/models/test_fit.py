@@ -78,9 +78,13 @@ def saved(fitted: Fitted) -> bytes:
     return buffer.getvalue() + json.dumps(fitted.history).encode()
 
 
-def test_loss_shrinks_and_the_best_epoch_is_marked(tmp_path: Path) -> None:
+def test_loss_shrinks_and_the_best_epoch_is_marked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     fitted = fit(network(), Line(), SETTINGS, 0, tmp_path / "checkpoint.pt")
     rows = fitted.history
+    told = [vars(record)["history"] for record in caplog.records if "history" in vars(record)]
+    assert [row["score"] for row in told[-1]] == [row["score"] for row in rows]
+    assert len(told) == len(rows)  # after each epoch
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert rows[0]["loss"] == pytest.approx(rows[0]["square"] + rows[0]["sum"])

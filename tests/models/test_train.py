@@ -1,13 +1,16 @@
-"""What a training leaves, and what it says of the code that it ran with."""
+"""What a training leaves, and what it says of the code that it ran with and of how far it is."""
 
 from __future__ import annotations
 
+import csv
+import logging
 import subprocess
 from pathlib import Path
 
+import pytest
 from culture import Culture
 from monolayer.models import load_weights
-from monolayer.models.train import train
+from monolayer.models.train import rows_of, shown_live, train
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
 from unet_settings import SETTINGS
@@ -47,3 +50,37 @@ def test_a_model_that_stays_as_it_is_given_is_a_run(culture: Culture, tmp_path: 
 def test_code_outside_of_git_has_no_commit(tmp_path: Path) -> None:
     found = provenance(tmp_path)
     assert (found["commit"], found["uncommitted_changes"]) == (None, None)
+
+
+def epoch(number: int, history: list[dict[str, float]]) -> None:
+    """What `fit` logs after an epoch."""
+    history.append({"epoch": number, "score": 0.1 * number})
+    logging.getLogger("monolayer.models.fit").info("epoch %d", number, extra={"history": history})
+
+
+def test_the_history_is_there_while_a_network_is_trained(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    path, history = tmp_path / "history.csv", list[dict[str, float]]()
+    with shown_live(path, "round", rows_of("long", [{"epoch": 1, "score": 0.5}])):
+        for number in (1, 2):
+            epoch(number, history)
+            rows = list(csv.DictReader(path.open()))
+            assert [(row["network"], row["epoch"]) for row in rows][1:] == [
+                ("round", str(n + 1)) for n in range(number)
+            ]
+            assert rows[0] == {"network": "long", "epoch": "1", "score": "0.5"}
+    epoch(3, history)
+    assert len(path.read_text().splitlines()) == 4, "after it, nothing is written any more"
+
+
+def test_a_training_that_fails_leaves_no_history_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "history.csv"
+    path.write_text("of an earlier run")
+    with pytest.raises(ValueError, match="no images"), shown_live(path, "all", []):
+        raise ValueError("no images")
+    assert path.read_text() == "of an earlier run"
+    with pytest.raises(ValueError, match="nan"), shown_live(path, "all", []):
+        epoch(1, [])
+        raise ValueError("nan")
+    assert not path.exists()

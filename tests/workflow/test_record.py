@@ -33,7 +33,8 @@ pytestmark = pytest.mark.workflow
 
 # Parameters that rules look names up by; they decide which values are passed and are not passed themselves.
 # And how many cores a job takes, which Snakemake counts with.
-LOOKED_UP = {"dataset", "selected", "scale", "model", "extension", "weights", "base", "runs", "cpu_threads", "threads"}
+LOOKED_UP = {"dataset", "selected", "scale", "model", "extension", "weights", "base", "runs", "mend"}
+LOOKED_UP |= {"cpu_threads", "threads"}
 # Runs snakemake with a params.yaml whose values are their own names, so that a job's command tells what it was given.
 NAMED = f"""
 import sys

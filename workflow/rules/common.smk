@@ -22,10 +22,11 @@ os.environ.setdefault("MPLCONFIGDIR", str(Path(".snakemake/matplotlib").absolute
 
 wildcard_constraints:
     dataset="|".join(P.datasets),
-    run="|".join(P.selected_runs),
+    run="|".join(P.scored_runs),
     split="val|test",
+    mended="|".join(P.mended_runs) or "(?!)",
     tuned="|".join(P.tuned_runs) or "(?!)",
-    source="|".join([*P.selected_runs, "truth", *P.cultures]),
+    source="|".join([*P.scored_runs, "truth", *P.cultures]),
     extension="|".join(P.extensions),
 
 
@@ -35,8 +36,8 @@ def code(*modules):
 
 
 def by_run(pattern):
-    """The paths of all runs of the results table."""
-    return expand(pattern, run=P.selected_runs, allow_missing=True)
+    """The paths of all rows of the results table."""
+    return expand(pattern, run=P.scored_runs, allow_missing=True)
 
 
 def by_trained_run(pattern):
@@ -58,6 +59,21 @@ def kept_rounds(wildcards):
     """The rounds of annotation that were kept so far, if any."""
     table = Path(f"results/{wildcards.dataset}/rounds.csv")
     return [str(table)] if P.tuned_runs and table.exists() else []
+
+
+def by_mended_run(pattern):
+    """The paths of those rows of the results table that are a run's cells, mended by time."""
+    return expand(pattern, mended=list(P.mended_runs), allow_missing=True)
+
+
+def unmended(wildcards):
+    """What a run found in val and test, before its cells are mended."""
+    name = {"dataset": wildcards.dataset, "run": P.mended_runs[wildcards.mended]}
+    return expand(
+        "results/{dataset}/predictions/{run}/{split}.json.gz",
+        split=["val", "test"],
+        **name,
+    )
 
 
 def by_exported_run(pattern):
@@ -105,7 +121,7 @@ def truth_of(wildcards):
 
 def found_by(wildcards):
     """What a run found, and its scores; nothing of true cells."""
-    if wildcards.source not in P.selected_runs:
+    if wildcards.source not in P.scored_runs:
         return []
     return [
         "results/{dataset}/predictions/{source}/test.json.gz",

@@ -10,6 +10,7 @@ rule report:
         histories=by_trained_run(rules.train.output.history),
         tools=by_tool_run("results/{dataset}/predictions/{run}/test.tool.json"),
         tool_cards=by_tool_run(rules.tool_card.output),
+        mended=by_mended_run(rules.mend.output.gain),
         predictions=by_run("results/{dataset}/predictions/{run}/test.json.gz"),
         by_image=by_run(rules.evaluate.output.images),
         curves=by_run(rules.evaluate.output.curves),
@@ -18,12 +19,12 @@ rule report:
         shifts=by_extension(rules.domain_shift.output),
         cells=expand(
             rules.measure.output.tables,
-            source=[*P.selected_runs, "truth"],
+            source=[*P.scored_runs, "truth"],
             allow_missing=True,
         ),
         tracks=expand(
             rules.track.output.tables,
-            source=[*P.selected_runs, "truth", *P.cultures],
+            source=[*P.scored_runs, "truth", *P.cultures],
             allow_missing=True,
         ),
         track_scores=rules.compare_tracks.output,
@@ -50,7 +51,7 @@ rule report:
     params:
         # a function, for commands of other tools have braces, which a text would have expanded
         settings=lambda w: P.report_params.model_dump_json(),
-        runs=P.selected_runs,
+        runs=P.scored_runs,
         results=subpath(output.page, parent=True),
     shell:
         "monolayer report --results {params.results} --runs {params.runs}"

@@ -1,6 +1,33 @@
 # What the cells of the test images do over time: of each run, and the true ones.
 
 
+# The mended row of a run; no job of the default run.
+rule mend:
+    input:
+        splits=expand("results/{{dataset}}/splits/{split}.json", split=["val", "test"]),
+        found=unmended,
+        scores=lambda w: f"results/{w.dataset}/metrics/{P.mended_runs[w.mended]}.json",
+        code=code("tracking.mending"),
+    output:
+        results=expand(
+            "results/{{dataset}}/predictions/{{mended}}/{split}.json.gz",
+            split=["val", "test"],
+        ),
+        gain="results/{dataset}/predictions/{mended}/mended.json",
+    log:
+        "results/{dataset}/logs/mend/{mended}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=P.mend_params.model_dump_json(),
+        splits=lambda w: f"results/{w.dataset}/splits",
+        found=lambda w, input: Path(input.found[0]).parent,
+        output=subpath(output.gain, parent=True),
+    shell:
+        "monolayer mend-run --splits {params.splits} --predictions {params.found} --scores {input.scores}"
+        " --threads {threads} --params {params.settings:q} --output {params.output} --log {log}"
+
+
 rule track:
     input:
         truth=truth_of,
@@ -23,7 +50,7 @@ rule track:
     conda:
         "../../envs/environment.yaml"
     params:
-        settings=P.track.model_dump_json(),
+        settings=P.track_params.model_dump_json(),
         measured=lambda w: f"results/{w.dataset}/cells/{w.source}",
         cells=lambda w, input: (
             "--results {0} --scores {1}".format(*input.cells) if input.cells else ""
@@ -38,7 +65,7 @@ rule compare_tracks:
     input:
         tables=expand(
             rules.track.output.tables,
-            source=["truth", *P.selected_runs, *P.cultures],
+            source=["truth", *P.scored_runs, *P.cultures],
             allow_missing=True,
         ),
         code=code("tracking.comparison"),
@@ -59,7 +86,7 @@ rule compare_tracks:
         folders=lambda w: expand(
             "results/{dataset}/tracks/{source}",
             dataset=w.dataset,
-            source=["truth", *P.selected_runs, *P.cultures],
+            source=["truth", *P.scored_runs, *P.cultures],
         ),
     shell:
         "monolayer compare-tracks --tracks {params.folders}"

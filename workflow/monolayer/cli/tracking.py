@@ -1,11 +1,11 @@
-"""What cells do over time: track, mend, compare-tracks."""
+"""What cells do over time: track, mend, mend-run, compare-tracks."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import Verbs, add_verb
+from monolayer.cli.options import Verbs, add_threads, add_verb
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -34,6 +34,16 @@ def add_verbs(verbs: Verbs) -> None:
     least = verb.add_mutually_exclusive_group(required=True)
     least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
     least.add_argument("--score-min", type=float, metavar="S", help="from which score up cells count")
+    verb = add_verb(
+        verbs,
+        mend_run,
+        "tracking.MendParams",
+        splits="folder with val.json and test.json",
+        predictions="folder with what the run found in them, val.json.gz and test.json.gz",
+        scores="scores of `evaluate` of the run, whose threshold is taken",
+        output="folder to write val.json.gz, test.json.gz and mended.json to",
+    )
+    add_threads(verb, "change nothing but the time")
     compared = add_verb(
         verbs, compare_tracks, "steps.TrackScoresParams", output="table to write, CSV; its .pairs.csv stands beside it"
     )
@@ -76,6 +86,13 @@ def mend(args: Namespace) -> None:
 
     score_min = score_threshold(args.scores) if args.scores else args.score_min
     mend.mend(args.truth, CellSource(args.results, score_min), args.params, args.output)
+
+
+def mend_run(args: Namespace) -> None:
+    """Mend a run's cells as `mend` does, if val says that it helps, and say what mask AP and TRA gain there."""
+    from monolayer.tracking import mending
+
+    mending.mend_run(args.splits, args.predictions, args.scores, args.params, args.output, threads=args.threads)
 
 
 def compare_tracks(args: Namespace) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,13 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     for path in synthetic:
         shown += samples(read_truth(path), path.with_name("images"))
     chosen = networks(params.lines, shown, samples(read_truth(truth["val"]), images))
-    trained = {
-        name: models.family(params.family).train(*parts, params.settings, params.seed, workdir / name_of_file(name))
-        for name, parts in chosen.items()
-    }
+    trained, history = dict[str, models.Trained](), list[dict[str, Any]]()
+    for name, parts in chosen.items():
+        with shown_live(output / "history.csv", name, history):
+            run = models.family(params.family).train(*parts, params.settings, params.seed, workdir / name_of_file(name))
+        trained[name] = run
+        history += rows_of(name, run.history)
     models.save_weights(output / "weights.pt", params, {name: one.state for name, one in trained.items()})
-    history = [{"network": name, **row} for name, one in trained.items() for row in one.history]
     write_csv(output / "history.csv", history)
     facts = {name: {"initial": one.initial, **_size(*chosen[name]), **one.facts} for name, one in trained.items()}
     record: dict[str, Any] = {
@@ -56,6 +59,37 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     write_json(output / "run.json", record, indent=1)
     if (output / "checkpoint").exists():  # a run that stays as it was given has none
         shutil.rmtree(output / "checkpoint")
+
+
+def rows_of(network: str, history: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
+    return [{"network": network, **row} for row in history]
+
+
+@contextmanager
+def shown_live(path: Path, network: str, before: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Write the epochs so far after each of this network's, which `fit` logs: for `dvc plots show` and editors.
+
+    A run that fails leaves none: whose weights are not there has no history.
+    """
+
+    class Live(logging.Handler):
+        wrote = bool(before)
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if history := getattr(record, "history", None):
+                write_csv(path, [*before, *rows_of(network, history)])
+                self.wrote = True
+
+    live, logger = Live(), logging.getLogger("monolayer.models.fit")
+    logger.addHandler(live)
+    try:
+        yield
+    except BaseException:
+        if live.wrote:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        logger.removeHandler(live)
 
 
 def networks(

@@ -33,6 +33,7 @@ from monolayer.params.steps import (
     TrainParams,
 )
 from monolayer.params.tools import OtherTool, ResultsTool, Tool
+from monolayer.params.tracking import MendParams, TrackSettings
 
 
 class Params(Section):
@@ -72,7 +73,7 @@ class Params(Section):
     """Of every run with torch and each exported dtype that runs here."""
     measure: MeasureParams
     """Cells of the test images, predicted and true."""
-    track: TrackParams
+    track: TrackSettings
     """Links of those cells from frame to frame: tracks, divisions, lineages."""
     report: ReportSettings
     """The page of results."""
@@ -109,15 +110,17 @@ class Params(Section):
                 raise ValueError(f"runs.{name}: {run.model} is another tool; give lines: all, extension: null")
             if run.base is not None:
                 check(f"runs.{name}.base", run.base, self.runs)
-        for name in self.selected_runs:
-            check("selected", name, self.runs)
-        for name in () if self.export.runs == "all" else self.export.runs:
-            check("export.runs", name, self.runs)
+        lists = {"selected": self.selected, "export.runs": self.export.runs, "track.mend": self.track.mend}
+        for path, names in lists.items():
+            for name in () if names == "all" else names:
+                check(path, name, self.runs)
+        if both := sorted(set(self.mended_runs) & set(self.runs)):
+            raise ValueError(f"track.mend: {both[0]} is the name of a run too; call that run otherwise")
         for name in self.cultures:
             check("track.extension", name, self.extensions)
             if not isinstance(self.extensions[name], TimelapseLayout):
                 raise ValueError(f"track.extension: {name} is of another layout than timelapse; name one of that")
-            if name in self.runs or name == "truth":
+            if name in (*self.runs, *self.mended_runs, "truth"):
                 raise ValueError(f"track.extension: {name} is a run's name too; call the extension otherwise")
         if "plates" in self.datasets:
             raise ValueError("datasets.plates: the name is taken, results/plates holds plates; call it otherwise")
@@ -155,6 +158,16 @@ class Params(Section):
     def tuned_runs(self) -> list[str]:
         """The selected runs that have a base to beat."""
         return [run for run in self.selected_runs if run in self.runs and self.runs[run].base is not None]
+
+    @property
+    def mended_runs(self) -> dict[str, str]:
+        """The rows of runs whose cells are mended by time, and the run that each is of."""
+        return {f"{run}_mended": run for run in self.selected_runs if self.track.mends(run)}
+
+    @property
+    def scored_runs(self) -> list[str]:
+        """The rows of the results table: the selected runs, each followed by what is mended of it."""
+        return [row for run in self.selected_runs for row in [run, f"{run}_mended"][: 1 + self.track.mends(run)]]
 
     def first_weights(self, run: str) -> list[str]:
         """The file that a run's weights begin with, if it names one; of an exported run its model.json."""
@@ -214,6 +227,14 @@ class Params(Section):
     def benchmark_params(self, run: str) -> BenchmarkParams:
         predict = self.predict_params(run).settings
         return BenchmarkParams(predict=predict, settings=self.benchmark)
+
+    @property
+    def track_params(self) -> TrackParams:
+        return TrackParams(**{name: getattr(self.track, name) for name in TrackParams.model_fields})
+
+    @property
+    def mend_params(self) -> MendParams:
+        return MendParams(track=self.track_params.model_copy(update={"files": []}), evaluate=self.evaluate)
 
     @property
     def track_scores_params(self) -> TrackScoresParams:

@@ -59,12 +59,19 @@ class Study:
     @cached_property
     def records(self) -> dict[str, dict[str, Any]]:
         """run.json of each run that was trained here."""
-        return {run: read_run(self.folder / "models" / run) for run in self.runs if run not in self.tools}
+        others = {*self.tools, *self.mended}
+        return {run: read_run(self.folder / "models" / run) for run in self.runs if run not in others}
 
     @cached_property
     def tools(self) -> dict[str, dict[str, Any]]:
         """What is known of the results of each run that is another tool's."""
         files = {run: self.folder / "predictions" / run / "test.tool.json" for run in self.runs}
+        return {run: read_result(path) for run, path in files.items() if path.exists()}
+
+    @cached_property
+    def mended(self) -> dict[str, dict[str, Any]]:
+        """What val says of each row that is another run's cells, mended by time."""
+        files = {run: self.folder / "predictions" / run / "mended.json" for run in self.runs}
         return {run: read_result(path) for run, path in files.items() if path.exists()}
 
     @property

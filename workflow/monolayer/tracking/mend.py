@@ -17,31 +17,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.coco.io import write_results
-from monolayer.coco.records import CELL, Result, Rle
+from monolayer.coco.records import CELL, Image, Result, Rle
 from monolayer.coco.rle import Mask, Placed, box_xywh, rles_from_crops
 from monolayer.compiled import Ints
 from monolayer.measurement.growth import moment
 from monolayer.measurement.measure import CellSource, cells_of, instances
 from monolayer.params.steps import LinkParams
 from monolayer.tracking.linking import Followed, follow
-from monolayer.tracking.timelapse import Timelapse, timelapses
+from monolayer.tracking.timelapse import Moments, Timelapse, timelapses
 
 logger = logging.getLogger(__name__)
 MOST = 0.5  # of a mask: so much of what is expected has to be found, covered, left after a parting, or free
 Cells = list[tuple[float, Rle]]  # of an image: score and mask
 
 
-def mend(truth: Path, cells: CellSource, params: LinkParams, output: Path) -> None:
-    """Write these results again, those of time-lapses mended; only cells from the source's score up count as found."""
+def mend(truth: Path, cells: CellSource, params: LinkParams, output: Path) -> Counter[str]:
+    """Write these results again, those of time-lapses mended; only cells from the source's score up count as found.
+
+    Returns how many cells were raised, parted, put in.
+    """
     images, found = cells_of(truth, replace(cells, score_min=0.0))
     made = dict(found)
     done = Counter[str]()
-    for lapse in timelapses(images, {image["id"]: moment(image.get("timestamp"), None) for image in images}):
+    for lapse in timelapses(images, moments(images)):
         own = [found[image["id"]] for image in lapse.images]
         for image, mended in zip(lapse.images, mended_frames(lapse, own, cells.score_min, params, done), strict=True):
             made[image["id"]] = mended
     write_results(output, _results(made))
     logger.info("%d cells raised, %d parted, %d put in", done["raised"], done["parted"], done["put in"])
+    return done
+
+
+def moments(images: Sequence[Image]) -> Moments:
+    """When each image was taken, as its time stamp alone says it."""
+    return {image["id"]: moment(image.get("timestamp"), None) for image in images}
 
 
 def _results(found: dict[int, Cells]) -> Iterator[Result]:
@@ -77,7 +86,7 @@ def mended_frames(
     crops: list[list[Placed]] = [[]] * (lapse.frames[-1] + 1)
     for number, cells in zip(lapse.frames, frames, strict=True):
         crops[number] = instances([cell for cell in cells if cell[0] >= least], *size).crops
-    places = [np.array([_centre(crop) for crop in own]).reshape(-1, 2) for own in crops]
+    places = [np.array([centre(crop) for crop in own]).reshape(-1, 2) for own in crops]
     areas = [np.array([crop[0].sum() for crop in own], np.float64) for own in crops]
     scores = [score for number in shown for score, _ in frames[shown[number]] if score >= least]
     first = np.cumsum([0, *map(len, crops)])
@@ -90,7 +99,7 @@ def mended_frames(
         )
 
 
-def _centre(crop: Placed) -> tuple[float, float]:
+def centre(crop: Placed) -> tuple[float, float]:
     mask, x, y = crop
     rows, columns = np.nonzero(mask)
     return float(columns.mean()) + x, float(rows.mean()) + y
@@ -107,7 +116,7 @@ def missing(seen: Seen) -> dict[int, list[Missing]]:
             part = (number - start) / (end - start)
             place = (1 - part) * steady[a] + part * steady[b] + seen.followed.drift[number]
             mask, x, y = seen.crops[a if part <= 0.5 else b]
-            right, down = np.rint(place - _centre((mask, x, y))).astype(int).tolist()
+            right, down = np.rint(place - centre((mask, x, y))).astype(int).tolist()
             found[number].append(Missing((mask, x + right, y + down), min(seen.scores[a], seen.scores[b])))
     return found
 
