@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from monolayer.coco.records import CELL, Annotation, Image, Truth
 from monolayer.coco.rle import annotation, rle_from_mask
-from monolayer.params.steps import TrackParams
+from monolayer.params.tracking import TrackerParams
 
 SIZE = 160
 RADIUS = 6.0
-LINKS = TrackParams(
+LINKS = TrackerParams(
     max_move=1.5,
     sparse_move=0.75,
     gap_frames=2,

@@ -52,24 +52,24 @@ def test_code_outside_of_git_has_no_commit(tmp_path: Path) -> None:
     assert (found["commit"], found["uncommitted_changes"]) == (None, None)
 
 
-def epoch(number: int, history: list[dict[str, float]]) -> None:
-    """What `fit` logs after an epoch."""
-    history.append({"epoch": number, "score": 0.1 * number})
-    logging.getLogger("monolayer.models.fit").info("epoch %d", number, extra={"history": history})
+def epoch(number: int) -> None:
+    """What `fit` logs after an epoch (tests/models/test_fit.py)."""
+    text = f"epoch {number} of 3: loss 0.5000, score 0.{number}000, the best; 1.00 steps/s, 0:00:01 left"
+    logging.getLogger("monolayer.models.fit").info(text)
 
 
 def test_the_history_is_there_while_a_network_is_trained(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    path, history = tmp_path / "history.csv", list[dict[str, float]]()
-    with shown_live(path, "round", rows_of("long", [{"epoch": 1, "score": 0.5}])):
+    path = tmp_path / "history.csv"
+    with shown_live(path, "round", rows_of("long", [{"epoch": 1, "loss": 0.2, "score": 0.5}])):
         for number in (1, 2):
-            epoch(number, history)
-            rows = list(csv.DictReader(path.open()))
-            assert [(row["network"], row["epoch"]) for row in rows][1:] == [
-                ("round", str(n + 1)) for n in range(number)
+            epoch(number)
+            rows = [tuple(row.values()) for row in csv.DictReader(path.open())]
+            assert rows == [
+                ("long", "1", "0.2", "0.5"),
+                *(("round", f"{n}", "0.5000", f"0.{n}000") for n in range(1, number + 1)),
             ]
-            assert rows[0] == {"network": "long", "epoch": "1", "score": "0.5"}
-    epoch(3, history)
+    epoch(3)
     assert len(path.read_text().splitlines()) == 4, "after it, nothing is written any more"
 
 
@@ -80,7 +80,11 @@ def test_a_training_that_fails_leaves_no_history_of_its_own(tmp_path: Path, capl
     with pytest.raises(ValueError, match="no images"), shown_live(path, "all", []):
         raise ValueError("no images")
     assert path.read_text() == "of an earlier run"
-    with pytest.raises(ValueError, match="nan"), shown_live(path, "all", []):
-        epoch(1, [])
+
+    def fail() -> None:
+        epoch(1)
         raise ValueError("nan")
+
+    with pytest.raises(ValueError, match="nan"), shown_live(path, "all", []):
+        fail()
     assert not path.exists()

@@ -28,6 +28,7 @@ wildcard_constraints:
     tuned="|".join(P.tuned_runs) or "(?!)",
     source="|".join([*P.scored_runs, "truth", *P.cultures]),
     extension="|".join(P.extensions),
+    tracked="|".join(P.tracked),
 
 
 def code(*modules):
@@ -103,6 +104,18 @@ def gain_of(wildcards):
     return f"results/{wildcards.dataset}/metrics/{wildcards.run}.gain.json"
 
 
+def source_of(wildcards):
+    """Whose cells are measured, or tracked with some settings."""
+    tracked = wildcards.get("tracked")
+    return P.tracked[tracked].source if tracked else wildcards.source
+
+
+def measured_of(wildcards):
+    """The tables of the cells that are tracked."""
+    name = {"source": source_of(wildcards), "dataset": wildcards.dataset}
+    return expand(rules.measure.output.tables, **name)
+
+
 def images_of(wildcards):
     """The images whose cells a source has."""
     if wildcards.source in P.cultures:
@@ -113,19 +126,22 @@ def images_of(wildcards):
 
 def truth_of(wildcards):
     """The file that lists those images, with their true cells."""
-    if wildcards.source in P.cultures:
-        name = {"extension": wildcards.source, "dataset": wildcards.dataset}
+    source = source_of(wildcards)
+    if source in P.cultures:
+        name = {"extension": source, "dataset": wildcards.dataset}
         return expand(rules.extend.output.annotations, **name)
     return "results/{dataset}/splits/test.json"
 
 
 def found_by(wildcards):
     """What a run found, and its scores; nothing of true cells."""
-    if wildcards.source not in P.scored_runs:
+    source = source_of(wildcards)
+    if source not in P.scored_runs:
         return []
+    folder = f"results/{wildcards.dataset}"
     return [
-        "results/{dataset}/predictions/{source}/test.json.gz",
-        "results/{dataset}/metrics/{source}.json",
+        f"{folder}/predictions/{source}/test.json.gz",
+        f"{folder}/metrics/{source}.json",
     ]
 
 

@@ -24,7 +24,7 @@ rule report:
         ),
         tracks=expand(
             rules.track.output.tables,
-            source=[*P.scored_runs, "truth", *P.cultures],
+            tracked=[*P.scored_runs, "truth", *P.cultures],
             allow_missing=True,
         ),
         track_scores=rules.compare_tracks.output,

@@ -31,27 +31,27 @@ rule mend:
 rule track:
     input:
         truth=truth_of,
-        measured=rules.measure.output.tables,
+        measured=measured_of,
         cells=found_by,
         code=code("tracking.track", "evaluation.threshold"),
     output:
         tables=expand(
-            "results/{{dataset}}/tracks/{{source}}/{table}.parquet",
+            "results/{{dataset}}/tracks/{{tracked}}/{table}.parquet",
             table=["cells", "tracks", "frames", "divisions", "scores"],
         ),
         csv=expand(
-            "results/{{dataset}}/tracks/{{source}}/{table}.csv",
+            "results/{{dataset}}/tracks/{{tracked}}/{table}.csv",
             table=["cells", "tracks", "frames", "divisions", "scores"],
         ),
-        dictionary="results/{dataset}/tracks/{source}/dictionary.csv",
-        files=directory("results/{dataset}/tracks/{source}/files"),
+        dictionary="results/{dataset}/tracks/{tracked}/dictionary.csv",
+        files=directory("results/{dataset}/tracks/{tracked}/files"),
     log:
-        "results/{dataset}/logs/track/{source}.log",
+        "results/{dataset}/logs/track/{tracked}.log",
     conda:
         "../../envs/environment.yaml"
     params:
-        settings=P.track_params.model_dump_json(),
-        measured=lambda w: f"results/{w.dataset}/cells/{w.source}",
+        settings=lambda w: P.tracked[w.tracked].settings.model_dump_json(),
+        measured=lambda w: f"results/{w.dataset}/cells/{source_of(w)}",
         cells=lambda w, input: (
             "--results {0} --scores {1}".format(*input.cells) if input.cells else ""
         ),
@@ -65,7 +65,7 @@ rule compare_tracks:
     input:
         tables=expand(
             rules.track.output.tables,
-            source=["truth", *P.scored_runs, *P.cultures],
+            tracked=list(P.tracked),
             allow_missing=True,
         ),
         code=code("tracking.comparison"),
@@ -84,9 +84,9 @@ rule compare_tracks:
     params:
         settings=P.track_scores_params.model_dump_json(),
         folders=lambda w: expand(
-            "results/{dataset}/tracks/{source}",
+            "results/{dataset}/tracks/{tracked}",
             dataset=w.dataset,
-            source=["truth", *P.scored_runs, *P.cultures],
+            tracked=list(P.tracked),
         ),
     shell:
         "monolayer compare-tracks --tracks {params.folders}"

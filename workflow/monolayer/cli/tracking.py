@@ -12,7 +12,7 @@ def add_verbs(verbs: Verbs) -> None:
     verb = add_verb(
         verbs,
         track,
-        "steps.TrackParams",
+        "tracking.TrackerParams",
         workers=True,
         truth="COCO file that lists the images; without --results its own cells are tracked",
         cells="folder that `measure` wrote of the same cells",

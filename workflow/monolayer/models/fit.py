@@ -96,8 +96,7 @@ def _log_epoch(training: Training, steps: int) -> None:
     best = ", the best" if training.best_epoch == training.epoch else ""
     values = f"loss {row['loss']:.4f}, score {row['score']:.4f}{best}"
     # steps/s with validation
-    text = "epoch %d of %d: %s; %.2f steps/s, %s left"
-    logger.info(text, training.epoch, epochs, values, steps / seconds, left, extra={"history": training.history})
+    logger.info("epoch %d of %d: %s; %.2f steps/s, %s left", training.epoch, epochs, values, steps / seconds, left)
 
 
 # ---- steps ---------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import platform
+import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,31 +62,36 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
         shutil.rmtree(output / "checkpoint")
 
 
-def rows_of(network: str, history: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
+EPOCH = re.compile(r"epoch (?P<epoch>\d+) of \d+: loss (?P<loss>[^ ,]+), score (?P<score>[^ ,;]+)")  # as `fit` logs it
+
+
+def rows_of(network: str, history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"network": network, **row} for row in history]
 
 
 @contextmanager
 def shown_live(path: Path, network: str, before: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """Write the epochs so far after each of this network's, which `fit` logs: for `dvc plots show` and editors.
+    """Write loss and score of the epochs so far after each of this network's: for `dvc plots show` and editors.
 
     A run that fails leaves none: whose weights are not there has no history.
     """
 
     class Live(logging.Handler):
-        wrote = bool(before)
+        def __init__(self) -> None:
+            super().__init__(logging.INFO)
+            self.epochs = list[dict[str, str]]()
 
         def emit(self, record: logging.LogRecord) -> None:
-            if history := getattr(record, "history", None):
-                write_csv(path, [*before, *rows_of(network, history)])
-                self.wrote = True
+            if found := EPOCH.match(record.getMessage()):
+                self.epochs.append(found.groupdict())
+                write_csv(path, [*before, *rows_of(network, self.epochs)])
 
     live, logger = Live(), logging.getLogger("monolayer.models.fit")
     logger.addHandler(live)
     try:
         yield
     except BaseException:
-        if live.wrote:
+        if before or live.epochs:
             path.unlink(missing_ok=True)
         raise
     finally:

@@ -28,12 +28,11 @@ from monolayer.params.steps import (
     ReportParams,
     ReportSettings,
     Run,
-    TrackParams,
     TrackScoresParams,
     TrainParams,
 )
 from monolayer.params.tools import OtherTool, ResultsTool, Tool
-from monolayer.params.tracking import MendParams, TrackSettings
+from monolayer.params.tracking import MendParams, TrackedRow, TrackSettings
 
 
 class Params(Section):
@@ -122,6 +121,7 @@ class Params(Section):
                 raise ValueError(f"track.extension: {name} is of another layout than timelapse; name one of that")
             if name in (*self.runs, *self.mended_runs, "truth"):
                 raise ValueError(f"track.extension: {name} is a run's name too; call the extension otherwise")
+        assert self.tracked  # or says which names clash
         if "plates" in self.datasets:
             raise ValueError("datasets.plates: the name is taken, results/plates holds plates; call it otherwise")
         if "truth" in self.runs:
@@ -229,12 +229,12 @@ class Params(Section):
         return BenchmarkParams(predict=predict, settings=self.benchmark)
 
     @property
-    def track_params(self) -> TrackParams:
-        return TrackParams(**{name: getattr(self.track, name) for name in TrackParams.model_fields})
+    def tracked(self) -> dict[str, TrackedRow]:
+        return self.track.rows(["truth", *self.scored_runs, *self.cultures])
 
     @property
     def mend_params(self) -> MendParams:
-        return MendParams(track=self.track_params.model_copy(update={"files": []}), evaluate=self.evaluate)
+        return MendParams(track=self.track.of().model_copy(update={"files": []}), evaluate=self.evaluate)
 
     @property
     def track_scores_params(self) -> TrackScoresParams:

@@ -6,7 +6,7 @@ laptrack (Jaqaman et al. 2008, Nature Methods 5, 695) weighs and chooses them. I
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -60,6 +60,9 @@ class Reach(NamedTuple):
         return 1.05 * max(self.gap_move, self.division) ** 2
 
 
+Linker = Callable[[Sequence[Floats], Sequence[Floats], Reach], Links]  # of each frame's places and areas
+
+
 class Followed(NamedTuple):
     """The links of cells; where the stage was in each frame (T, 2), and each frame's places (N, 2) without that, px."""
 
@@ -68,15 +71,17 @@ class Followed(NamedTuple):
     steady: list[Floats]
 
 
-def follow(places: Sequence[Floats], areas: Sequence[Floats], params: LinkParams) -> Followed:
-    """Link the cells of frames, (N, 2) xy px and (N,) px² each."""
+def follow(
+    places: Sequence[Floats], areas: Sequence[Floats], params: LinkParams, linker: Linker | None = None
+) -> Followed:
+    """Link the cells of frames, (N, 2) xy px and (N,) px² each, by laptrack where no other linker is given."""
     every = np.concatenate(areas)
     diameter = float(np.sqrt(4 * np.median(every) / np.pi)) if len(every) else 0.0
     drift = drifts(places, diameter, params.drift * diameter)
     steady = [place - moved for place, moved in zip(places, drift, strict=True)]
     reach = Reach.of(params, diameter)
     reach = reach._replace(move=max(reach.move, params.sparse_move * spacing(steady)))
-    return Followed(link(steady, areas, reach), drift, steady)
+    return Followed((linker or link)(steady, areas, reach), drift, steady)
 
 
 def spacing(frames: Sequence[Floats]) -> float:

@@ -21,8 +21,8 @@ from monolayer.evaluation.gain import FEWEST, METRIC
 from monolayer.evaluation.threshold import score_threshold
 from monolayer.files import write_bytes, write_json
 from monolayer.measurement.measure import CellSource, Found, cells_of, instances
-from monolayer.params.steps import EvaluateParams, TrackParams, TrackScoresParams
-from monolayer.params.tracking import MendParams
+from monolayer.params.steps import EvaluateParams, TrackScoresParams
+from monolayer.params.tracking import MendParams, TrackerParams
 from monolayer.tracking import comparison
 from monolayer.tracking.dictionary import SCORE
 from monolayer.tracking.mend import centre, mend, moments
@@ -92,19 +92,21 @@ def _gain(scores: dict[str, float | None], pairs: list[dict[str, Any]], metric: 
 
 
 def verdict(truth: Path, params: EvaluateParams, gains: dict[str, Gain | None]) -> dict[str, Any]:
-    """Whether val says that mending helps: mask AP is really higher, and TRA, where it is known, not lower."""
+    """Whether val says that mending helps: mask AP or TRA is really higher, and neither that is known is lower."""
     images, _ = read_truth(truth)
-    drawn = len(set(evaluate.units(images, params)))
-    low, tra = (gains["mask AP"] or {})["low"], gains["TRA"]
-    better = low is not None and low > 0 and drawn >= FEWEST
-    followed = tra is None or tra["difference"] is None or tra["difference"] >= 0
+    wells = len(set(zip(images.lines, images.wells, strict=True)))
+    drawn = {"mask AP": len(set(evaluate.units(images, params))), "TRA": wells}
+    known = {name: gain for name, gain in gains.items() if gain is not None}
+    lower = [name for name, gain in known.items() if (gain["difference"] or 0) < 0]
+    higher = [name for name, gain in known.items() if (gain["low"] or 0) > 0 and drawn[name] >= FEWEST]
+    helps = bool(higher) and not lower
+    why = "mended" if helps else f"left as they were, {f'{lower[0]} is lower' if lower else 'not shown to be better'}"
+    if not helps and drawn["mask AP"] < FEWEST:
+        why += f" by {drawn['mask AP']} {'wells' if params.resample == 'well' else 'images'}, for {FEWEST} are needed"
     numbers = "; ".join(f"{name} {written(gain)}" for name, gain in gains.items())
-    why = "mended" if better and followed else "left as they were: not shown to be better"
-    if drawn < FEWEST:
-        why += f" by {drawn} {'wells' if params.resample == 'well' else 'images'}, for {FEWEST} are needed"
     said = f"cells of {len(images)} images of val, mended by time: {numbers}. The row's cells are {why}"
     keyed = {name.lower().replace(" ", "_"): gain for name, gain in gains.items()}
-    return {"images": len(images), "drawn": drawn, **keyed, "helps": better and followed, "said": said}
+    return {"images": len(images), "wells": wells, **keyed, "helps": helps, "said": said}
 
 
 def written(gain: Gain | None) -> str:
@@ -117,7 +119,7 @@ def written(gain: Gain | None) -> str:
     return text if gain["low"] is None else f"{text} ({gain['low']:+.3f} to {gain['high']:+.3f})"
 
 
-def track_scores(truth: Path, source: CellSource, params: TrackParams) -> pd.DataFrame:
+def track_scores(truth: Path, source: CellSource, params: TrackerParams) -> pd.DataFrame:
     """The rows of the table `scores` of these cells; none where truth has no tracks."""
     images, found = cells_of(truth, source)
     listed = Truth(images=images, annotations=true_annotations(truth), categories=[CELL])

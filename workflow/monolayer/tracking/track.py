@@ -24,7 +24,7 @@ from monolayer.measurement import dictionary as measured
 from monolayer.measurement.files import growing
 from monolayer.measurement.measure import CellSource, cells_of
 from monolayer.parallel import each
-from monolayer.params.steps import TrackParams
+from monolayer.params.tracking import TrackerParams
 from monolayer.progress import track as progress
 from monolayer.tracking import dictionary
 from monolayer.tracking.divisions import division_rows
@@ -69,7 +69,7 @@ def _columns(path: Path, names: list[str]) -> dict[str, NDArray[Any]]:
 def track(
     truth: Path,
     cells: tuple[Measured, CellSource],
-    params: TrackParams,
+    params: TrackerParams,
     output: Path,
     *,
     workers: int = 1,

@@ -14,14 +14,14 @@ from monolayer.coco.records import Rle
 from monolayer.compiled import Flags, Floats, Ints
 from monolayer.files import write_csv
 from monolayer.measurement.measure import instances
-from monolayer.params.steps import TrackParams
-from monolayer.tracking import ctc
+from monolayer.params.tracking import TrackerParams
+from monolayer.tracking import ctc, optimum
 from monolayer.tracking.lineage import Lineage, WellCells, lineage, track_rows
-from monolayer.tracking.linking import Links, follow
+from monolayer.tracking.linking import Linker, Links, follow, link
 from monolayer.tracking.scores import FrameMatch, Scored, match, scores
 from monolayer.tracking.timelapse import Timelapse
 
-TRACKER = "laptrack"
+TRACKERS: dict[str, Linker] = {"laptrack": link, "motile": optimum.link}
 Masks = list[tuple[float, Rle]]  # of an image: score and mask of each cell
 TrueTracks = list[tuple[Rle, int, int]]  # of an image: mask, track and mother's track of each true cell
 
@@ -44,7 +44,7 @@ class Tracked(NamedTuple):
     tables: dict[str, list[dict[str, Any]]]
 
 
-def track_well(job: Job, params: TrackParams, folder: Path, true: bool) -> Tracked:
+def track_well(job: Job, params: TrackerParams, folder: Path, true: bool) -> Tracked:
     """Link the cells of one time-lapse and write its files into `folder`; `true`: the cells are the truth's."""
     lapse, rows = job.lapse, np.concatenate(job.rows)
     cells, drift, links = linked(job, params)
@@ -64,13 +64,13 @@ def track_well(job: Job, params: TrackParams, folder: Path, true: bool) -> Track
             ctc.write(folder / "ctc" / lapse.name, parts, labels.frames(), len(labels.numbers), true)
         if true_labels is not None:
             pred = Scored(parts, labels.numbers)
-            tables["scores"] = [score_row(job, true_labels.numbers, pred, sight, params.division_tolerance)]
+            tables["scores"] = [score_row(job, true_labels.numbers, pred, sight, params)]
     if "napari" in params.files:
         write_csv(folder / "napari" / f"{lapse.name}.csv", napari_rows(job, cells.frame, found), NAPARI)
     return Tracked(rows, found, tables)
 
 
-def linked(job: Job, params: TrackParams) -> tuple[WellCells, Floats, Links]:
+def linked(job: Job, params: TrackerParams) -> tuple[WellCells, Floats, Links]:
     """The cells in the order of frames, drift taken out; the drift (T, 2) of each frame; the links."""
     last = job.lapse.frames[-1]
     places: list[Floats] = [np.zeros((0, 2))] * (last + 1)
@@ -78,7 +78,7 @@ def linked(job: Job, params: TrackParams) -> tuple[WellCells, Floats, Links]:
     for frame, columns in zip(job.lapse.frames, job.columns, strict=True):
         places[frame] = np.c_[columns["centroid_x_px"], columns["centroid_y_px"]]
         areas[frame] = columns["area_px2"]
-    links, drift, steady = follow(places, areas, params)
+    links, drift, steady = follow(places, areas, params, TRACKERS[params.tracker])
     counts = [len(rows) for rows in job.rows]
     x, y = np.concatenate(steady).T
     at_edge = np.concatenate([columns["touches_border"] for columns in job.columns])
@@ -148,14 +148,15 @@ def look(labels: Labels, true: Labels | None) -> Sight:
     return Sight(np.concatenate(seen), np.concatenate(true_seen), matches)
 
 
-def score_row(job: Job, numbers: list[Ints], pred: Scored, sight: Sight, tolerance: int) -> dict[str, Any]:
+def score_row(job: Job, numbers: list[Ints], pred: Scored, sight: Sight, params: TrackerParams) -> dict[str, Any]:
     """The row of the table `scores`; `numbers` are those of the true cells of each frame."""
     assert job.true is not None
     frame_of = np.repeat(np.arange(len(numbers)), [len(cells) for cells in numbers])
     track, parent = (np.array([cell[n] for cells in job.true for cell in cells], np.int64) for n in (1, 2))
     parts = ctc.parts_of(frame_of, track, parent, sight.true_seen)
     common = {"cell_line": job.lapse.cell_line, "well": job.lapse.well, "timelapse": job.lapse.name}
-    return common | {"tracker": TRACKER} | scores(Scored(parts, numbers), pred, sight.matches, tolerance)
+    found = scores(Scored(parts, numbers), pred, sight.matches, params.division_tolerance)
+    return common | {"tracker": params.tracker} | found
 
 
 NAPARI = ("track_id", "t", "y", "x", "parent")
