@@ -1,6 +1,6 @@
 """What tracking and mending by time are worth on a real sequence: the figures of docs/tracks.md.
 
-    python tests/benchmarks/mend.py FOLDER [--no-model] [--diameter PX]
+    python tests/benchmarks/mend.py FOLDER [--trackers laptrack motile] [--no-model] [--diameter PX]
 
 FOLDER has images/, annotations.json (COCO, masks with track_id, images with frame, info.crop_xyxy: what bears truth)
 and man_track.txt, as made of a sequence of the Cell Tracking Challenge. Tracked are its true masks, all of them and
@@ -36,7 +36,7 @@ from monolayer.tracking.mending import track_scores
 from PIL import Image as PillowImage
 
 TAKEN = 0.05  # share of true cells that are taken away
-MERGED = 1.2  # pairs of a frame that are made one, on the mean
+MERGED = 2.0  # pairs of a frame that are made one, on the mean
 NEAR = 1.5  # of a cell's diameter: how far apart two that are made one lie
 
 
@@ -118,7 +118,7 @@ def row(table: pd.DataFrame) -> str:
 
 def both_ways(truth: Path, found: Path, least: float, how: Params, folder: Path) -> None:
     """Scores of results, and of the same mended."""
-    made = folder / "mended.json"
+    made = folder / "results.json"
     counts = mend(truth, CellSource(found, least), how.track, made)
     for name, results in (("as found", found), ("mended", made)):
         scores: dict[str, Any] = evaluate.evaluate((truth, results), None, how.evaluate, folder / f"{name}.json", 2)
@@ -143,6 +143,7 @@ TRACK: TrackerParams = HOW.track.of().model_copy(update={"files": []})
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--trackers", nargs="*", default=["laptrack", "motile"], help="motile takes minutes")
     parser.add_argument("--no-model", action="store_true", help="leave out the cells that the model finds")
     parser.add_argument("--diameter", help="of the cells in px, for the model (default: its own scale)")
     args = parser.parse_args()
@@ -153,7 +154,7 @@ def main() -> None:
         for step in (1, 2, 4):
             path = folder / f"every{step}.json"
             write_json(path, every(whole, step))
-            for tracker in ("laptrack", "motile"):
+            for tracker in args.trackers:
                 started = time.process_time()
                 table = track_scores(path, CellSource(None, 0), TRACK.model_copy(update={"tracker": tracker}))
                 seconds = time.process_time() - started

@@ -103,7 +103,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, culture: Culture) -> Path:
 
 
 # In this order, on a folder of images, with the pretrained model or an export.
-VERBS = ("predict", "mend", "measure", "track", "evaluate", "compare")
+VERBS = ("predict", "mend", "measure", "track", "compare-tracks", "evaluate", "compare")
 
 
 def runnable(command: Command) -> bool:
