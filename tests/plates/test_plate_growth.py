@@ -23,6 +23,7 @@ def images(rates: dict[str, float]) -> list[dict[str, object]]:
     return [
         {
             **{"well": well, "field": field, "time_h": time, "frame": n, "flags": ""},
+            "expected_f1": math.nan,
             "cells": round(start * math.exp(rate * time)),
             "confluence": 0.1,
         }
@@ -98,12 +99,15 @@ def test_what_is_odd_is_flagged() -> None:
     }
     limits = made.settings().quality
     areas = np.full(5, 100.0)
-    found = [measures(values.astype(np.uint16), areas) | {"cells": 5, "confluence": 0.1} for values in pixels.values()]
+    known_f1 = {"distance": 1.0, "expected_f1": 0.8, "cells": 5, "confluence": 0.1}
+    found = [measures(values.astype(np.uint16), areas) | known_f1 for values in pixels.values()]
     known = CellDiameters(low=10, median=12, high=14)
     assert flags([found[0], *found], limits, known, 1.0)[1:] == list(pixels)
     assert flags([found[0] | {"cells": 0}], limits, known, 1.0) == ["empty"]
     assert flags([found[0] | {"confluence": 0.95}], limits, known, 1.0) == ["dense"]
     assert flags([found[0]], limits, known, 2.0) == ["other_size"]
+    assert flags([found[0] | {"distance": 4.0, "expected_f1": 0.3}], limits, known, 1.0) == ["unlike low_f1"]
+    assert flags([found[0] | {"distance": math.nan, "expected_f1": math.nan}], limits, known, 1.0) == [""]
 
 
 def test_a_plate_is_called_after_its_path() -> None:

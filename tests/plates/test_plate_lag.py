@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from monolayer.compiled import Floats, Ints
@@ -61,7 +63,7 @@ def test_few_times_have_growth_from_the_start() -> None:
 def test_wells_tell_their_lag() -> None:
     rows = [
         {
-            **{"well": well, "field": "1", "time_h": float(time), "frame": n, "flags": ""},
+            **{"well": well, "field": "1", "time_h": float(time), "frame": n, "flags": "", "expected_f1": math.nan},
             **{"cells": round(count), "confluence": 0.1},
         }
         for well, lag in (("A1", 24), ("A2", 0))

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from monolayer.params.data import local_paths
-from monolayer.params.plates import shards
+from monolayer.params.plates import PlateFinding, shards
 from monolayer.provenance.closure import closure
 from monolayer.provenance.local_files import content
 
@@ -164,6 +164,25 @@ def plate_model(wildcards):
     """The files of the plate's model, where it is not the one of the package."""
     model = P.plates[wildcards.plate].model
     return [] if model == "pretrained" else f"{model}/model.json"
+
+
+def finding_by_export(wildcards, input):
+    """How plates find cells, by the run that was exported."""
+    own = P.plate_settings.model_copy(
+        update={"model": str(Path(input.exported).parent)}
+    )
+    return own.model_dump_json(include=set(PlateFinding.model_fields))
+
+
+def plate_expected(wildcards):
+    """What F1 is expected of the plate's model, where that was fitted: its tables hang on it, its cells don't."""
+    model = P.plates[wildcards.plate].model
+    folder = (
+        Path("workflow/monolayer/pretrained/phase_contrast")
+        if model == "pretrained"
+        else Path(model)
+    )
+    return [str(path) for path in [folder / "expected_f1.json"] if path.exists()]
 
 
 def plate_parts(wildcards):

@@ -7,6 +7,29 @@ wildcard_constraints:
     shard=r"\d+-\d+",
 
 
+# What F1 is to be expected of a run's cells on images without truth; asked for by its file, and used by plates since.
+rule expect:
+    input:
+        exported=rules.export.output.manifest,
+        networks=rules.export.output.networks,
+        images=rules.download.output.images,
+        splits=rules.split.output,
+        code=code("plates.expect"),
+    output:
+        "results/{dataset}/export/{run}/expected_f1.json",
+    log:
+        "results/{dataset}/logs/expect/{run}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: P.cpu_threads
+    params:
+        settings=finding_by_export,
+        splits=lambda w: f"results/{w.dataset}/splits",
+    shell:
+        "monolayer expect --images {input.images} --splits {params.splits} --params {params.settings:q}"
+        " --threads {threads} --output {output} --log {log}"
+
+
 checkpoint plan_plate:
     input:
         plate=lambda w: P.plates[w.plate].path,
@@ -53,6 +76,7 @@ rule tabulate:
         plan=rules.plan_plate.output.plan,
         parts=plate_parts,
         map=lambda w: P.plates[w.plate].conditions or [],
+        expected=plate_expected,
         code=code("plates.tabulate"),
     output:
         cells=directory("results/plates/{plate}/cells.parquet"),

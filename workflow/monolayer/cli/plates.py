@@ -1,4 +1,4 @@
-"""Plates of a microscope: plan-plate, segment-plate, tabulate-plate, report-plate."""
+"""Plates of a microscope: plan-plate, segment-plate, tabulate-plate, report-plate, expect."""
 
 from __future__ import annotations
 
@@ -30,6 +30,15 @@ def add_verbs(verbs: Verbs) -> None:
         plan="folder that `tabulate-plate` wrote to",
         output="page to write, HTML",
     )
+    fit = add_verb(
+        verbs,
+        expect,
+        "plates.PlateFinding",
+        images="folder of the images",
+        splits="folder with val.json and test.json, COCO truth",
+        output="expected_f1.json to write; plates look for it in the model's folder",
+    )
+    add_threads(fit, "cores of the network; another number gives other last digits")
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -66,3 +75,10 @@ def report_plate(args: Namespace) -> None:
     from monolayer.plates import report
 
     report.report(args.plan, args.params, args.output)
+
+
+def expect(args: Namespace) -> None:
+    """Fit on val what F1 to expect of an image without truth, and check it on test."""
+    from monolayer.plates import expect
+
+    expect.expect(args.images, args.splits, args.params, args.output, args.threads)

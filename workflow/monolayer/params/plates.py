@@ -42,6 +42,10 @@ class QualityLimits(Section):
     """Share of pixels that have the image's largest value above this: saturated."""
     confluence: Fraction
     """Above this cells may be too dense to be told apart."""
+    distance: NonNegativeFloat
+    """Spreads of the images that expected F1 was fitted on: farther from them than this, an image is unlike them."""
+    expected_f1: Fraction
+    """Images and wells whose expected F1 is below this are flagged."""
 
 
 class PlateReading(Section):
@@ -72,6 +76,9 @@ class PlateFinding(Section):
     """Turned views of a U-Net; null: the model's own."""
     score_min: Fraction | None
     """Cells from this score up; null: the model's threshold."""
+    mirror: bool
+    """Find the cells of mirror images too, in twice the time, to see how much they differ; a U-Net with tta from 2 on
+    has such views anyway."""
 
 
 class PlateSettings(PlateReading, PlateFinding):

@@ -28,6 +28,24 @@ QUALITY = {
     "light_range": Column("", "number", "5th to 95th percentile of the medians of 8 x 8 blocks, over their median."),
     "saturated": Column("", "number", "Share of pixels that have the image's largest value."),
     "median_diameter_px": Column("px", "number", "Median diameter of circles of the cells' areas."),
+    "mean_score": Column("", "number", "Mean score of its cells."),
+    "disagreement": Column(
+        "",
+        "number",
+        "1 - F1 of the cells of one turned or mirrored view with those of the others; empty where the network has one.",
+    ),
+    "distance": Column(
+        "",
+        "number",
+        "From the images that expected F1 was fitted on: root mean square of grey values' features in their spreads.",
+    ),
+    "expected_f1": Column(
+        "",
+        "number",
+        "F1 at IoU .5 that images with such scores, views and sizes had; empty without cells or a fit.",
+    ),
+    "expected_f1_low": Column("", "number", "Lower end of its 90 % interval."),
+    "expected_f1_high": Column("", "number", "Upper end."),
 }
 FLAGS = {"flags": Column("", "text", "What is odd about it: words of the table `flags`, with a space between.")}
 WORDS = {
@@ -37,6 +55,8 @@ WORDS = {
     "saturated": "Many pixels have the largest value.",
     "dense": "So many cells that they may not be told apart.",
     "other_size": "Its cells are larger or smaller than those that the model learned from.",
+    "unlike": "It looks unlike the images that expected F1 was fitted on.",
+    "low_f1": "Its expected F1 is low.",
 }
 
 
@@ -63,6 +83,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "images": Column("", "whole", "Images of the well at that time, one of each field."),
         "cells_per_image": Column("", "number", "Their mean count of cells: a field that is missing changes no scale."),
         "confluence": Column("", "number", "Their mean confluence, 0 to 1."),
+        "expected_f1": Column("", "number", "Mean expected F1 of those that have one."),
         "flagged": Column("", "whole", "How many of them are flagged."),
     },
     "wells": {
@@ -86,6 +107,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "lag_time_low": Column("time_unit", "number", "Lower end of its 95 % interval (profile likelihood)."),
         "lag_time_high": Column("time_unit", "number", "Upper end."),
         **RATE,
+        "expected_f1": Column("", "number", "Mean expected F1 of its images that have one."),
         "flagged": Column("", "whole", "Images that are flagged."),
     },
     "conditions": {

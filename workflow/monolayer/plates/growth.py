@@ -68,10 +68,17 @@ def curves(images: Sequence[Row]) -> list[dict[str, Any]]:
             "images": len(own),
             "cells_per_image": sum(image["cells"] for image in own) / len(own),
             "confluence": sum(image["confluence"] for image in own) / len(own),
+            "expected_f1": mean_known([image["expected_f1"] for image in own]),
             "flagged": sum(bool(image["flags"]) for image in own),
         }
         for (well, time), own in sorted(groups.items(), key=lambda item: (well_key(item[0][0]), item[0][1]))
     ]
+
+
+def mean_known(values: Sequence[float]) -> float:
+    """The mean of those that are no NaN; NaN where all are."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else NONE
 
 
 def wells(images: Sequence[Row], points: Sequence[Row], conditions: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -106,6 +113,7 @@ def wells(images: Sequence[Row], points: Sequence[Row], conditions: Mapping[str,
                 "first_confluence": own[0]["confluence"],
                 "last_confluence": own[-1]["confluence"],
                 **_rates(time, counts, groups),
+                "expected_f1": mean_known([image["expected_f1"] for image in mine]),
                 "flagged": sum(point["flagged"] for point in own),
             }
         )

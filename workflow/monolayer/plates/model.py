@@ -8,9 +8,16 @@ from pathlib import Path
 from monolayer.backends.manifest import pretrained
 from monolayer.params.plates import PlateFinding
 
+EXPECTED = "expected_f1.json"  # of a model's folder
+
 
 def model_folder(settings: PlateFinding) -> Path:
     return pretrained() if settings.model == "pretrained" else Path(settings.model)
+
+
+def network_sums(folder: Path) -> dict[str, str]:
+    """The files that decide which cells are found: not what is expected of them."""
+    return {name: value for name, value in sums(folder).items() if name != EXPECTED}
 
 
 def sums(folder: Path) -> dict[str, str]:

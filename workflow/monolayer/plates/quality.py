@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.backends.manifest import CellDiameters
+from monolayer.coco.instances import Instances
 from monolayer.compiled import Floats
 from monolayer.params.plates import QualityLimits
 
@@ -27,6 +28,14 @@ def measures(pixels: NDArray[Any], areas: Floats) -> dict[str, float]:
         "light_range": float((high - low) / middle) if middle > 0 else math.nan,
         "saturated": float((pixels == pixels.max()).mean()),
         "median_diameter_px": float(2 * np.sqrt(np.median(areas) / math.pi)) if len(areas) else math.nan,
+    }
+
+
+def certainty(found: Instances) -> dict[str, float]:
+    """How sure the network is of the cells of an image, and whether views of it lead to the same."""
+    return {
+        "mean_score": float(found.ranking.mean(dtype=np.float64)) if len(found.ranking) else math.nan,
+        "disagreement": getattr(found, "disagreement", math.nan),
     }
 
 
@@ -66,5 +75,7 @@ def _words(
         "saturated": image["saturated"] > limits.saturated,
         "dense": image["confluence"] > limits.confluence,
         "other_size": known is not None and (size < known.low or size > known.high),
+        "unlike": image["distance"] > limits.distance,
+        "low_f1": image["expected_f1"] < limits.expected_f1,
     }
     return [word for word, holds in found.items() if holds]

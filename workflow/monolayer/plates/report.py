@@ -58,6 +58,9 @@ def report(folder: Path, settings: PlateSettings, output: Path) -> None:
         "tables": found,
         "flags": Counter(word for words in flags.values() for word in words.split()),
         "flagged": len(flags),
+        "expected": manifest["expected_f1"],
+        "low_wells": _low_wells(found["wells"], settings.quality.expected_f1),
+        "limit": settings.quality.expected_f1,
         "odd": odd,
         "album": album,
         "chart": _chart(found["curves"], found["wells"]),
@@ -95,6 +98,12 @@ def _flags(path: Path) -> dict[int, str]:
     return dict(sorted(flagged, key=lambda pair: (-len(pair[1].split()), pair[0])))
 
 
+def _low_wells(wells: Sequence[Row], limit: float) -> list[Row]:
+    """The wells whose cells are least to be trusted, the worst first."""
+    low = [row for row in wells if row["expected_f1"] is not None and row["expected_f1"] < limit]
+    return sorted(low, key=lambda row: float(row["expected_f1"]))
+
+
 def _picture(album: Album, number: int, title: str, made: Row, flags: Mapping[int, str]) -> Picture:
     image = Image(
         id=number,
@@ -116,7 +125,7 @@ def _data(curves: Sequence[Row], wells: Sequence[Row]) -> dict[str, Any]:
     times = sorted({row["time"] for row in curves})
     place = {time: index for index, time in enumerate(times)}
     names = [row["well"] for row in wells]
-    shown = ("cells_per_image", "confluence", "flagged")
+    shown = ("cells_per_image", "confluence", "expected_f1", "flagged")
     series: dict[str, dict[str, list[float | None]]]
     series = {name: {well: [None] * len(times) for well in names} for name in shown}
     for row in curves:

@@ -28,12 +28,14 @@ from monolayer.models.predictor import Frame, Predictor
 from monolayer.parallel import prefetch
 from monolayer.params.plates import PlateFinding
 from monolayer.plates import dictionary
+from monolayer.plates.expected import looks
 from monolayer.plates.labels import has_plane, write_plane
-from monolayer.plates.model import model_folder, sums
+from monolayer.plates.model import model_folder, network_sums
 from monolayer.plates.parts import PARTS, PartJournal, part_journal
 from monolayer.plates.plan import PlateAbout, PlateImage, read_about, read_plan
-from monolayer.plates.quality import measures
+from monolayer.plates.quality import certainty, measures
 from monolayer.plates.reader import PlateReader
+from monolayer.plates.views import with_views
 from monolayer.progress import track
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,8 @@ def load_model(settings: PlateFinding, threads: int) -> PlateModel:
     folder, manifest = read_manifest(model_folder(settings))
     run = predictor.load(folder, threads=threads, tta=settings.tta, diameter=settings.diameter)
     score_min = manifest.score_threshold if settings.score_min is None else settings.score_min
-    return PlateModel(replace(run, batch=1), manifest, score_min, sums(folder))
+    run = replace(with_views(run, score_min, settings.mirror), batch=1)
+    return PlateModel(run, manifest, score_min, network_sums(folder))
 
 
 def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], threads: int) -> None:
@@ -166,8 +169,8 @@ class Shard:
         columns = cell_columns(kept, labels, one.own, self.model.manifest.neighbours)
         areas, scale = columns["area_px2"], self.about.pixel_size_um
         columns = with_um(columns, scale)
-        row = image_row(columns, labels, scale) | measures(one.own, areas)
-        return row, arrow(dictionary.CELLS, columns)
+        row = image_row(columns, labels, scale) | measures(one.own, areas) | certainty(kept)
+        return row | {"looks": looks(one.grey)}, arrow(dictionary.CELLS, columns)
 
 
 def key_of(image: PlateImage, state: Sequence[int]) -> str:

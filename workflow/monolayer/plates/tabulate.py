@@ -20,7 +20,8 @@ from monolayer.measurement.files import DIGITS, arrow
 from monolayer.params.plates import PlateSettings, shards
 from monolayer.plates import dictionary, growth
 from monolayer.plates.crate import newest_day, write_crate
-from monolayer.plates.model import model_folder, sums
+from monolayer.plates.expected import ExpectedF1, expectation, read_expected
+from monolayer.plates.model import model_folder, network_sums, sums
 from monolayer.plates.parts import PARTS, growing_parquet, records, table_of
 from monolayer.plates.plan import ABOUT, TABLE, PlateImage, described, read_about, read_plan, source_files
 from monolayer.plates.quality import flags
@@ -38,10 +39,13 @@ def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
     names = shards(about.images, size)
     with whole_folder(folder / "cells.parquet") as partial:
         images = _write_cells(_measured(folder, names, planned, about.pixel_size_um), partial)
-    _, manifest = read_manifest(model_folder(settings))
+    model, manifest = read_manifest(model_folder(settings))
     known, factor = manifest.diameters, 1.0
     if known is not None and settings.diameter is not None:
         factor = known.median / settings.diameter
+    fitted = read_expected(model, settings, network_sums(model))
+    for image in images:
+        image.update(expectation(fitted, image, known, factor))
     for image, words in zip(images, flags(images, settings.quality, known, factor), strict=True):
         image["flags"] = words
     wells = list(dict.fromkeys(image["well"] for image in images))
@@ -56,7 +60,7 @@ def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
     for name, content in tables.items():
         write_csv(folder / f"{name}.csv", [_rounded(row) for row in content], dictionary.TABLES[name])
     write_csv(folder / "dictionary.csv", dictionary.rows())
-    _write_manifest(folder, settings, cells, newest_day(source_files(about, planned)))
+    _write_manifest(folder, settings, (cells, newest_day(source_files(about, planned))), fitted)
     logger.info("%d cells in %d images of %d wells", cells, len(images), len(wells))
 
 
@@ -105,9 +109,9 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
     return {name: shown(value) for name, value in row.items()}
 
 
-def _write_manifest(folder: Path, settings: PlateSettings, cells: int, newest: str) -> None:
+def _write_manifest(folder: Path, settings: PlateSettings, found: tuple[int, str], fitted: ExpectedF1 | None) -> None:
     """manifest.json and the RO-Crate: what the tables were made of and with, and what each file is."""
-    about = read_about(folder)
+    about, (cells, newest) = read_about(folder), found
     files = [folder / TABLE, folder / ABOUT, folder / "images.parquet", *sorted(folder.glob("*.csv"))]
     files += sorted((folder / "cells.parquet").iterdir())
     model, manifest = read_manifest(model_folder(settings))
@@ -115,6 +119,7 @@ def _write_manifest(folder: Path, settings: PlateSettings, cells: int, newest: s
         "plate": about._asdict(),
         "cells": cells,
         "model": {"run": manifest.run, "files": sums(model)},
+        "expected_f1": None if fitted is None else fitted.model_dump(),
         "settings": settings.model_dump(mode="json"),
         "versions": {name: version(name) for name in PACKAGES},
         "files": {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},

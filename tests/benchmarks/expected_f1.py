@@ -1,0 +1,172 @@
+"""Fit what F1 to expect of the pretrained model on real images that it never learned from, and check it on others.
+
+    python tests/benchmarks/expected_f1.py --data ../shared/data \
+        --output workflow/monolayer/pretrained/phase_contrast/expected_f1.json
+
+The split that the model was trained with can't be made again, but some images are surely none that it learned from:
+LIVECell's official val and test, the test images that results/phase_contrast/report.html shows, and Usiigaci (T98G, a
+second microscope, cells twice as large). Of the last two, fields go to val and test in turn. Prints how well the fit
+holds on each, and on PhC-C2DL-PSC, a third microscope of which val has nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from monolayer.coco.io import read_truth
+from monolayer.coco.records import CELL, Annotation, Image, Truth, by_image
+from monolayer.coco.rle import annotation, mask_from_rle, rle_from_mask
+from monolayer.data.dataset import read_image, samples
+from monolayer.data.download import download
+from monolayer.files import write_json
+from monolayer.params.data import Dataset
+from monolayer.params.plates import PlateFinding
+from monolayer.plates.expect import AS_IT_IS, check_of, expect, judge
+from monolayer.plates.expected import ExpectedCheck, guess
+from monolayer.plates.segment import load_model
+from PIL import Image as PillowImage
+from pydantic import TypeAdapter
+
+ROOT = Path(__file__).parents[2]
+SHOWN = ("overview", "biology", "speed", "overlays")  # sections of the report with test images
+ALIKE = (4, 23, 30, 37, 39, 40)  # sets of Usiigaci that resemble each other
+SIZE = (520, 704)
+PSC = (slice(25, 551), slice(25, 695))  # outside of it there is no truth
+
+
+class Chosen(NamedTuple):
+    """An image, its split, and the field that it is of."""
+
+    image: Image
+    split: str
+    field: str
+
+
+def union(data: Path) -> Any:
+    """The study's images and Usiigaci's, as the study with fields kept together joins them."""
+    study = yaml.safe_load((ROOT / "workflow/studies/phase_contrast_fields.yaml").read_text())
+    rows = study["datasets"]["phase_contrast_fields"]
+    for name in ("sartorius", "usiigaci"):
+        rows["parts"][name] |= {"images": f"{data}/{name}/images", "annotations": f"{data}/{name}/annotations.json"}
+    rows["parts"]["livecell"]["mirror"] = f"{data}/livecell_sample"
+    return TypeAdapter(Dataset).validate_python(rows)
+
+
+def shown_in_report() -> set[str]:
+    """The test images of the competition that the study's report shows, without suffix."""
+    page = (ROOT / "results/phase_contrast/report.html").read_text()
+    sections = re.split(r'<section id="', page)[1:]
+    own = "".join(section for section in sections if section.startswith(SHOWN))
+    return set(re.findall(r"\b[0-9a-f]{12}\b(?=\.png)", own))
+
+
+def chosen(truth: Truth, data: Path) -> Iterator[Chosen]:
+    """The images that were never trained on, by split."""
+    seen = shown_in_report()
+    with (data / "sartorius/fields.csv").open(newline="") as file:
+        groups = {row["id"]: row["field_group"] for row in csv.DictReader(file)}
+    fields = sorted({groups[name] for name in seen if name in groups})
+    for image in truth["images"]:
+        stem = Path(image["file_name"]).stem
+        if image["cell_line"] == "T98G":
+            number = int(stem.removeprefix("set"))
+            is_val = number in ALIKE or number % 2 == 0
+            yield Chosen(image, "val" if is_val else "test", "alike" if number in ALIKE else stem)
+        elif image["split"] in ("val", "test"):
+            yield Chosen(image, image["split"], image["well"])
+        elif stem in seen:
+            yield Chosen(image, "val" if fields.index(groups[stem]) % 2 else "test", f"field {groups[stem]}")
+
+
+def cut(image: Image, cells: list[Annotation], place: tuple[slice, slice], number: int) -> list[Annotation]:
+    """The cells within a part of the image."""
+    found = list[Annotation]()
+    for cell in cells:
+        mask = np.ascontiguousarray(mask_from_rle(cell["segmentation"])[place])
+        if mask.any():
+            found.append(annotation(number + len(found), image["id"], rle_from_mask(mask)))
+    return found
+
+
+def middle(height: int, width: int) -> tuple[slice, slice]:
+    """The middle of an image, as large as the study's."""
+    top, left = (max(0, (length - most) // 2) for length, most in zip((height, width), SIZE, strict=True))
+    return slice(top, min(height, top + SIZE[0])), slice(left, min(width, left + SIZE[1]))
+
+
+def write_splits(truth: Truth, images: Path, every: list[Chosen], output: Path) -> None:
+    """Images, no larger than the study's, with val.json and test.json."""
+    cells = by_image(truth["annotations"])
+    (output / "images").mkdir()
+    for split in ("val", "test"):
+        listed, annotations = list[Image](), list[Annotation]()
+        for one in (one for one in every if one.split == split):
+            pixels = read_image(images / one.image["file_name"])
+            place = middle(*pixels.shape)
+            name = f"{one.image['id']}.png"
+            PillowImage.fromarray(pixels[place]).save(output / "images" / name)
+            height, width = pixels[place].shape
+            about = {"file_name": name, "height": height, "width": width, "well": one.field, "split": split}
+            listed.append(Image(**one.image | about))  # type: ignore[typeddict-item]
+            annotations += cut(one.image, cells[one.image["id"]], place, 1 + len(annotations))
+        write_json(output / f"{split}.json", Truth(images=listed, annotations=annotations, categories=[CELL]))
+
+
+def third_microscope(data: Path, output: Path) -> None:
+    """Every fifth frame of PhC-C2DL-PSC, where it has truth."""
+    import json
+
+    given = json.loads((data / "psc/annotations.json").read_text())
+    cells, listed, annotations = by_image(given["annotations"]), list[Image](), list[Annotation]()
+    for image in given["images"][::5]:
+        pixels = np.asarray(PillowImage.open(data / "psc/images" / image["file_name"]).convert("L"))[PSC]
+        name = Path(image["file_name"]).with_suffix(".png").name
+        PillowImage.fromarray(pixels).save(output / "images" / name)
+        about = {"file_name": name, "height": pixels.shape[0], "width": pixels.shape[1], "cell_line": "psc"}
+        listed.append(Image(id=image["id"], well="psc", timestamp=None, split="test", **about))  # type: ignore[typeddict-item]
+        annotations += cut(listed[-1], cells[image["id"]], PSC, 1 + len(annotations))
+    write_json(output / "psc.json", Truth(images=listed, annotations=annotations, categories=[CELL]))
+
+
+def row(name: str, check: ExpectedCheck) -> str:
+    rank = "–" if check.spearman is None else f"{check.spearman:.2f}"
+    numbers = f"{check.mean_error:.2f} | {check.bias:+.2f} | {100 * check.covered:.0f} %"
+    return f"| {name} | {check.images} | {rank} | {numbers} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with sartorius, livecell_sample, usiigaci, psc"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="expected_f1.json to write")
+    args = parser.parse_args()
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text())["plate_settings"]
+    finding = PlateFinding(**{name: settings[name] for name in PlateFinding.model_fields})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        download(union(args.data), folder / "all", folder / "all.json")
+        truth = read_truth(folder / "all.json")
+        write_splits(truth, folder / "all", list(chosen(truth, args.data)), folder)
+        third_microscope(args.data, folder)
+        fitted = expect(folder / "images", folder, finding, args.output, 1)
+        foreign = samples(read_truth(folder / "psc.json"), folder / "images")
+        judged = [one for one in judge(load_model(finding, 1), foreign, "psc") if one.how == AS_IT_IS]
+    print("| images | of them | Spearman's ρ | mean error | bias | inside the 90 % interval |")
+    print("|---" * 6 + "|")
+    for split, check in fitted.checks.items():
+        print(row(split, check))
+    pairs = [(one, guess(fitted, one.values).f1) for one in judged]
+    print(row("a third microscope", check_of([pair for pair in pairs if not np.isnan(pair[1])], fitted)))
+
+
+if __name__ == "__main__":
+    main()
