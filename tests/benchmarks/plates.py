@@ -1,10 +1,11 @@
 """What a plate costs beside the bare network: planning, reading, label images, tables, the page.
 
-    python tests/benchmarks/plates.py [--images 1000 10000 100000] [--real 16]
+    python tests/benchmarks/plates.py [--images 1000 10000 100000] [--stages 1000 4000] [--real 16]
 
 First the plan of so many images, whose files are empty but for the first of each well: seconds and largest memory of a
-process of its own. Then the stages behind the network on small plates of 100 and 400 images of 96 x 128 px, whose cells
-are found by a threshold: seconds per 1,000 images, so that a ratio of 1 is linear. Last, on so many images of 704 x 520
+process of its own. Then the stages behind the network on plates of so many images of 96 x 128 px, whose cells are found
+by a threshold: CPU seconds per 1,000 images, which stay the same where the cost is linear, and the largest memory of a
+process of its own. Last, on so many images of 704 x 520
 px, the pretrained model alone and in a shard, which reads, measures, and writes labels too; and the time to read a
 16-bit OME-Zarr plate beside that of plain TIFFs.
 """
@@ -12,6 +13,7 @@ px, the pretrained model alone and in a shard, which reads, measures, and writes
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import resource
 import subprocess
 import sys
@@ -97,25 +99,31 @@ def found(image: NDArray[np.uint8]) -> Instances:
     return Instances(height, width, masks, corners, boxes_xyxy, np.ones(len(masks), np.float32))
 
 
-def stages(counts: tuple[int, ...] = (100, 400)) -> None:
-    """Seconds per 1,000 images of what surrounds the network, on growing plates."""
-    print("images   shard   tables   page   CPU s per 1,000 images")
+def stages(counts: list[int]) -> None:
+    """What surrounds the network, on growing plates, each in a process of its own."""
+    print("images   shard   tables   page   CPU s per 1,000 images   largest MB")
+    for count in counts:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            spent, memory = pool.apply(stage, (count,))
+        print(f"{count:6d} {spent[0]:7.1f} {spent[1]:8.1f} {spent[2]:6.1f} {memory:37.0f}", flush=True)
+
+
+def stage(count: int) -> tuple[list[float], float]:
+    """CPU seconds per 1,000 images of a shard, the tables and the page; the process's largest memory."""
     model = segment.load_model(made.finding(), 1)
     fake = model._replace(predictor=cast(Any, Threshold(model.predictor)), score_min=0.0)
-    for count in counts:
-        with tempfile.TemporaryDirectory() as name, mock.patch.object(segment, "load_model", return_value=fake):
-            plate, output = made.incucyte(Path(name) / "VID1", count // 20, 1, 20), Path(name) / "out"
-            plan.plan(plate, made.reading(), output)
-            began = [time.process_time()]
-            segment.segment(output, made.finding(), (1, count), 1)
-            began.append(time.process_time())
-            tabulate.tabulate(output, count, made.settings())
-            began.append(time.process_time())
-            report.report(output, made.settings(), output / "report.html")
-            began.append(time.process_time())
-        spent = np.diff(began) / count * 1000
-        print(f"{count:6d} {spent[0]:7.1f} {spent[1]:8.1f} {spent[2]:6.1f}", flush=True)
-    print(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    with tempfile.TemporaryDirectory() as name, mock.patch.object(segment, "load_model", return_value=fake):
+        plate, output = made.incucyte(Path(name) / "VID1", count // TIMES, 1, TIMES), Path(name) / "out"
+        plan.plan(plate, made.reading(), output)
+        began = [time.process_time()]
+        segment.segment(output, made.finding(), (1, count), 1)
+        began.append(time.process_time())
+        tabulate.tabulate(output, count, made.settings())
+        began.append(time.process_time())
+        report.report(output, made.settings(), output / "report.html")
+        began.append(time.process_time())
+    spent = [float(seconds) / count * 1000 for seconds in np.diff(began)]
+    return spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def beside_the_network(count: int) -> None:
@@ -174,10 +182,12 @@ def reading(count: int = 40) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="*", default=[1000, 10000, 100000], metavar="N")
+    few = "small images whose cells a threshold finds, hundreds of them"
+    parser.add_argument("--stages", type=int, nargs="*", default=[1000, 4000], metavar="N", help=few)
     parser.add_argument("--real", type=int, default=16, metavar="N", help="images that the pretrained model sees")
     args = parser.parse_args()
     planning(args.images)
-    stages()
+    stages(args.stages)
     reading()
     beside_the_network(args.real)
 

@@ -1,6 +1,6 @@
 """docs/plate.png, README's picture of a plate report: `uv run python tests/plates/picture.py docs/plate.png`.
 
-A plate made in code: 24 wells, four of each of six doses. Cells double after a lag, the slower the higher the dose.
+A plate made in code: 18 wells, three of each of six doses. Cells double after a lag, the slower the higher the dose.
 The pretrained model finds them, and Chromium takes the picture of the page.
 """
 
@@ -24,8 +24,8 @@ from monolayer.plates import plan, report, segment, tabulate
 from monolayer.plates.plan import read_about
 
 HEIGHT, WIDTH = 260, 352
-HOURS = range(0, 73, 6)
-LAG = 18
+HOURS = range(0, 97, 12)
+LAG = 30
 DOSES = {"0 nM": 0.034, "1 nM": 0.028, "3 nM": 0.021, "10 nM": 0.014, "30 nM": 0.008, "100 nM": 0.0}  # rates, 1/h
 
 
@@ -55,9 +55,9 @@ def plate(folder: Path) -> Path:
     rng, lines = np.random.default_rng(7), ["well,dose"]
     folder.mkdir()
     for column, (dose, rate) in enumerate(DOSES.items(), 1):
-        for row in "ABCD":
+        for row in "ABC":
             lines.append(f"{row}{column},{dose}")
-            start, own = rng.uniform(14, 17), rate * rng.uniform(0.9, 1.1)
+            start, own = rng.uniform(11, 13), rate * rng.uniform(0.9, 1.1)
             for hour in HOURS:
                 cells = rng.poisson(start * np.exp(own * max(hour - LAG, 0)) * 4) // 4
                 name = f"{folder.name}_{row}{column}_1_{hour // 24:02d}d{hour % 24:02d}h00m.tif"

@@ -8,6 +8,7 @@ from monolayer.params.data import local_paths
 from monolayer.params.plates import PlateFinding, shards
 from monolayer.provenance.closure import closure
 from monolayer.provenance.local_files import content
+from snakemake.exceptions import WorkflowError
 
 # `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container
 shell.prefix(
@@ -164,6 +165,15 @@ def plate_model(wildcards):
     """The files of the plate's model, where it is not the one of the package."""
     model = P.plates[wildcards.plate].model
     return [] if model == "pretrained" else f"{model}/model.json"
+
+
+def only_plate():
+    """The plate that is asked for, and its name."""
+    if len(P.plates) != 1:
+        raise WorkflowError(
+            f"watch_plate follows one plate, and {len(P.plates)} are given: --config plate=FOLDER"
+        )
+    return next(iter(P.plates.items()))
 
 
 def finding_by_export(wildcards, input):

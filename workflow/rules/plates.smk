@@ -117,3 +117,21 @@ rule plate_report:
     shell:
         "monolayer report-plate --plan {params.plan} --params {params.settings:q}"
         " --output {output} --log {log}"
+
+
+# Of one plate, while it grows, until it is stopped: snakemake --cores 1 --config plate=FOLDER -- watch_plate
+rule watch_plate:
+    input:
+        code=code("plates.live"),
+    log:
+        "results/plates/logs/watch_plate.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: P.cpu_threads
+    params:
+        plate=lambda w: only_plate()[1].path,
+        settings=lambda w: only_plate()[1].given(PlateSettings),
+        output=lambda w: f"results/plates/{only_plate()[0]}",
+    shell:
+        "monolayer watch-plate --plate {params.plate:q} --params {params.settings:q}"
+        " --output {params.output} --threads {threads} --log {log}"

@@ -1,4 +1,4 @@
-"""Plates of a microscope: plan-plate, segment-plate, tabulate-plate, report-plate, expect."""
+"""Plates of a microscope: plan-plate, segment-plate, tabulate-plate, report-plate, watch-plate, expect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import re
 from argparse import Namespace
 
-from monolayer.cli.options import Verbs, add_threads, add_verb, whole
+from monolayer.cli.options import Verbs, add_threads, add_verb, positive, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -30,6 +30,16 @@ def add_verbs(verbs: Verbs) -> None:
         plan="folder that `tabulate-plate` wrote to",
         output="page to write, HTML",
     )
+    live = add_verb(
+        verbs,
+        watch_plate,
+        "plates.PlateSettings",
+        plate="folder that the microscope writes to",
+        output="folder for all that a plate's report is made of",
+    )
+    live.add_argument("--settle-seconds", type=float, default=10.0, metavar="S", help="unchanged so long is complete")
+    live.add_argument("--every-seconds", type=positive, default=30.0, metavar="S", help="between looks at the folder")
+    add_threads(live, "cores of the network; another number gives other last digits")
     fit = add_verb(
         verbs,
         expect,
@@ -75,6 +85,22 @@ def report_plate(args: Namespace) -> None:
     from monolayer.plates import report
 
     report.report(args.plan, args.params, args.output)
+
+
+def watch_plate(args: Namespace) -> None:
+    """Make a plate's tables and page again and again while the microscope writes it, until it is stopped."""
+    import signal
+    import threading
+
+    from monolayer.plates.live import LivePlate, follow
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        plate = LivePlate(args.plate, args.output, args.params, args.threads)
+        follow(plate, args.settle_seconds, args.every_seconds, stop.is_set)
+    except KeyboardInterrupt:  # what was found is noted
+        return
 
 
 def expect(args: Namespace) -> None:

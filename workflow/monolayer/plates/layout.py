@@ -33,8 +33,8 @@ class SeriesFile(NamedTuple):
     line: str = ""
 
 
-def listed(path: Path, settings: PlateReading) -> list[SeriesFile]:
-    """The image files of a folder, or the one that `path` is, by well, field and time."""
+def listed(path: Path, settings: PlateReading, only: set[str] | None = None) -> list[SeriesFile]:
+    """The image files of a folder, or the one that `path` is, by well, field and time; of these alone, if given."""
     if path.is_file():
         return [SeriesFile(path.name, _stem(path.name), "1")]
     if not path.is_dir():
@@ -42,7 +42,8 @@ def listed(path: Path, settings: PlateReading) -> list[SeriesFile]:
     files, _ = image_files(path, path.rglob("*"))
     if not files:
         raise InputError(f"{path} holds no image ({', '.join(SUFFIXES)}) and is no OME-Zarr; give another folder")
-    found = _by_pattern(path, list(files), settings) if settings.pattern else _by_known_names(path, list(files))
+    names = [name for name in files if only is None or name in only]
+    found = _by_pattern(path, names, settings) if settings.pattern else _by_known_names(path, names)
     places: dict[tuple[str, ...], str] = {}
     for one in found:
         if (first := places.setdefault((one.well, one.field, one.stamp), one.file)) != one.file:

@@ -72,9 +72,9 @@ class PlateAbout(NamedTuple):
         return ImagePlane(self.channel if len(self.channels) > 1 else None, self.z)  # type: ignore[arg-type]
 
 
-def plan(path: Path, settings: PlateReading, output: Path) -> None:
-    """Write plan.parquet and plan.json, and the label images without a label yet."""
-    source = source_of(path, settings)
+def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None = None) -> None:
+    """Write plan.parquet and plan.json, and the label images without a label yet; of these files only, if given."""
+    source = source_of(path, settings, only)
     files = source.files
     abouts = dict(abouts_of(source))
     common = _common(abouts, settings, path)

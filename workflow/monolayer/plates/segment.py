@@ -83,19 +83,24 @@ def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], threads:
         run = Shard(plan, about, model, journal)
         faults = run.segment(images)
         if faults:
-            raise InputError(_told(faults, len(images)))
+            raise UnusableImagesError(faults, len(images))
         cells = journal.finish([run.keys[image.number] for image in images])
     write_json(plan / PARTS / f"{name}.json", {"images": len(images), "cells": cells})
 
 
-def _told(faults: Sequence[str], count: int) -> str:
-    for fault in faults[SHOWN:]:
-        logger.error("%s", fault)
-    more = f"; and {len(faults) - SHOWN} more, listed above" if len(faults) > SHOWN else ""
-    return (
-        f"{'; '.join(faults[:SHOWN])}{more}. The other {count - len(faults)} of {count} images are done; mend these or "
-        "take them away and give the same command again: it goes on from here"
-    )
+class UnusableImagesError(InputError):
+    """Images of a shard that can't be used; the others are done."""
+
+    def __init__(self, faults: Sequence[tuple[PlateImage, str]], count: int) -> None:
+        lines = [f"{image.name}: {said}" for image, said in faults]
+        for line in lines[SHOWN:]:
+            logger.error("%s", line)
+        more = f"; and {len(lines) - SHOWN} more, listed above" if len(lines) > SHOWN else ""
+        super().__init__(
+            f"{'; '.join(lines[:SHOWN])}{more}. The other {count - len(lines)} of {count} images are done; mend these "
+            "or take them away and give the same command again: it goes on from here"
+        )
+        self.files = sorted({image.file for image, _ in faults})
 
 
 @dataclass
@@ -108,22 +113,22 @@ class Shard:
     journal: PartJournal
     keys: dict[int, str] = field(default_factory=dict)  # under which images are noted
 
-    def segment(self, images: Sequence[PlateImage]) -> list[str]:
+    def segment(self, images: Sequence[PlateImage]) -> list[tuple[PlateImage, str]]:
         """Note the cells of all images that are not done; what can't be used is returned with the reason."""
-        reader, given, faults = PlateReader(self.about), deque[ReadImage](), list[str]()
+        reader, given, faults = PlateReader(self.about), deque[ReadImage](), list[tuple[PlateImage, str]]()
         todo = [image for image in images if not self._is_done(image, reader)]
         if len(todo) < len(images):
             logger.info("%d of %d images are done already", len(images) - len(todo), len(images))
 
-        def read(image: PlateImage) -> ReadImage | str:
+        def read(image: PlateImage) -> ReadImage | tuple[PlateImage, str]:
             try:
                 return self._read(image, reader)
             except (InputError, OSError) as error:
-                return f"{image.name}: {error}"
+                return image, str(error)
 
         def frames() -> Iterator[Frame]:
             for one in prefetch(read, todo):
-                if isinstance(one, str):
+                if not isinstance(one, ReadImage):
                     faults.append(one)
                 else:
                     given.append(one)

@@ -34,13 +34,21 @@ class PlateSource(NamedTuple):
         return about_file(path_of(self.path, one.file))
 
 
-def source_of(path: Path, settings: PlateReading) -> PlateSource:
-    """The images of a plate, by well, field and time."""
+def source_of(path: Path, settings: PlateReading, only: set[str] | None = None) -> PlateSource:
+    """The images of a plate, by well, field and time; in a folder that grows, of these files alone."""
     if is_zarr(path):
         return PlateSource(path, "zarr", listed_zarr(path))
     if (described := set_of(path)) is not None:
         return PlateSource(described, "set", OmeSet(described).listed())
-    return PlateSource(path, "files", layout.listed(path, settings))
+    return PlateSource(path, "files", layout.listed(path, settings, only))
+
+
+def check_comes_by_files(path: Path) -> None:
+    """Refuse what can't be followed while it grows: only a folder of files says which of them are complete."""
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder; give the one that the microscope writes to")
+    if is_zarr(path) or set_of(path) is not None:
+        raise InputError(f"{path} does not come file by file; give it as a plate once it is whole")
 
 
 def abouts_of(source: PlateSource) -> Iterator[tuple[tuple[str, str], ImageAbout | str]]:
