@@ -370,3 +370,10 @@ def test_a_full_disk_is_said_and_nothing_is_saved(place: tuple[str, Path], monke
         )
     assert contents(folder) == before
     assert send(url, TWO, 1).json()["version"] == 2
+
+
+def test_a_folder_that_is_gone_for_good_is_said(tmp_path: Path) -> None:
+    (tmp_path / "my").write_text("a file took its place")
+    with running([model()], Settings(corrections=tmp_path / "my")) as url:
+        for answer in (newest(url), send(url, ONE, 0)):
+            assert told(answer, 507).startswith("nothing was saved (File exists)")

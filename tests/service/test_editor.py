@@ -334,7 +334,7 @@ def test_800_cells_at_60_frames_a_second(service: tuple[str, Path], context: Bro
                 f"\n{name}: {len(work)} frames, median {medians[name]:.2f} ms of work (95th percentile "
                 f"{np.percentile(work, 95):.2f}), {np.median(np.diff(shown)):.1f} ms from frame to frame"
             )
-            assert len(work) > 30
+            assert len(work) > 10
         assert max(medians.values()) < FRAME_MS
         if SHOTS:
             page.keyboard.press("0")

@@ -62,11 +62,13 @@ def exported(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def served(exported: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    corrections = tmp_path_factory.mktemp("corrected") / "my"  # which it makes
     words = ["serve", "--model", str(exported), "--port", str(port), "--threads", "1"]
+    words += ["--corrections", str(corrections)]
     with subprocess.Popen([sys.executable, "-m", "monolayer", *words], stderr=subprocess.PIPE, text=True) as process:
         url = f"http://127.0.0.1:{port}"
         for _ in range(600):
@@ -104,6 +106,16 @@ def test_answers_are_the_predictors(served: tuple[str, object], exported: Path, 
                 total += 1
         assert np.array_equal(labels > 0, expected)
     assert total > 30
+
+
+def test_corrections_are_taken_where_a_folder_is_named(served: tuple[str, object], culture: Culture) -> None:
+    url, _ = served
+    assert httpx.get(f"{url}/corrections").json() == []
+    image = sorted(culture.images.iterdir())[0]
+    labels = b'{"height": 96, "width": 128, "runs": [0, 12000, 1, 288]}'
+    files = {"image": (image.name, image.read_bytes()), "labels": ("labels.json", labels)}
+    assert httpx.post(f"{url}/corrections?version=0", files=files).json()["version"] == 1
+    assert httpx.get(f"{url}/corrections").json() == [{"name": image.stem, "version": 1, "labels": None}]
 
 
 def test_an_empty_key_lets_nobody_in(exported: Path) -> None:

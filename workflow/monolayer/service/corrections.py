@@ -168,17 +168,25 @@ def _write(files: list[tuple[Path, bytes]]) -> None:
     except OSError as error:
         for path in reversed(written):
             path.unlink()
-        logger.error("%s can't be saved: %s", files[-1][0], error)
-        told = f"nothing was saved ({os.strerror(error.errno or 0)})"
-        raise HTTPException(507, f"{told}; keep the page open, tell who runs this service, and save again") from error
+        raise _not_saved(files[-1][0], error) from error
+
+
+def _not_saved(path: Path, error: OSError) -> HTTPException:
+    logger.error("%s can't be written: %s", path, error)
+    told = f"nothing was saved ({os.strerror(error.errno or 0)})"
+    return HTTPException(507, f"{told}; keep the page open, tell who runs this service, and save again")
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One at a time, of all threads and processes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise _not_saved(folder, error) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -1,7 +1,7 @@
 // An image with its label image on a canvas, at any zoom: the picture, the cells over it, and what the pen shows over
 // both are layers of their own, and only the rectangle that changed is drawn again, once a frame.
 
-const MOST = 1.6e6; // pixels of the canvas: on finer screens they are a little larger than the screen's
+const MOST = 2.2e6; // pixels of the canvas: on finer screens they are a little larger than the screen's
 const EDGE = 1.3; // px of the screen: half of the line between two cells
 const FILL = 0.26; // opacity
 const COLOURS = 1024;
