@@ -63,8 +63,17 @@ def click(page: Page, size: tuple[int, int], place: Place) -> None:
 
 
 def save(page: Page, version: int) -> None:
+    expect(page.locator("#editor-save")).to_be_enabled()  # the image is there
     page.keyboard.press("w")
     expect(page.locator("#editor-said")).to_have_text(f"Saved as version {version}.")
+
+
+def turn(page: Page, key: str, name: str) -> None:
+    """To the next image or the previous one, once the one before is there, until it is there."""
+    expect(page.locator("#editor-save")).to_be_enabled()
+    page.keyboard.press(key)
+    expect(page.locator("#editor-name")).to_have_text(name)
+    expect(page.locator("#editor-save")).to_be_enabled()
 
 
 def saved(folder: Path, name: str = "a") -> NDArray[Any]:

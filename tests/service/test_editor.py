@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from editor_driver import click, editing, on_screen, same_cells, save, saved, stroke
+from editor_driver import click, editing, on_screen, same_cells, save, saved, stroke, turn
 from monolayer.service.state import Settings
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, BrowserContext, Dialog, FilePayload, expect
@@ -210,15 +210,13 @@ def test_images_one_after_the_other_keep_what_is_not_saved(service: tuple[str, P
     with editing(context, url, series_tif=tiff(series), later_png=image(drawn(RIGHT))) as page:
         expect(page.locator("#editor-name")).to_have_text("series.tif, frame 1")
         stroke(page, SIZE, [(30, 5), (30, 45)])
-        page.keyboard.press("n")
-        expect(page.locator("#editor-name")).to_have_text("series.tif, frame 2")
+        turn(page, "n", "series.tif, frame 2")
         save(page, 1)
-        page.keyboard.press("n")
-        expect(page.locator("#editor-name")).to_have_text("later.png")
+        turn(page, "n", "later.png")
         expect(page.locator("#editor-next")).to_be_disabled()
-        page.keyboard.press("p")
+        turn(page, "p", "series.tif, frame 2")
         expect(page.locator("#editor-state")).to_have_text("version 1")
-        page.keyboard.press("p")
+        turn(page, "p", "series.tif, frame 1")
         expect(page.locator("#editor-state")).to_have_text("not saved")
         save(page, 1)
     assert same_cells(saved(folder, "series.t000"), drawn((10, 10, 30, 39), (31, 10, 49, 39), DUST))
