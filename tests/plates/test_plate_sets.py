@@ -128,6 +128,7 @@ def test_what_a_set_lacks_is_named_and_the_rest_is_done(tmp_path: Path) -> None:
         (("</OME>", ""), "is not readable as an image"),
         (("Image:1", "Image:9"), r"well B3 names Image:9, which it lacks|well B3 names Image:1, which it lacks"),
         ((OME, ""), "describes no image"),
+        (('FileName="a_t0_c0', 'FileName="elsewhere/a_t0_c0'), r"names elsewhere/a_t0_c0.*put all files"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(change: tuple[str, str], said: str, tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ class OmeSet:
         for one in found:
             if one.file not in self._images:
                 raise InputError(f"{self.path}: well {one.well} names {one.file}, which it lacks; export the set again")
+            self._pages(one.file)
         if not found:
             raise InputError(f"{self.path} describes no image; export the set again")
         return found
@@ -153,6 +154,8 @@ def _planes(pixels: Element, own: str) -> dict[tuple[int, int, int], Page]:
     found = dict[tuple[int, int, int], Page]()
     for data in (one for one in pixels if _is(one, "TiffData")):
         file = next((one.get("FileName", "") for one in data if _is(one, "UUID")), own)
+        if file != Path(file).name:
+            raise InputError(f"{own} names {file or 'a file without a name'}: put all files of the set beside it")
         first = {axis: int(data.get(f"First{axis}", 0)) for axis in sizes}
         total = sizes["T"] * sizes["C"] * sizes["Z"]
         count = int(data.get("PlaneCount", 1 if data.get("IFD") else total))
