@@ -95,6 +95,18 @@ def test_a_file_that_names_others_is_a_set(tmp_path: Path) -> None:
         assert np.array_equal(reader.read(image), phase(time))
 
 
+def test_a_file_whose_companion_describes_it_is_its_set(tmp_path: Path) -> None:
+    path = companion(tmp_path / "plate7")
+    text = f'<OME {OME}><BinaryOnly MetadataFile="{path.name}" UUID="urn:uuid:1"/></OME>'
+    part = path.with_name("a_t0_c0.ome.tif")
+    tifffile.imwrite(part, phase(0), description=text, metadata=None, photometric="minisblack")
+    plan.plan(part, made.reading(channel=2), tmp_path / "out")
+    assert [image.well for image in read_plan(tmp_path / "out")] == ["A1"] * 3 + ["B3"] * 3
+    path.unlink()
+    with pytest.raises(InputError, match=r"part of a set that plate7\.companion\.ome describes; put all files"):
+        plan.plan(part, made.reading(channel=2), tmp_path / "other")
+
+
 def test_order_and_count_of_planes_are_the_descriptions(tmp_path: Path) -> None:
     """A single TiffData for all pages, time before channels."""
     stack = np.concatenate([np.stack([phase(time) for time in range(3)]), np.zeros((3, made.HEIGHT, made.WIDTH))])

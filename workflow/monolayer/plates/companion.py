@@ -45,9 +45,19 @@ def set_of(path: Path) -> Path | None:
             raise InputError(f"{path} holds {len(found)} sets ({names}); give one of these files as the plate")
         return found[0] if found else None
     if path.suffix.lower() in (".tif", ".tiff") and path.is_file():
-        files = re.findall(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]*)"', _description(path) or "")
+        text = _description(path) or ""
+        if (master := re.search(r'<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile="([^"]*)"', text)) is not None:
+            return _master(path, master[1])
+        files = re.findall(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]*)"', text)
         return path if len(set(files)) > 1 else None
     return None
+
+
+def _master(path: Path, name: str) -> Path:
+    """The file of which a TIFF says that it describes it: by itself it would be one plane of nobody knows what."""
+    if name != Path(name).name or not path.with_name(name).is_file():
+        raise InputError(f"{path} is a part of a set that {name} describes; put all files of the set beside it")
+    return path.with_name(name)
 
 
 def _description(path: Path) -> str | None:
