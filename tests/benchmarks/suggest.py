@@ -1,6 +1,6 @@
 """Whether a model learns more of the images that `suggest` names than of as many drawn at random.
 
-python tests/benchmarks/suggest.py POOL [--rounds 3] [--each 4] [--seeds 4] [--base FILE]
+python tests/benchmarks/suggest.py POOL [--rounds 3] [--each 4] [--seeds 0 1 2 3] [--keep FOLDER]
 
 POOL is a line that the base model never saw: T98G (Usiigaci, the base is the model in the package), cort or A172 (the
 base is a small U-Net that it trains first on shsy5y of the competition and on the other lines of the LIVECell sample,
@@ -55,6 +55,7 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 PARAMS = EvaluateParams(protocol="livecell", n_resamples=1000, seed=0, resample="image")
 ALIKE = ("set04", "set23", "set30", "set37", "set39", "set40")  # T98G: in the pool, all of them
+ARMS = ("random", "suggested", "untuned")
 BASE = {"stem": 2, "patches": 1600, "val_images": 6, "patch": 192, "diameter": None, "weights": "none"}
 BASE_FIT = {"epochs": 10, "learning_rate": 0.004, "warmup_steps": 100, "ema_decay": 0.995}  # 2,000 steps
 
@@ -228,17 +229,32 @@ Choice = Callable[[Tuned, Pool, Sequence[Sample], int], list[Sample]]
 
 def curve(
     pool: Pool, next_of: Choice, seed: int, work: Path, *, rounds: int, count: int
-) -> tuple[list[Floats], list[Sample], list[list[str]]]:
-    """Draws of mask AP after 0, 1, ... rounds; the images shown at the end, and the names of each round."""
-    model, shown, said = tuned(pool, [], seed, work), list[Sample](), list[list[str]]()
+) -> tuple[list[Floats], list[list[str]]]:
+    """Draws of mask AP after 0, 1, ... rounds; the names of what was annotated in each."""
+    model, shown, names = tuned(pool, [], seed, work), list[Sample](), list[list[str]]()
     draws = [mask_ap(model, pool, work)]
     for _ in range(rounds):
         new = next_of(model, pool, shown, count)
         shown = [*shown, *new]
-        said.append([one.image["file_name"] for one in new])
+        names.append([one.image["file_name"] for one in new])
         model = tuned(pool, shown, seed, work)
         draws.append(mask_ap(model, pool, work))
-    return draws, shown, said
+    return draws, names
+
+
+def arm(pool: Pool, name: str, seed: int, work: Path, *, rounds: int, count: int) -> Floats:
+    """Draws of mask AP (1 + rounds, 1 + B) of a way to choose; of `untuned` (1, 1 + B)."""
+    rng = np.random.default_rng([1, seed])
+    if name == "untuned":
+        shown = list[Sample]()
+        for _ in range(rounds):
+            shown += drawn(pool, shown, count, rng)
+        fit = pool.settings.fit.model_copy(update={"learning_rate": 0.005})
+        return mask_ap(tuned(pool, shown, seed, work, weights="none", fit=fit), pool, work)[None]
+    choice: Choice = suggested if name == "suggested" else lambda _, of, shown, count: drawn(of, shown, count, rng)
+    draws, names = curve(pool, choice, seed, work, rounds=rounds, count=count)
+    print(f"seed {seed}, {name}: {' '.join(f'{one[0]:.3f}' for one in draws)}  {json.dumps(names)}", flush=True)
+    return np.array(draws)
 
 
 def summary(draws: Floats, seed: int = 0) -> tuple[float, float, float]:
@@ -249,51 +265,52 @@ def summary(draws: Floats, seed: int = 0) -> tuple[float, float, float]:
     return float(draws[:, 0].mean()), *interval(again)
 
 
+def said(draws: Floats) -> str:
+    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*summary(draws))
+
+
+def report(found: dict[str, Floats], each: int) -> None:
+    """Of each arm (seeds, 1 + rounds, 1 + B)."""
+    print("images | random | suggested | suggested - random")
+    for number, (one, other) in enumerate(
+        zip(*(np.moveaxis(found[name], 1, 0) for name in ("random", "suggested")), strict=True)
+    ):
+        print(number * each, *(said(draws) for draws in (one, other, other - one)), sep=" | ")
+    if "untuned" in found:
+        last, base = found["random"][:, -1], found["random"][:, 0]
+        untuned = found["untuned"][:, 0]
+        print(
+            f"after the last random round: tuned - base {said(last - base)}, untuned {said(untuned)}, tuned - untuned"
+            f" {said(last - untuned)}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("pool", choices=["T98G", "cort", "A172"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--each", type=int, default=4)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--shown", type=int, default=60, help="images of the pool cort")
-    parser.add_argument("--base", type=Path, help="keep the base here, or take it from here")
+    parser.add_argument("--keep", type=Path, help="keep the base and what is done here, and go on from there")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        base = args.base or work / "base.pt"
-        pool = t98g(work) if args.pool == "T98G" else left_out(work, args.pool, args.shown, base)
-        print(f"{args.pool}: pool {len(pool.free)}, val {len(pool.val)}, test {len(pool.test)} images", flush=True)
-        report(pool, args, work)
-
-
-def report(pool: Pool, args: argparse.Namespace, work: Path) -> None:
-    found: dict[str, list[list[Floats]]] = {"suggested": [], "random": []}
-    scratch = []
-    for seed in range(args.seeds):
-        rng = np.random.default_rng([1, seed])
-        choices: dict[str, Choice] = {
-            "suggested": suggested,
-            "random": lambda model, pool, shown, count, rng=rng: drawn(pool, shown, count, rng),  # type: ignore[misc]
-        }
-        for name, choice in choices.items():
-            draws, shown, names = curve(pool, choice, seed, work, rounds=args.rounds, count=args.each)
-            found[name].append(draws)
-            scores = " ".join(f"{one[0]:.3f}" for one in draws)
-            print(f"seed {seed}, {name}: {scores}  {json.dumps(names)}", flush=True)
-        fit = pool.settings.fit.model_copy(update={"learning_rate": 0.005})
-        scratch.append(mask_ap(tuned(pool, shown, seed, work, weights="none", fit=fit), pool, work))
-    table = {name: np.array(draws) for name, draws in found.items()}  # (seeds, 1 + rounds, 1 + B)
-    print("images | random | suggested | suggested - random")
-    for number in range(args.rounds + 1):
-        one, other = table["random"][:, number], table["suggested"][:, number]
-        print(number * args.each, *(said(draws) for draws in (one, other, other - one)), sep=" | ")
-    last = np.array(scratch)
-    print(f"untuned, on the last random round: {said(last)}; tuned - untuned: {said(table['random'][:, -1] - last)}")
-
-
-def said(draws: Floats) -> str:
-    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*summary(draws))
+        keep = args.keep or work / "kept"
+        keep.mkdir(parents=True, exist_ok=True)
+        done = {(name, seed): keep / f"{args.pool}.{name}.{seed}.npy" for name in args.arms for seed in args.seeds}
+        if not all(path.exists() for path in done.values()):
+            pool = t98g(work) if args.pool == "T98G" else left_out(work, args.pool, args.shown, keep / "base.pt")
+            print(f"{args.pool}: pool {len(pool.free)}, val {len(pool.val)}, test {len(pool.test)} images", flush=True)
+        for (name, seed), path in done.items():
+            if not path.exists():
+                np.save(path, arm(pool, name, seed, work, rounds=args.rounds, count=args.each))
+        if {"random", "suggested"} <= set(args.arms):
+            report(
+                {name: np.array([np.load(done[name, seed]) for seed in args.seeds]) for name in args.arms}, args.each
+            )
 
 
 if __name__ == "__main__":
