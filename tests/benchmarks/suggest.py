@@ -5,10 +5,10 @@ python tests/benchmarks/suggest.py POOL [--rounds 3] [--each 4] [--seeds 0 1 2 3
 POOL is a line that the base model never saw: T98G (Usiigaci, the base is the model in the package), cort or A172 (the
 base is a small U-Net that it trains first on shsy5y of the competition and on the other lines of the LIVECell sample,
 some minutes of a core). Its truth stands for the annotator. Each round so many images are annotated, by `suggest` with
-the model of the round before, or at random; the base is trained on from its own weights on all of them, as in
-docs/finetune.md, and scored on test images that are in no pool: mask AP, the mean over seeds (of training, and of what
-is drawn), with 95 % intervals over test images and seeds, paired by both. Then the row `untuned`: the same network from
-scratch on the images of the last random round.
+the model of the round before (--once: with the base), or at random; the base is trained on from its own weights on all
+of them, as in docs/finetune.md, and scored on test images that are in no pool: mask AP, the mean over seeds (of
+training, and of what is drawn), with 95 % intervals over test images and seeds, paired by both. Then the row `untuned`:
+the same network from scratch on the images of the last random round.
 
 Real images have to lie in ../shared/data.
 """
@@ -75,6 +75,9 @@ class Tuned(NamedTuple):
     network: Any
     predictor: Predictor
     threshold: float  # of scores, the best on val
+
+
+Choice = Callable[[Tuned, Pool, Sequence[Sample], int], list[Sample]]
 
 
 def params_of(*names: str) -> Params:
@@ -219,12 +222,18 @@ def suggested(model: Tuned, pool: Pool, shown: Sequence[Sample], count: int) -> 
     return [free[one.place] for one in chosen]
 
 
+def at_once(pool: Pool, count: int, path: Path, work: Path) -> Choice:
+    """`count` images in the order in which `suggest` names them by the base alone, which is kept in a file."""
+    if not path.exists():
+        write_json(path, [one.image["file_name"] for one in suggested(tuned(pool, [], 0, work), pool, [], count)])
+    by_name = {one.image["file_name"]: one for one in pool.free}
+    order = [by_name[name] for name in json.loads(path.read_text())]
+    return lambda _, of, shown, more: order[len(shown) : len(shown) + more]
+
+
 def drawn(pool: Pool, shown: Sequence[Sample], count: int, rng: np.random.Generator) -> list[Sample]:
     free = [one for one in pool.free if one not in shown]
     return [free[index] for index in rng.permutation(len(free))[:count]]
-
-
-Choice = Callable[[Tuned, Pool, Sequence[Sample], int], list[Sample]]
 
 
 def curve(
@@ -242,7 +251,7 @@ def curve(
     return draws, names
 
 
-def arm(pool: Pool, name: str, seed: int, work: Path, *, rounds: int, count: int) -> Floats:
+def arm(pool: Pool, name: str, seed: int, work: Path, *, rounds: int, count: int, once: Path | None = None) -> Floats:
     """Draws of mask AP (1 + rounds, 1 + B) of a way to choose; of `untuned` (1, 1 + B)."""
     rng = np.random.default_rng([1, seed])
     if name == "untuned":
@@ -251,7 +260,11 @@ def arm(pool: Pool, name: str, seed: int, work: Path, *, rounds: int, count: int
             shown += drawn(pool, shown, count, rng)
         fit = pool.settings.fit.model_copy(update={"learning_rate": 0.005})
         return mask_ap(tuned(pool, shown, seed, work, weights="none", fit=fit), pool, work)[None]
-    choice: Choice = suggested if name == "suggested" else lambda _, of, shown, count: drawn(of, shown, count, rng)
+    choice: Choice = suggested
+    if name == "random":
+        choice = lambda _, of, shown, more: drawn(of, shown, more, rng)  # noqa: E731
+    elif once is not None:
+        choice = at_once(pool, rounds * count, once, work)
     draws, names = curve(pool, choice, seed, work, rounds=rounds, count=count)
     print(f"seed {seed}, {name}: {' '.join(f'{one[0]:.3f}' for one in draws)}  {json.dumps(names)}", flush=True)
     return np.array(draws)
@@ -292,6 +305,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--once", action="store_true", help="suggest all rounds' images by the base alone")
     parser.add_argument("--shown", type=int, default=60, help="images of the pool cort")
     parser.add_argument("--keep", type=Path, help="keep the base and what is done here, and go on from there")
     args = parser.parse_args()
@@ -306,7 +320,8 @@ def main() -> None:
             print(f"{args.pool}: pool {len(pool.free)}, val {len(pool.val)}, test {len(pool.test)} images", flush=True)
         for (name, seed), path in done.items():
             if not path.exists():
-                np.save(path, arm(pool, name, seed, work, rounds=args.rounds, count=args.each))
+                once = keep / f"{args.pool}.suggested.json" if args.once else None
+                np.save(path, arm(pool, name, seed, work, rounds=args.rounds, count=args.each, once=once))
         if {"random", "suggested"} <= set(args.arms):
             report(
                 {name: np.array([np.load(done[name, seed]) for seed in args.seeds]) for name in args.arms}, args.each
