@@ -62,7 +62,7 @@ def test_cells_of_other_sizes_are_far_from_what_the_model_learned_from() -> None
     assert [distance_of(look(0, size=size), of) for size in (10, 15, 20)] == [0, 0, 0]
     assert [distance_of(look(0, size=size), of) for size in (5, 40)] == [0.5, 0.5]
     assert distance_of(look(0, size=80), of) == 0.75
-    assert distance_of(look(0, contrast=7.5), of) == 0.5
+    assert [distance_of(look(0, contrast=contrast), of) for contrast in (7.5, 30, 60)] == [0, 0, 0.5]
     assert distance_of(look(0, size=math.nan), of) == 0, "of no cells the size is not known"
     assert distance_of(look(0, size=40, contrast=1), NOTHING) == 0
     assert choose([look(0), look(0, size=40)], [look(1)], of, 1)[0].place == 1

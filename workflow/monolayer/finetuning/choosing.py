@@ -13,6 +13,7 @@ from monolayer.backends.manifest import CellDiameters, Manifest
 from monolayer.compiled import Flags, Floats
 from monolayer.finetuning.looking import ImageLook
 
+OFTEN = 2.0  # times or part of the contrast of all training images, as single ones of a collection have it
 CLIPPED = 3.0  # standard deviations: an image further off in a feature is as odd as can be
 
 
@@ -59,12 +60,15 @@ def choose(
 
 
 def distance_of(look: ImageLook, of: Learned) -> float:
-    """0 to 1: 0 where size and contrast are those of the training images, 0.5 where one is twice or half as large."""
+    """0 to 1: 0 where the cells are as large as in training images, 0.5 where they are twice or half as large.
+
+    Likewise by contrast, but that it is known of all training images together: single ones may have OFTEN of it.
+    """
     octaves = [0.0]
     if of.sizes is not None and look.size > 0:
         octaves.append(max(math.log2(of.sizes.low / look.size), math.log2(look.size / of.sizes.high)))
     if of.contrasts:
-        octaves.append(min(abs(math.log2(look.contrast / one)) for one in of.contrasts))
+        octaves.append(min(abs(math.log2(look.contrast / one)) for one in of.contrasts) - math.log2(OFTEN))
     return 1 - 2 ** -max(octaves)
 
 

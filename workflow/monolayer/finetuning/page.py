@@ -63,4 +63,4 @@ def _picture(album: Album, row: Mapping[str, Any], pixels: Pixels, cells: Instan
     )
     album.images[image["id"]] = image, data_uri(pixels)
     drawn = layer("pred matched", "draft cells", cells.rles(), image)
-    return Picture(image, f"{row['rank']}", [drawn], {"cells": drawn.count, "why": row["why"]})
+    return Picture(image, f"{row['rank']}", [drawn], {"cells": drawn.count})
