@@ -1,14 +1,13 @@
 """Whether a model learns more of the images that `suggest` names than of as many drawn at random.
 
-python tests/benchmarks/suggest.py POOL [--rounds 3] [--each 4] [--seeds 0 1 2 3] [--keep FOLDER]
+python tests/benchmarks/suggest.py POOL [--sizes 4 8 12] [--seeds 0 1 2 3] [--keep FOLDER]
 
 POOL is a line that the base model never saw: T98G (Usiigaci, the base is the model in the package), cort or A172 (the
 base is a small U-Net that it trains first on shsy5y of the competition and on the other lines of the LIVECell sample,
-some minutes of a core). Its truth stands for the annotator. Each round so many images are annotated, by `suggest` with
-the model of the round before (--once: with the base), or at random; the base is trained on from its own weights on all
-of them, as in docs/finetune.md, and scored on test images that are in no pool: mask AP, the mean over seeds (of
-training, and of what is drawn), with 95 % intervals over test images and seeds, paired by both. Then the row `untuned`:
-the same network from scratch on the images of the last random round.
+some minutes of a core). Its truth stands for the annotator. So many images are annotated, those that `suggest` names by
+the base, or as many at random; the base is trained on from its own weights on them, as in docs/finetune.md, and scored
+on test images that are in no pool: mask AP, the mean over seeds (of training, and of what is drawn), with 95 %
+intervals over test images and seeds, paired by both. `untuned` is the same network from scratch on the random images.
 
 Real images have to lie in ../shared/data.
 """
@@ -16,10 +15,12 @@ Real images have to lie in ../shared/data.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -39,11 +40,13 @@ from monolayer.data.sources import coco, livecell
 from monolayer.evaluation import evaluate
 from monolayer.evaluation.bootstrap import interval
 from monolayer.files import write_json
+from monolayer.finetuning import suggest
 from monolayer.finetuning.alike import near_copies_among
 from monolayer.finetuning.choosing import Learned, choose, learned
-from monolayer.finetuning.looking import ImageLook, Reading, look_at
+from monolayer.finetuning.looking import Reading, look_at
 from monolayer.models.pipeline import pipeline
 from monolayer.models.predictor import Network, Predictor
+from monolayer.models.rescaled import usual_diameter
 from monolayer.models.unet import family
 from monolayer.params.data import CocoSource, LivecellSource
 from monolayer.params.families import UnetPredict, UnetTrain
@@ -69,15 +72,13 @@ class Pool(NamedTuple):
     settings: UnetTrain
     predict: UnetPredict
     base: Learned
+    exported: Path | None = None
 
 
 class Tuned(NamedTuple):
     network: Any
     predictor: Predictor
     threshold: float  # of scores, the best on val
-
-
-Choice = Callable[[Tuned, Pool, Sequence[Sample], int], list[Sample]]
 
 
 def params_of(*names: str) -> Params:
@@ -112,7 +113,7 @@ def t98g(work: Path) -> Pool:
     test = evenly([sample for name, sample in named.items() if name not in ALIKE], 14)
     settings, predict = tuning()
     free = [sample for sample in named.values() if sample not in test]
-    return Pool(free, val, test, settings, predict, learned(read_manifest(pretrained())[1]))
+    return Pool(free, val, test, settings, predict, learned(read_manifest(pretrained())[1]), pretrained())
 
 
 def of_lines(work: Path) -> tuple[list[Sample], list[Sample]]:
@@ -207,67 +208,43 @@ def mask_ap(model: Tuned, pool: Pool, work: Path) -> Floats:
     return evaluate.read_draws(work / "scores.bootstrap.npz")[1]["mask_ap"]
 
 
-def looks(model: Tuned, pool: Pool, samples: Sequence[Sample]) -> list[ImageLook]:
-    one_view = predictor(model.network, pool.predict.model_copy(update={"tta": 1}))
-    zoom = float(getattr(model.network, "zoom", 1.0))
-    return [look_at(one_view, model.threshold, sample.pixels(), zoom) for sample in samples]
+def suggested(pool: Pool, count: int, work: Path, workers: int) -> list[Sample]:
+    """What `suggest` names, best first: the verb itself where the base is an exported run."""
+    if pool.exported is not None:
+        (work / "pool").mkdir()
+        for one in pool.free:
+            (work / "pool" / one.path.name).symlink_to(one.path)
+        reading = Reading(pool.exported, usual_diameter(pool.val), ANY)
+        suggest.suggest(reading, work / "pool", None, work / "round1", count=count, workers=workers)
+        by_name = {one.path.name: one for one in pool.free}
+        with (work / "round1" / suggest.LIST).open() as file:
+            return [by_name[row["file"]] for row in csv.DictReader(file)]
+    base = tuned(pool, [], 0, work)
+    one_view = predictor(base.network, pool.predict.model_copy(update={"tta": 1}))
+    looks = [look_at(one_view, base.threshold, one.pixels()) for one in pool.free]
+    copies = near_copies_among(Reading(pretrained(), None, ANY), [one.path for one in pool.free], workers)
+    return [pool.free[one.place] for one in choose(looks, [], pool.base, count, copies)]
 
 
-def suggested(model: Tuned, pool: Pool, shown: Sequence[Sample], count: int) -> list[Sample]:
-    """What `suggest` names next; what is annotated is among what the model learned from."""
-    free = [one for one in pool.free if one not in shown]
-    paths = [one.path for one in [*free, *shown]]
-    copies = near_copies_among(Reading(pretrained(), None, ANY), paths, 1)
-    chosen = choose(looks(model, pool, free), looks(model, pool, shown), pool.base, count, copies)
-    return [free[one.place] for one in chosen]
-
-
-def at_once(pool: Pool, count: int, path: Path, work: Path) -> Choice:
-    """`count` images in the order in which `suggest` names them by the base alone, which is kept in a file."""
+def order(pool: Pool, arm: str, seed: int, keep: Path, work: Path, *, count: int, workers: int) -> list[Sample]:
+    """The images in the order in which they are annotated; what is suggested is kept, for it has no seed."""
+    if arm != "suggested":
+        return [pool.free[index] for index in np.random.default_rng([1, seed]).permutation(len(pool.free))[:count]]
+    path = keep / f"suggested.{count}.json"
     if not path.exists():
-        write_json(path, [one.image["file_name"] for one in suggested(tuned(pool, [], 0, work), pool, [], count)])
-    by_name = {one.image["file_name"]: one for one in pool.free}
-    order = [by_name[name] for name in json.loads(path.read_text())]
-    return lambda _, of, shown, more: order[len(shown) : len(shown) + more]
+        write_json(path, [one.path.name for one in suggested(pool, count, work, workers)])
+    by_name = {one.path.name: one for one in pool.free}
+    return [by_name[name] for name in json.loads(path.read_text())]
 
 
-def drawn(pool: Pool, shown: Sequence[Sample], count: int, rng: np.random.Generator) -> list[Sample]:
-    free = [one for one in pool.free if one not in shown]
-    return [free[index] for index in rng.permutation(len(free))[:count]]
-
-
-def curve(
-    pool: Pool, next_of: Choice, seed: int, work: Path, *, rounds: int, count: int
-) -> tuple[list[Floats], list[list[str]]]:
-    """Draws of mask AP after 0, 1, ... rounds; the names of what was annotated in each."""
-    model, shown, names = tuned(pool, [], seed, work), list[Sample](), list[list[str]]()
-    draws = [mask_ap(model, pool, work)]
-    for _ in range(rounds):
-        new = next_of(model, pool, shown, count)
-        shown = [*shown, *new]
-        names.append([one.image["file_name"] for one in new])
-        model = tuned(pool, shown, seed, work)
-        draws.append(mask_ap(model, pool, work))
-    return draws, names
-
-
-def arm(pool: Pool, name: str, seed: int, work: Path, *, rounds: int, count: int, once: Path | None = None) -> Floats:
-    """Draws of mask AP (1 + rounds, 1 + B) of a way to choose; of `untuned` (1, 1 + B)."""
-    rng = np.random.default_rng([1, seed])
-    if name == "untuned":
-        shown = list[Sample]()
-        for _ in range(rounds):
-            shown += drawn(pool, shown, count, rng)
-        fit = pool.settings.fit.model_copy(update={"learning_rate": 0.005})
-        return mask_ap(tuned(pool, shown, seed, work, weights="none", fit=fit), pool, work)[None]
-    choice: Choice = suggested
-    if name == "random":
-        choice = lambda _, of, shown, more: drawn(of, shown, more, rng)  # noqa: E731
-    elif once is not None:
-        choice = at_once(pool, rounds * count, once, work)
-    draws, names = curve(pool, choice, seed, work, rounds=rounds, count=count)
-    print(f"seed {seed}, {name}: {' '.join(f'{one[0]:.3f}' for one in draws)}  {json.dumps(names)}", flush=True)
-    return np.array(draws)
+def point(pool: Pool, arm: str, shown: Sequence[Sample], seed: int, work: Path) -> Floats:
+    """Draws of mask AP of the base, trained on from its weights, or (arm `untuned`) from none."""
+    changed: dict[str, Any] = {}
+    if arm == "untuned":
+        changed = {"weights": "none", "fit": pool.settings.fit.model_copy(update={"learning_rate": 0.005})}
+    draws = mask_ap(tuned(pool, shown, seed, work, **changed), pool, work)
+    print(f"{arm}, seed {seed}, {len(shown)} images: {draws[0]:.3f}", flush=True)
+    return draws
 
 
 def summary(draws: Floats, seed: int = 0) -> tuple[float, float, float]:
@@ -282,50 +259,47 @@ def said(draws: Floats) -> str:
     return "{:+.3f} ({:+.3f} to {:+.3f})".format(*summary(draws))
 
 
-def report(found: dict[str, Floats], each: int) -> None:
-    """Of each arm (seeds, 1 + rounds, 1 + B)."""
-    print("images | random | suggested | suggested - random")
-    for number, (one, other) in enumerate(
-        zip(*(np.moveaxis(found[name], 1, 0) for name in ("random", "suggested")), strict=True)
-    ):
-        print(number * each, *(said(draws) for draws in (one, other, other - one)), sep=" | ")
-    if "untuned" in found:
-        last, base = found["random"][:, -1], found["random"][:, 0]
-        untuned = found["untuned"][:, 0]
-        print(
-            f"after the last random round: tuned - base {said(last - base)}, untuned {said(untuned)}, tuned - untuned"
-            f" {said(last - untuned)}"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("pool", choices=["T98G", "cort", "A172"])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--each", type=int, default=4)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[4, 8, 12], metavar="N", help="annotated images")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], metavar="N")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
-    parser.add_argument("--once", action="store_true", help="suggest all rounds' images by the base alone")
-    parser.add_argument("--shown", type=int, default=60, help="images of the pool cort")
-    parser.add_argument("--keep", type=Path, help="keep the base and what is done here, and go on from there")
+    parser.add_argument("--most", type=int, default=12, metavar="N", help="images that are suggested")
+    parser.add_argument("--shown", type=int, default=60, metavar="N", help="images of the pool cort")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes of suggest")
+    parser.add_argument("--keep", type=Path, help="keep what is done here, and go on from there")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         keep = args.keep or work / "kept"
         keep.mkdir(parents=True, exist_ok=True)
-        done = {(name, seed): keep / f"{args.pool}.{name}.{seed}.npy" for name in args.arms for seed in args.seeds}
-        if not all(path.exists() for path in done.values()):
-            pool = t98g(work) if args.pool == "T98G" else left_out(work, args.pool, args.shown, keep / "base.pt")
-            print(f"{args.pool}: pool {len(pool.free)}, val {len(pool.val)}, test {len(pool.test)} images", flush=True)
-        for (name, seed), path in done.items():
-            if not path.exists():
-                once = keep / f"{args.pool}.suggested.json" if args.once else None
-                np.save(path, arm(pool, name, seed, work, rounds=args.rounds, count=args.each, once=once))
-        if {"random", "suggested"} <= set(args.arms):
-            report(
-                {name: np.array([np.load(done[name, seed]) for seed in args.seeds]) for name in args.arms}, args.each
-            )
+        run(args, work, keep)
+
+
+def run(args: argparse.Namespace, work: Path, keep: Path) -> None:
+    """Make what is not kept yet, and say what is there."""
+    pool = t98g(work) if args.pool == "T98G" else left_out(work, args.pool, args.shown, keep / "base.pt")
+    print(f"{args.pool}: pool {len(pool.free)}, val {len(pool.val)}, test {len(pool.test)} images", flush=True)
+
+    def draws(arm: str, seed: int, size: int) -> Floats:
+        path = keep / f"{args.pool}.{arm}.{seed}.{size}.npy"
+        if not path.exists():
+            shown = order(pool, arm, seed, keep, work, count=args.most, workers=args.workers)[:size]
+            np.save(path, point(pool, arm, shown, seed, work))
+        return np.asarray(np.load(path))
+
+    cases = product(args.arms, args.sizes)
+    made = {(arm, size): np.array([draws(arm, seed, size) for seed in args.seeds]) for arm, size in cases}
+    base = draws("random", 0, 0)
+    for size in args.sizes:
+        found = {arm: made[arm, size] for arm in args.arms}
+        for arm, scores in found.items():
+            print(f"{size} images, {arm}: {said(scores)}, less base: {said(scores - base)}")
+        for one, other in (("suggested", "random"), ("random", "untuned")):
+            if {one, other} <= found.keys():
+                print(f"{size} images, {one} less {other}: {said(found[one] - found[other])}")
 
 
 if __name__ == "__main__":
