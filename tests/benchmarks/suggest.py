@@ -268,6 +268,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=12, metavar="N", help="images that are suggested")
     parser.add_argument("--shown", type=int, default=60, metavar="N", help="images of the pool cort")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes of suggest")
+    parser.add_argument("--light", action="store_true", help="16 steps of patches of 128 px, one view")
     parser.add_argument("--keep", type=Path, help="keep what is done here, and go on from there")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -281,6 +282,9 @@ def main() -> None:
 def run(args: argparse.Namespace, work: Path, keep: Path) -> None:
     """Make what is not kept yet, and say what is there."""
     pool = t98g(work) if args.pool == "T98G" else left_out(work, args.pool, args.shown, keep / "base.pt")
+    if args.light:
+        settings = pool.settings.model_copy(update={"patch": 128, "patches": 128})
+        pool = pool._replace(settings=settings, predict=pool.predict.model_copy(update={"tta": 1}))
     print(f"{args.pool}: pool {len(pool.free)}, val {len(pool.val)}, test {len(pool.test)} images", flush=True)
 
     def draws(arm: str, seed: int, size: int) -> Floats:
