@@ -14,8 +14,10 @@ def add_verbs(verbs: Verbs) -> None:
     verb = add_verb(verbs, suggest, workers=True, images=images, output=output)
     count = "images to suggest (default: %(default)s)"
     verb.add_argument("--count", type=whole(1), default=8, metavar="N", help=count)
-    known = "folder of the masks that you have, in any form that `source: masks` reads: their images, and what is like "
-    verb.add_argument("--annotated", type=Path, metavar="PATH", help=f"{known}them, are not suggested again")
+    known = "folder of the masks that you have, in any form that `source: masks` reads: their images "
+    verb.add_argument(
+        "--annotated", type=Path, metavar="PATH", help=f"{known}are left out, and what is like them is last"
+    )
     model = "folder of the exported run to train on from (default: the pretrained, for phase contrast)"
     verb.add_argument("--model", type=Path, metavar="PATH", help=model)
     size = "usual diameter of the cells in the images, which are brought to the scale that the model learned at"
@@ -24,8 +26,8 @@ def add_verbs(verbs: Verbs) -> None:
 
 
 def suggest(args: Namespace) -> None:
-    """Say which images of a folder to annotate next, so that a model learns most of them, and draft their masks: those
-    of which the model is unsure or that are unlike what it learned from, and no two that are alike.
+    """Say which images of a folder to annotate next, and draft their masks: those of which the model is unsure or that
+    are unlike what it learned from, and no two that are alike.
 
     examples:
       monolayer suggest --images my/images --output round1

@@ -1,1 +1,1 @@
-"""Which images to annotate next, so that a model learns most of them."""
+"""Which images to annotate next, and drafts of their masks."""
