@@ -111,7 +111,7 @@ def study() -> str:
 
 
 def field_runs() -> str:
-    """The study whose fields are kept together: a row per run, best first, with the steps that the study's file sets."""
+    """The study whose fields are kept together: a row per run, best first, with the steps that its file sets."""
     rows = rows_of("results/phase_contrast_fields")
     study = yaml.safe_load((ROOT / "workflow/studies/phase_contrast_fields.yaml").read_text())
     columns = (("all", "mask_ap"), ("all", "mask_ap50"), ("all", "f1_50"), ("shsy5y", "mask_ap"), ("cort", "mask_ap"))
