@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import plate_samples as made
 import pytest
+import tifffile
 from monolayer import cli
 from monolayer.__main__ import main
 from monolayer.cli.options import Parser
@@ -191,6 +193,24 @@ def test_a_folder_that_one_may_not_write_to(here: Path, capsys: pytest.CaptureFi
 
 
 # ---- truth of another tool ---------------------------------------------------------------------------
+
+
+def test_a_name_that_is_no_text_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As disks of other systems have them: tables in UTF-8 have no room for its bytes."""
+    from monolayer.plates import plan
+
+    folder, settings = tmp_path / "plate", made.reading()
+    folder.mkdir()
+    image = made.field(3, 0)
+    tifffile.imwrite(folder / "a.tif", image)
+    (folder / "a.tif").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.tif"))
+    given = ["--plate", f"{folder}", "--params", settings.model_dump_json(), "--output", f"{tmp_path / 'out'}"]
+    assert main(["plan-plate", *given]) == 1
+    said = capsys.readouterr().err
+    assert "plan-plate: the name of a file is not UTF-8 (... " in said
+    assert "caf\\udce9" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out" / plan.ABOUT).exists()
 
 
 def test_cells_of_another_tools_polygons_are_measured(here: Path) -> None:

@@ -75,6 +75,8 @@ def test_holm_orders_and_caps() -> None:
         ("dose\n3\n", "is no plate map; it needs a column well"),
         ("well,dose\nZ9,3\n", "line 2: the plate has no well 'Z9'"),
         ("well,dose\nA1,3\nA1,4\n", "line 3: well A1 stands there twice"),
+        ("well,dose\nA1,3,5\n", "line 2: it has more values than the 2 columns"),
+        ("well,dose,dose\nA1,3,5\n", "has two columns 'dose'"),
     ],
 )
 def test_a_plate_map_that_does_not_fit_is_refused(text: str, said: str, tmp_path: Path) -> None:

@@ -73,3 +73,15 @@ def test_wells_tell_their_lag() -> None:
     assert late["lag_time"] == pytest.approx(24, abs=2)
     assert np.isnan(early["lag_time"])
     assert late["rate_per_time"] == pytest.approx(early["rate_per_time"], rel=0.05)
+
+
+def test_a_well_without_a_cell_tells_no_growth() -> None:
+    images = [
+        {"well": "A1", "field": "1", "time_h": float(hour), "frame": hour, "cells": 0, "confluence": 0.0}
+        | {"expected_f1": math.nan, "flags": "empty"}
+        for hour in range(5)
+    ]
+    [row] = growth.wells(images, growth.curves(images), {})
+    assert (row["first_cells_per_image"], row["last_cells_per_image"]) == (0, 0)
+    assert math.isnan(row["rate_per_time"])
+    assert math.isnan(row["lag_time"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,9 @@ def test_what_a_set_lacks_is_named_and_the_rest_is_done(tmp_path: Path) -> None:
     [
         (("</OME>", ""), "is not readable as an image"),
         (("Image:1", "Image:9"), r"well B3 names Image:9, which it lacks|well B3 names Image:1, which it lacks"),
+        (('Row="0"', 'Row="A"'), "Well:0 is in row A, column 0; they are whole numbers"),
+        (('Row="0"', 'Row="-1"'), "Well:0 is in row -1, column 0; they are whole numbers"),
+        (('Row="0"', 'Row="702"'), "Well:0 is in row 702, column 0; they are whole numbers"),
         ((OME, ""), "describes no image"),
         (('FileName="a_t0_c0', 'FileName="elsewhere/a_t0_c0'), r"names elsewhere/a_t0_c0.*put all files"),
     ],
@@ -156,3 +160,46 @@ def test_two_sets_in_a_folder_are_refused(tmp_path: Path) -> None:
     path.with_name("other.companion.ome").write_text(path.read_text())
     with pytest.raises(InputError, match="holds 2 sets"):
         plan.plan(path.parent, made.reading(channel="Phase"), tmp_path / "out")
+
+
+WELL = "<Well ID='Well:{0}' Row='0' Column='{1}'><WellSample ID='S:{0}'><ImageRef ID='Image:{0}'/></WellSample></Well>"
+
+
+def test_images_are_never_taken_for_times_of_another(tmp_path: Path) -> None:
+    """Neither those of two plates in one description, nor those of one name."""
+    path = companion(tmp_path / "plate7")
+    whole = path.read_text()
+    first, last = whole.index("<Plate"), whole.index("</Plate>") + len("</Plate>")
+    path.write_text(whole[:first] + "".join(f"<Plate>{WELL.format(n, 0)}</Plate>" for n in (0, 1)) + whole[last:])
+    with pytest.raises(InputError, match="Image:0 and Image:1 are both well A1, field 1; export each plate by itself"):
+        plan.plan(path, made.reading(channel="Phase"), tmp_path / "out")
+    path.write_text((whole[:first] + whole[last:]).replace('Name="field 1"', 'Name="field 0"'))
+    plan.plan(path, made.reading(channel="Phase"), tmp_path / "out")
+    assert [image.well for image in read_plan(tmp_path / "out")] == ["Image:0"] * 3 + ["Image:1"] * 3
+
+
+def test_a_folder_of_files_of_one_set_says_what_to_give(tmp_path: Path) -> None:
+    blocks = block("t0.ome.tif") + block("t1.ome.tif", T=1)
+    for time in range(2):
+        text = f"<OME {OME}>{pixels(0, blocks)}</OME>"
+        tifffile.imwrite(tmp_path / f"t{time}.ome.tif", phase(time), description=text, metadata=None)
+    with pytest.raises(InputError, match=r"t0\.ome\.tif is one of a set of files; give it, not its folder"):
+        plan.plan(tmp_path, made.reading(), tmp_path / "out")
+
+
+def test_a_companion_is_found_whatever_its_name(tmp_path: Path) -> None:
+    path = companion(tmp_path / "plate7")
+    path = path.rename(path.with_name("R&D.companion.ome"))
+    text = f'<OME {OME}><BinaryOnly MetadataFile="R&amp;D.companion.ome" UUID="urn:uuid:1"/></OME>'
+    part = path.with_name("a_t0_c0.ome.tif")
+    tifffile.imwrite(part, phase(0), description=text, metadata=None, photometric="minisblack")
+    plan.plan(part, made.reading(channel=2), tmp_path / "out")
+    assert plan.read_about(tmp_path / "out").path == str(path)
+
+
+@pytest.mark.parametrize("size", ["SizeT", "SizeX"])
+def test_sizes_of_nothing_are_refused(size: str, tmp_path: Path) -> None:
+    path = companion(tmp_path / "plate7")
+    path.write_text(re.sub(f'{size}="[0-9]+"', f'{size}="0"', path.read_text()))
+    with pytest.raises(InputError, match=r"Image:0 says that it has .*; export it again"):
+        plan.plan(path, made.reading(channel="Phase"), tmp_path / "out")

@@ -112,3 +112,46 @@ def test_a_large_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
         file.truncate(path.stat().st_size // 2)
     with pytest.raises(InputError, match=r"well x, field 1\.1, frame 0 \(x\.tif\): .*cut short"):
         run(path, tmp_path / "out", tile=512)
+
+
+def spoilt_parts(kind: str, folder: Path) -> None:
+    grey = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    path = folder / ("V_A1_1_00d00h00m.tif" if kind == "two frames" else "x.tif")
+    if kind == "two frames":
+        tifffile.imwrite(path, np.stack([grey, grey + 1]), photometric="minisblack")
+    elif kind == "turned":
+        tifffile.imwrite(path, grey, extratags=[(274, 3, 1, 6, True)], metadata=None)
+    elif kind == "two pictures":
+        with tifffile.TiffWriter(path) as writer:
+            writer.write(grey, metadata=None)
+            writer.write(grey[:48, :60], metadata=None)
+    else:
+        tifffile.imwrite(path, np.where(grey == 9, np.nan, grey).astype(np.float32), metadata=None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("two frames", r"holds 2 frames, and its name tells the time of one"),
+        ("turned", r"is to be shown turned \(TIFF orientation\)"),
+        ("two pictures", r"holds 2 pictures|holds several pictures"),
+        ("NaN", r"has pixels that are NaN or infinite"),
+    ],
+)
+@pytest.mark.parametrize("tile", [40, 64])
+def test_what_is_refused_as_a_whole_is_refused_in_parts(kind: str, said: str, tile: int, tmp_path: Path) -> None:
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    spoilt_parts(kind, folder)
+    plan.plan(folder, made.reading(tile=tile), tmp_path / "out")
+    reader = PlateReader(plan.read_about(tmp_path / "out"))
+    with pytest.raises(InputError, match=said):
+        reader.read(read_plan(tmp_path / "out")[0])
+
+
+def test_a_part_never_lies_where_another_field_does(tmp_path: Path) -> None:
+    """A crop 1.1, as LIVECell names them, and the first part of field 1."""
+    for name, side in (("V_A1_1_00d00h00m.tif", 64), ("V_A1_1_00d00h00m_1.tif", 32)):
+        large_tiff(tmp_path / name, side)
+    with pytest.raises(InputError, match=r"well A1 has a field 1\.1, and another one is cut into parts of that name"):
+        plan.plan(tmp_path, made.reading(tile=40), tmp_path / "out")

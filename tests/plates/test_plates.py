@@ -17,9 +17,11 @@ from monolayer.params.plates import shards
 from monolayer.plates import plan, segment, tabulate
 from monolayer.plates.crate import CRATE
 from monolayer.plates.labels import STORE, label_plane
+from monolayer.plates.layout import natural
 from monolayer.plates.parts import JOURNAL, PartJournal
 from monolayer.plates.plan import read_plan
 from monolayer.plates.reader import PlateReader
+from pyarrow import parquet
 
 
 def run(plate: Path, output: Path, size: int = 100, **changes: Any) -> Path:
@@ -318,3 +320,21 @@ def test_planes_along_z_follow_a_rule(tmp_path: Path) -> None:
         plan.plan(tmp_path / "A1.tif", made.reading(z=rule), tmp_path / "out")
         [image] = read_plan(tmp_path / "out")
         assert np.array_equal(PlateReader(plan.read_about(tmp_path / "out")).read(image), expected)
+
+
+def test_a_plan_of_another_version_is_to_be_made_again(plate: Path, tmp_path: Path) -> None:
+    plan.plan(plate, made.reading(), tmp_path)
+    about = json.loads((tmp_path / plan.ABOUT).read_text())
+    about["is_zarr"] = about.pop("kind") == "zarr"
+    (tmp_path / plan.ABOUT).write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"plan\.json is no plan of this version; plan the plate again"):
+        plan.read_about(tmp_path)
+    rows = parquet.read_table(tmp_path / plan.TABLE)
+    parquet.write_table(rows.drop_columns(["tiled"]), tmp_path / plan.TABLE)
+    with pytest.raises(InputError, match=r"plan\.parquet is not readable .*tiled.*; plan the plate again"):
+        read_plan(tmp_path)
+
+
+def test_a_name_with_a_raised_number_is_sorted() -> None:
+    """² is a digit to Python, and no number."""
+    assert sorted(["5²_10", "5²_9"], key=natural) == ["5²_9", "5²_10"]

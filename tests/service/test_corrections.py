@@ -180,6 +180,7 @@ def test_of_many_at_once_one_is_first(place: tuple[str, Path]) -> None:
         ("..\\..\\escaped.png", "%2E.%5C..%5Cescaped"),
         ("..", "%2E"),
         (".hidden.png", "%2Ehidden"),
+        (" .png", "%"),
         ("well:A1 *.png", "well%3AA1 %2A"),
         ("scan.ome.tif", "scan"),
         ("tücke.png", "tücke"),
@@ -377,3 +378,33 @@ def test_a_folder_that_is_gone_for_good_is_said(tmp_path: Path) -> None:
     with running([model()], Settings(corrections=tmp_path / "my")) as url:
         for answer in (newest(url), send(url, ONE, 0)):
             assert told(answer, 507).startswith("nothing was saved (File exists)")
+
+
+def test_an_earlier_version_that_is_put_back_is_a_new_one(place: tuple[str, Path]) -> None:
+    """Who copies it over the newest means it; a crash leaves masks that are older than the newest version."""
+    url, folder = place
+    for began, labels in enumerate((ONE, TWO)):
+        send(url, labels, began)
+    shutil.copy(folder / "versions/a.0001.tif", folder / "masks/a.tif")
+    found = newest(url).json()
+    assert (found["version"], found["labels"]) == (3, json.loads(runs(ONE)))
+    assert np.array_equal(tifffile.imread(folder / "versions/a.0002.tif"), TWO)
+
+
+@pytest.mark.parametrize(
+    ("masks", "said"),
+    [
+        (np.full((120, 160), 0.5, np.float32), "masks/a.tif holds values that are no cell numbers"),
+        (np.full((120, 160), 1 << 40, np.uint64), "masks/a.tif has a cell 1,099,511,627,776"),
+        (TWO[:100].astype(np.uint8), "masks/a.tif is 160x100 px"),
+    ],
+)
+def test_masks_that_can_not_be_used_become_no_version(place: tuple[str, Path], masks: Labels, said: str) -> None:
+    """They would come back from there for ever."""
+    url, folder = place
+    send(url, ONE, 0)
+    tifffile.imwrite(folder / "masks/a.tif", masks)
+    for answer in (newest(url), send(url, TWO, 1)):
+        assert said in told(answer, 422)
+    (folder / "masks/a.tif").unlink()
+    assert newest(url).json() == {"name": "a", "version": 1, "labels": json.loads(runs(ONE))}

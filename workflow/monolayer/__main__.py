@@ -66,12 +66,23 @@ def _run(args: argparse.Namespace) -> int:
         logging.error("%s: interrupted", name)
         return 130
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in CURES:
-            logging.error("%s: %s; %s", name, error, CURES[error.errno])
+        if told := _told(error):
+            logging.error("%s: %s", name, told)
             return 1
         logging.exception("%s failed; this is a bug or a broken environment, not your data", name)
         return 2
     return 0
+
+
+def _told(error: Exception) -> str:
+    """What is wrong with the disk or the name of a file, and the cure; nothing of a bug."""
+    if isinstance(error, OSError) and error.errno in CURES:
+        return f"{error}; {CURES[error.errno]}"
+    if isinstance(error, UnicodeEncodeError) and "\ud800" <= error.object[error.start] <= "\udfff":
+        # a name's bytes that are no text, where a table should have it
+        around = error.object[max(0, error.start - 40) : error.end + 20].encode("utf-8", "backslashreplace").decode()
+        return f"the name of a file is not UTF-8 (... {around} ...); rename it {AGAIN}"
+    return ""
 
 
 def _start_log(path: Path | None) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from monolayer.data.plane import TIME
 from monolayer.data.reading import decoding
+from monolayer.files import InputError
 
 MICROMETRES = {
     **{"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0},
@@ -19,6 +21,9 @@ HOURS = {
     **{"min": 1 / 60, "minute": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0},
 }
 CENTIMETRE = 3  # of TIFF's ResolutionUnit; inches are a printer's, and what programs write that know nothing
+
+
+FILES = re.compile(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]*)"')  # that an OME-TIFF names
 
 
 class ImageAbout(NamedTuple):
@@ -62,6 +67,8 @@ def _about_tiff(tif: Any) -> ImageAbout:
     count = lengths.get("C", 1)
     names, size, hours = ("",) * count, None, None
     if tif.is_ome:
+        if len(set(FILES.findall(tif.ome_metadata))) > 1:
+            raise InputError(f"{tif.filename} is one of a set of files; give it, not its folder, as the plate")
         root = ElementTree.fromstring(tif.ome_metadata)
         about = ome_about(next(element for element in root.iter() if element.tag.endswith("}Pixels")))
         names = about.channels if len(about.channels) == count else names

@@ -7,8 +7,10 @@ order of dimensions; a Plate, where there is one, which images are fields of whi
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -19,11 +21,12 @@ from numpy.typing import NDArray
 from monolayer.data.plane import ImagePlane, frames_of
 from monolayer.data.reading import decoding, one_plane
 from monolayer.files import InputError
-from monolayer.plates.about import ImageAbout, ome_about
+from monolayer.plates.about import FILES, ImageAbout, ome_about
 from monolayer.plates.layout import SeriesFile
 from monolayer.plates.region import WHOLE, Region
 
 COMPANION = ".companion.ome"
+ROWS = 26 * 27  # A to ZZ
 Element = ElementTree.Element
 
 
@@ -47,9 +50,8 @@ def set_of(path: Path) -> Path | None:
     if path.suffix.lower() in (".tif", ".tiff") and path.is_file():
         text = _description(path) or ""
         if (master := re.search(r'<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile="([^"]*)"', text)) is not None:
-            return _master(path, master[1])
-        files = re.findall(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]*)"', text)
-        return path if len(set(files)) > 1 else None
+            return _master(path, unescape(master[1]))
+        return path if len(set(FILES.findall(text))) > 1 else None
     return None
 
 
@@ -92,15 +94,16 @@ class OmeSet:
         return {one.get("ID", ""): one for one in self._root if _is(one, "Image")}
 
     def listed(self) -> list[SeriesFile]:
-        """A series for each image: a field of a well where the set has a plate, else a well by its name."""
+        """A series for each image: a field of a well where the set has a plate, else a well by its own name."""
         found = list[SeriesFile]()
         for well in (one for one in self._root.iter() if _is(one, "Well")):
-            row, column = int(well.get("Row", 0)), int(well.get("Column", 0))
             samples = [one for one in well.iter() if _is(one, "ImageRef")]
-            name = f"{_letters(row)}{column + 1}"
+            name = self._place(well)
             found += [SeriesFile(ref.get("ID", ""), name, str(n)) for n, ref in enumerate(samples, 1)]
         if not found:
-            found = [SeriesFile(key, one.get("Name") or key, "1") for key, one in self._images.items()]
+            names = Counter(one.get("Name", "") for one in self._images.values())
+            own = {key: one.get("Name", "") for key, one in self._images.items()}
+            found = [SeriesFile(key, name if name and names[name] == 1 else key, "1") for key, name in own.items()]
         for one in found:
             if one.file not in self._images:
                 raise InputError(f"{self.path}: well {one.well} names {one.file}, which it lacks; export the set again")
@@ -108,6 +111,13 @@ class OmeSet:
         if not found:
             raise InputError(f"{self.path} describes no image; export the set again")
         return found
+
+    def _place(self, well: Element) -> str:
+        row, column = (well.get(name, "0") for name in ("Row", "Column"))
+        if not (row.isdecimal() and column.isdecimal()) or int(row) >= ROWS:
+            said = f"{self.path}: {well.get('ID', 'a well')} is in row {row}, column {column}"
+            raise InputError(f"{said}; they are whole numbers from 0 on, rows below {ROWS}; export the set again")
+        return f"{_letters(int(row))}{int(column) + 1}"
 
     def about(self, image: str) -> ImageAbout:
         """What the description says of an image."""

@@ -31,13 +31,20 @@ def read_conditions(path: Path | None, wells: Sequence[str]) -> dict[str, str]:
         return {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            table = csv.DictReader(file)
+            rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not readable as a plate map ({error}); save it as CSV in UTF-8") from error
     if not rows or "well" not in rows[0] or len(rows[0]) < 2:
         raise InputError(f"{path} is no plate map; it needs a column well and at least one other, as dose")
+    names = table.fieldnames or []
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"{path} has two columns {twice!r}; name each otherwise")
     found: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
+        if None in row:
+            said = f"{path}, line {number}: it has more values than the {len(names)} columns"
+            raise InputError(f'{said}; put one that has a comma in quotes, as "3,5"')
         well = (row.pop("well") or "").strip()
         if well not in wells:
             raise InputError(

@@ -43,7 +43,7 @@ class _Tried(NamedTuple):
 
 def fit_growth(time: Floats, values: Floats, groups: Ints) -> WellGrowth | None:
     """Growth of counts of groups 0, 1, ... at one rate, each from its own start; None where nothing can be fitted."""
-    plain = _tried(0.0, time, values, groups)
+    plain = _tried(0.0, time, values, groups) if len(values) else None  # a well without a cell
     if plain is None:
         return None
     moments = np.unique(time) - time.min()

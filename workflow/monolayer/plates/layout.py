@@ -108,7 +108,7 @@ def _stem(name: str) -> str:
 
 def natural(text: str) -> list[tuple[int, str]]:
     """A key that sorts 2 before 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", text)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.findall(r"\d+|\D+", text)]
 
 
 def well_key(well: str) -> tuple[int, list[tuple[int, str]]]:

@@ -217,6 +217,9 @@ def _label_paths(fields: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str
     if all(re.fullmatch(r"[A-Za-z]+\d+", well) for well in wells):
         wells = {well: re.sub(r"(\d+)$", r"/\1", well) for well in wells}
     for well, field in fields:
+        if (well, field) in found:
+            said = f"well {well} has a field {field}, and another one is cut into parts of that name"
+            raise InputError(f"{said}; give them plates of their own, or set plate_settings.tile higher")
         found[well, field] = f"{wells[well]}/{counts[well]}"
         counts[well] += 1
     return found
@@ -251,8 +254,8 @@ def read_plan(folder: Path, first: int = 1, last: int | None = None) -> list[Pla
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(folder / TABLE)
-    except OSError as error:
+        table = parquet.read_table(folder / TABLE).select(list(PlateImage._fields))
+    except (OSError, ValueError, KeyError) as error:  # as a plan of an earlier version
         raise InputError(f"{folder / TABLE} is not readable ({error}); plan the plate again") from error
     table = table.slice(first - 1, None if last is None else last - first + 1)
     columns = (table[name].to_pylist() for name in PlateImage._fields)
@@ -260,7 +263,9 @@ def read_plan(folder: Path, first: int = 1, last: int | None = None) -> list[Pla
 
 
 def read_about(folder: Path) -> PlateAbout:
-    values: dict[str, Any] = read_json(folder / ABOUT, "a plate's plan", "plan the plate again")
+    values = read_json(folder / ABOUT, "a plate's plan", "plan the plate again")
+    if not isinstance(values, dict) or set(values) != set(PlateAbout._fields):
+        raise InputError(f"{folder / ABOUT} is no plan of this version; plan the plate again")
     return PlateAbout(**values)
 
 

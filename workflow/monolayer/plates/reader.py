@@ -69,7 +69,7 @@ class PlateReader:
         else:
             path = path_of(plate, image.file)
             if image.tiled and path.suffix.lower() in TIFF:
-                pixels = frame_region(path, max(image.plane, 0), self.about.which, image.region)
+                pixels = frame_region(path, image.plane, self.about.which, image.region)
             else:
                 pixels = self._of_file(image, path, state)[image.region.place]
         if self.state(image) != state:

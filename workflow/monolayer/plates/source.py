@@ -28,19 +28,34 @@ class PlateSource(NamedTuple):
     def about(self, one: SeriesFile) -> ImageAbout:
         """What a file, or an image of an OME-Zarr or a set, says of itself."""
         if self.kind == "zarr":
-            return ZarrImage(self.path / one.file).about()
-        if self.kind == "set":
-            return OmeSet(self.path).about(one.file)
-        return about_file(path_of(self.path, one.file))
+            about = ZarrImage(self.path / one.file).about()
+        elif self.kind == "set":
+            about = OmeSet(self.path).about(one.file)
+        else:
+            about = about_file(path_of(self.path, one.file))
+        if min(about.frames, about.height, about.width) < 1:
+            size = f"{about.frames} frames of {about.width}x{about.height} px"
+            raise InputError(f"{self.path}: {one.file} says that it has {size}; export it again")
+        return about
 
 
 def source_of(path: Path, settings: PlateReading, only: set[str] | None = None) -> PlateSource:
     """The images of a plate, by well, field and time; in a folder that grows, of these files alone."""
     if is_zarr(path):
-        return PlateSource(path, "zarr", listed_zarr(path))
+        return PlateSource(path, "zarr", _apart(path, listed_zarr(path)))
     if (described := set_of(path)) is not None:
-        return PlateSource(described, "set", OmeSet(described).listed())
+        return PlateSource(described, "set", _apart(described, OmeSet(described).listed()))
     return PlateSource(path, "files", layout.listed(path, settings, only))
+
+
+def _apart(path: Path, files: list[SeriesFile]) -> list[SeriesFile]:
+    """Refuse images that would be taken for times of one field, as those of two plates in one description."""
+    places: dict[tuple[str, str], str] = {}
+    for one in files:
+        if (first := places.setdefault((one.well, one.field), one.file)) != one.file:
+            both = f"{first} and {one.file} are both well {one.well}, field {one.field}"
+            raise InputError(f"{path}: {both}; export each plate by itself")
+    return files
 
 
 def check_comes_by_files(path: Path) -> None:

@@ -35,6 +35,7 @@ from monolayer.service.uploads import Limits, frames
 logger = logging.getLogger("monolayer.service")
 IMAGES, MASKS, VERSIONS = "images", "masks", "versions"
 VERSION = re.compile(r"(.+)\.(\d{4,})\.tif")
+MOST = (1 << 31) - 1  # a cell's number
 LONGEST = 180  # bytes of a name: with a version and what a file is called until it is whole, disks take 255
 
 
@@ -72,13 +73,13 @@ def _frame_tiff(pixels: NDArray[Any]) -> bytes:
 def key_of(name: str, frame: int | None) -> str:
     """The name under which image and masks find each other; none leads out of the folder.
 
-    >>> [key_of(name, None) for name in ("A1.png", "scan.ome.tif", "../x.png", "..")], key_of("a.tif", 3)
-    (['A1', 'scan', 'x', '%2E'], 'a.t003')
+    >>> [key_of(name, None) for name in ("A1.png", "scan.ome.tif", "../x.png", "..", " .png")], key_of("a.tif", 3)
+    (['A1', 'scan', 'x', '%2E', '%'], 'a.t003')
     """
     stem = normalize("NFC", PurePath(name).stem)
     while stem.endswith(".ome"):  # which its reader takes off masks
         stem = stem.removesuffix(".ome")
-    key = name_of_file(stem).rstrip(". ") + ("" if frame is None else f".t{frame:03d}")
+    key = (name_of_file(stem).rstrip(". ") or "%") + ("" if frame is None else f".t{frame:03d}")
     if mark := next((mark for mark in (*masks.MARKS, masks.IGNORE) if key.endswith(mark)), None):
         raise InputError(f"{name} ends in {mark}, as masks of another image do; rename it")
     if len(key.encode()) > LONGEST:
@@ -126,13 +127,20 @@ def newest(folder: Path, image: CorrectedImage) -> tuple[int, NDArray[Any] | Non
     """The number of an image's newest version and its label image; 0 and None before the first."""
     with _alone(folder):
         _check_room(folder, image)
-        number = _settled(folder, image.key)
-        labels = read_labels(_version(folder, image.key, number)) if number else None
-    if labels is not None and labels.shape != image.pixels.shape:
-        height, width = image.pixels.shape
-        said = f"{MASKS}/{image.key}.tif is {labels.shape[1]}x{labels.shape[0]} px, its image {width}x{height} px"
+        number = _settled(folder, image)
+        return number, _labels_in(_version(folder, image.key, number), image) if number else None
+
+
+def _labels_in(path: Path, image: CorrectedImage) -> NDArray[Any]:
+    """The label image in a file of the folder, if it is one of this image."""
+    labels, (height, width) = read_labels(path), image.pixels.shape
+    name = f"{path.parent.name}/{path.name}"
+    if labels.shape != (height, width):
+        said = f"{name} is {labels.shape[1]}x{labels.shape[0]} px, its image {width}x{height} px"
         raise InputError(f"{said}; move it away")
-    return number, labels
+    if labels.max(initial=0) > MOST:
+        raise InputError(f"{name} has a cell {labels.max():,}, and {MOST:,} is the most; number its cells from 1 on")
+    return labels
 
 
 def save(folder: Path, image: CorrectedImage, labels: NDArray[np.int32], began: int) -> int:
@@ -143,7 +151,7 @@ def save(folder: Path, image: CorrectedImage, labels: NDArray[np.int32], began: 
     content = label_tiff([labels], None)
     with _alone(folder):
         _check_room(folder, image)
-        number = _settled(folder, image.key)
+        number = _settled(folder, image)
         if number and _version(folder, image.key, number).read_bytes() == content:
             return number
         if began != number:
@@ -194,22 +202,26 @@ def _version(folder: Path, key: str, number: int) -> Path:
     return folder / VERSIONS / f"{key}.{number:04d}.tif"
 
 
-def _settled(folder: Path, key: str) -> int:
+def _settled(folder: Path, image: CorrectedImage) -> int:
     """The number of the newest version once masks/ has it, as a crash may have left; 0 for none.
 
-    Masks that are no version are another program's, and become one.
+    Masks that are no version, or an earlier one that was put there since the newest, are another program's or a
+    person's, and become one.
     """
+    key = image.key
     newest, mask = saved(folder).get(key, 0), folder / MASKS / f"{key}.tif"
+    last = _version(folder, key, newest)
     if mask.is_file():
         content = mask.read_bytes()
-        known = (number for number in range(newest, 0, -1) if _has(_version(folder, key, number), content))
-        if (number := next(known, None)) is None:
+        if _has(last, content):
+            return newest
+        known = any(_has(_version(folder, key, number), content) for number in range(1, newest))
+        if not known or mask.stat().st_mtime_ns > last.stat().st_mtime_ns:
+            _labels_in(mask, image)  # before it is kept for ever
             _write([(_version(folder, key, newest + 1), content)])
             return newest + 1
-        if number == newest:
-            return newest
     if newest:
-        _write([(mask, _version(folder, key, newest).read_bytes())])
+        _write([(mask, last.read_bytes())])
     return newest
 
 

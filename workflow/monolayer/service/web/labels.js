@@ -275,7 +275,7 @@ export class LabelMap {
     };
     const from = reach(first), to = reach(second);
     if (!this.#pixels(second).some((at) => from.has(at))) return null;
-    const shortest = Math.min(...this.#pixels(second).map((at) => from.get(at) ?? Infinity));
+    const shortest = this.#pixels(second).reduce((least, at) => Math.min(least, from.get(at) ?? Infinity), Infinity);
     return [...from.keys()].filter((at) => !this.labels[at] && from.get(at) + (to.get(at) ?? Infinity) <= shortest);
   }
 }
