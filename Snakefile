@@ -39,12 +39,27 @@ include: "workflow/rules/reporting.smk"
 include: "workflow/rules/plates.smk"
 
 
+if (
+    KEPT
+):  # Snakemake holds no file in storage against the constraints of wildcards, so that several rules could make it
+
+    if P.tool_runs or P.plates:
+        raise params.ParamsError(
+            f"--default-storage-provider {KEPT}: neither other tools' rows ({', '.join(P.tool_runs)}) nor plates can be "
+            "kept there; leave them out, or the option"
+        )
+
+    ruleorder: gain > evaluate
+    ruleorder: predict > import_results
+    ruleorder: predict > mend
+
+
 rule all:
     default_target: True
     input:  # with what the report shows, or files of it that are deleted by hand would not come back; the export of a
         # tuned run is a function, for it is known once that is scored
         [f"results/plates/{plate}/report.html" for plate in P.plates]
-        or expand(
+        or every(
             [
                 "results/{dataset}/report.html",
                 *(path for path in rules.report.input if isinstance(path, str)),

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -263,6 +264,38 @@ def test_an_experiment_changes_what_it_names(recorded: Checkout, tmp_path: Path)
     shown = json.loads(checkout.run("dvc", "plots", "show", "--json").stdout)["data"]
     assert any("history.csv" in name for name in shown)
     assert any("Mask AP" in name for name in shown)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_curves_are_live_while_an_experiment_trains(origin: Checkout, tmp_path: Path) -> None:
+    """`dvc plots show` beside a `dvc exp run` under way has the epochs so far; `dvc exp show` lists what runs."""
+    checkout = origin.clone(tmp_path / "checkout")
+    words = ("dvc", "exp", "run", "-S", "models.unet.quick.train.fit.epochs=3000", "train@unet1")
+    running = subprocess.Popen(
+        words,
+        cwd=checkout.folder,
+        env=checkout.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        history = checkout.folder / "results/own/models/unet1/history.csv"
+        while not history.exists() or len(history.read_text().splitlines()) < 4:
+            assert running.poll() is None, "it ended before its third epoch"
+            time.sleep(0.2)
+        plots = json.loads(checkout.run("dvc", "plots", "show", "--json").stdout)
+        table = json.loads(checkout.run("dvc", "exp", "show", "--json").stdout)
+        assert running.poll() is None, "it ended before it was looked at"
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    [shown] = [text for name, text in plots["data"].items() if "unet1/history.csv" in name]
+    assert len(re.findall(r"\bepoch\W+3\b", json.dumps(shown))) >= 1
+    [workspace] = [row for row in table if row["rev"] == "workspace"]
+    epochs = workspace["data"]["params"]["params.yaml"]["data"]["models"]["unet"]["quick"]["train"]["fit"]["epochs"]
+    assert epochs == 3000
 
 
 @pytest.mark.slow

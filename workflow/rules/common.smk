@@ -10,9 +10,14 @@ from monolayer.provenance.closure import closure
 from monolayer.provenance.local_files import content
 from snakemake.exceptions import WorkflowError
 
-# `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container
+# `monolayer` is found beside the interpreter also where its environment is not activated, or in the job's container.
+# Where a storage plugin keeps the files, a job has them below .snakemake: what it calls results/ is there.
+KEPT = workflow.storage_settings.default_storage_provider
+BUCKET = str(workflow.storage_settings.default_storage_prefix).partition("://")[2]
+LOCAL = f"{workflow.storage_settings.local_storage_prefix}/{KEPT}/{BUCKET}/results"
 shell.prefix(
     f'[ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH="{Path(sys.executable).parent}:$PATH"; '
+    + (f"[ -L results ] || ln -s {LOCAL} results || [ -L results ]; " if KEPT else "")
 )
 
 # caches go with Snakemake's files, for a compute node may have no $HOME to write to: of Snakemake in a Slurm job
@@ -33,28 +38,44 @@ wildcard_constraints:
 
 
 def code(*modules):
-    """The files that decide what a verb's modules do: Snakemake does not see edits of an imported package."""
+    """The files that decide what a verb's modules do: Snakemake does not see edits of an imported package.
+
+    None where a storage plugin keeps all files: jobs run with the code of their container.
+    """
+    if workflow.storage_settings.default_storage_provider:
+        return []
     return closure(Path("workflow/monolayer"), *modules)
+
+
+def every(patterns, **values):
+    """expand(), also of outputs that a storage plugin keeps: that is a flag on them, which expand() refuses."""
+    prefix = f"{workflow.storage_settings.default_storage_prefix}/"
+    given = [patterns] if isinstance(patterns, str) else patterns
+    kept = [getattr(one, "flags", {}).get("storage_object") for one in given]
+    texts = [
+        own.query.removeprefix(prefix) if own else one for own, one in zip(kept, given)
+    ]
+    return expand(texts, **values)
 
 
 def by_run(pattern):
     """The paths of all rows of the results table."""
-    return expand(pattern, run=P.scored_runs, allow_missing=True)
+    return every(pattern, run=P.scored_runs, allow_missing=True)
 
 
 def by_trained_run(pattern):
     """The paths of those runs of the results table that are trained here."""
-    return expand(pattern, run=P.trained_runs, allow_missing=True)
+    return every(pattern, run=P.trained_runs, allow_missing=True)
 
 
 def by_tool_run(pattern):
     """The paths of those runs of the results table that are other tools'."""
-    return expand(pattern, run=P.tool_runs, allow_missing=True)
+    return every(pattern, run=P.tool_runs, allow_missing=True)
 
 
 def by_tuned_run(pattern):
     """The paths of those runs of the results table that have a base to beat."""
-    return expand(pattern, run=P.tuned_runs, allow_missing=True)
+    return every(pattern, run=P.tuned_runs, allow_missing=True)
 
 
 def kept_rounds(wildcards):
@@ -65,13 +86,13 @@ def kept_rounds(wildcards):
 
 def by_mended_run(pattern):
     """The paths of those rows of the results table that are a run's cells, mended by time."""
-    return expand(pattern, mended=list(P.mended_runs), allow_missing=True)
+    return every(pattern, mended=list(P.mended_runs), allow_missing=True)
 
 
 def unmended(wildcards):
     """What a run found in val and test, before its cells are mended."""
     name = {"dataset": wildcards.dataset, "run": P.mended_runs[wildcards.mended]}
-    return expand(
+    return every(
         "results/{dataset}/predictions/{run}/{split}.json.gz",
         split=["val", "test"],
         **name,
@@ -81,11 +102,11 @@ def unmended(wildcards):
 def by_exported_run(pattern):
     """The paths of those runs of the results table that are exported and timed: of a tuned one, if it is better."""
     if not set(P.exported_runs) & set(P.tuned_runs):
-        return expand(pattern, run=P.exported_runs, allow_missing=True)
+        return every(pattern, run=P.exported_runs, allow_missing=True)
 
     def paths(wildcards):
         runs = [run for run in P.exported_runs if passes(wildcards.dataset, run)]
-        return expand(pattern, run=runs, dataset=wildcards.dataset)
+        return every(pattern, run=runs, dataset=wildcards.dataset)
 
     return paths
 
@@ -114,14 +135,14 @@ def source_of(wildcards):
 def measured_of(wildcards):
     """The tables of the cells that are tracked."""
     name = {"source": source_of(wildcards), "dataset": wildcards.dataset}
-    return expand(rules.measure.output.tables, **name)
+    return every(rules.measure.output.tables, **name)
 
 
 def images_of(wildcards):
     """The images whose cells a source has."""
     if wildcards.source in P.cultures:
         name = {"extension": wildcards.source, "dataset": wildcards.dataset}
-        return expand(rules.extend.output.images, **name)
+        return every(rules.extend.output.images, **name)
     return rules.download.output.images
 
 
@@ -130,7 +151,7 @@ def truth_of(wildcards):
     source = source_of(wildcards)
     if source in P.cultures:
         name = {"extension": source, "dataset": wildcards.dataset}
-        return expand(rules.extend.output.annotations, **name)
+        return every(rules.extend.output.annotations, **name)
     return "results/{dataset}/splits/test.json"
 
 
@@ -150,7 +171,7 @@ def extension_of(wildcards):
     """The synthetic images and their truth that a run trains on besides, if any."""
     name = P.runs[wildcards.run].extension
     return (
-        expand(rules.extend.output, dataset=wildcards.dataset, extension=name)
+        every(rules.extend.output, dataset=wildcards.dataset, extension=name)
         if name
         else []
     )
@@ -158,7 +179,7 @@ def extension_of(wildcards):
 
 def by_extension(pattern):
     """The paths of all extensions that a run of the results table trains on."""
-    return expand(pattern, extension=P.selected_extensions, allow_missing=True)
+    return every(pattern, extension=P.selected_extensions, allow_missing=True)
 
 
 def plate_model(wildcards):
@@ -201,4 +222,4 @@ def plate_parts(wildcards):
         Path(checkpoints.plan_plate.get(**wildcards).output.about).read_text()
     )
     found = shards(about["images"], P.images_per_shard)
-    return expand(rules.segment.output, shard=found, allow_missing=True)
+    return every(rules.segment.output, shard=found, allow_missing=True)

@@ -17,12 +17,12 @@ rule report:
         strata=by_run(rules.evaluate.output.strata),
         errors=by_run(rules.evaluate.output.errors),
         shifts=by_extension(rules.domain_shift.output),
-        cells=expand(
+        cells=every(
             rules.measure.output.tables,
             source=[*P.scored_runs, "truth"],
             allow_missing=True,
         ),
-        tracks=expand(
+        tracks=every(
             rules.track.output.tables,
             tracked=[*P.scored_runs, "truth", *P.cultures],
             allow_missing=True,

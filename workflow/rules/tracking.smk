@@ -63,7 +63,7 @@ rule track:
 
 rule compare_tracks:
     input:
-        tables=expand(
+        tables=every(
             rules.track.output.tables,
             tracked=list(P.tracked),
             allow_missing=True,
