@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from monolayer.files import InputError
 from monolayer.params.params import load
 from monolayer.params.section import ParamsError
 from monolayer.params.steps import CardParams, EvaluateParams
-from monolayer.params.tools import CommandTool, ResultsTool, SplitPaths
+from monolayer.params.tools import CommandTool, OtherTool, ResultsTool, SplitPaths
 from monolayer.reporting import card
 from paths import ROOT
+from pydantic import TypeAdapter
 
 STUDY = ROOT / "workflow/studies/other_tools.yaml"
 EVALUATE = EvaluateParams(protocol="livecell", n_resamples=20, seed=0, resample="image")
@@ -107,6 +109,51 @@ def test_a_real_tool_in_an_environment_of_its_own(culture: Culture, tmp_path: Pa
     scores = score(culture, output)
     assert scores["round/f1_50"] > 0.9
     assert scores["threshold_from"] == "one score for all"
+
+
+def commented() -> dict[str, Any]:
+    """The rows that stand in the study as comments."""
+    text = STUDY.read_text().split("models:\n")[1].split("\nruns:")[0]
+    rows = "".join(f"{line[4:]}\n" for line in text.splitlines() if line.startswith("  # "))
+    found: dict[str, Any] = yaml.safe_load(rows)
+    return found
+
+
+def test_rows_in_comments_are_rows() -> None:
+    """With a licence, a pinned version, and both folders in their command."""
+    rows = commented()
+    assert list(rows) == ["cellpose", "stardist", "instanseg", "micro_sam", "nnunet", "lab"]
+    for name, row in rows.items():
+        tool = TypeAdapter(OtherTool).validate_python(row)
+        if isinstance(tool, CommandTool):
+            [version] = re.findall(r"\d+(?:\.\d+)+", tool.tool)[:1]
+            assert f"=={version}" in tool.command, name
+
+
+UNTAUGHT = """
+import sys
+from stardist.models import Config2D, StarDist2D
+settings = Config2D(n_rays=8, unet_n_depth=1, unet_n_filter_base=4)
+StarDist2D(settings, name="model", basedir=sys.argv[1]).keras_model.save_weights(f"{sys.argv[1]}/model/weights_best.h5")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_row_of_stardist_runs_with_a_network_that_has_learnt_nothing(culture: Culture, tmp_path: Path) -> None:
+    """All of it but its weights, which come from a server: the package, its options, the files that it leaves."""
+    if shutil.which("uv") is None:
+        pytest.skip("no uv on this machine")
+    row = commented()["stardist"]
+    packages = re.findall(r"(?:--from|--with) (\S+)", row["command"])
+    made = ["uv", "run", "--no-project", "--python", "3.11", *(f"--with={package}" for package in packages)]
+    done = subprocess.run([*made, "python", "-c", UNTAUGHT, str(tmp_path)], capture_output=True, text=True, check=False)
+    if done.returncode and "No solution found" in done.stderr:
+        pytest.skip(f"the package can't be had here: {done.stderr[-300:]}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    tool = command(row["command"].replace("2D_versatile_fluo", str(tmp_path / "model")))
+    import_results(tool, culture.images, culture.splits / "test.json", "test", tmp_path / "test.json.gz")
+    assert json.loads((tmp_path / "test.tool.json").read_text())["images"] == 2
 
 
 # ---- in params.yaml and in the workflow -------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
 from checkouts import Checkout, contents
@@ -81,6 +82,8 @@ def test_a_table_is_made_in_the_bucket(origin: Checkout, unbroken: Checkout, tmp
     checkout = origin.clone(tmp_path / "checkout")
     table = "results/own/metrics.csv"
     checkout.run(*command("s3", bucket, "--cores", "2", "--", table), variables=SECRETS)
-    with urllib.request.urlopen(f"{bucket}/results/monolayer/{table}") as answer:
-        assert answer.read() == contents(unbroken)["metrics.csv"]
+    keys = {"aws_access_key_id": "id", "aws_secret_access_key": "key", "region_name": "us-east-1"}
+    kept = boto3.client("s3", endpoint_url=bucket, **keys)
+    answer = kept.get_object(Bucket="results", Key=f"monolayer/{table}")
+    assert answer["Body"].read() == contents(unbroken)["metrics.csv"]
     assert (checkout.folder / "results").is_symlink()
