@@ -90,16 +90,24 @@ def picture(report_page: Path, output: Path, well: str) -> None:
         shown = browser.new_page(viewport={"width": 1200, "height": 900})
         shown.goto(report_page.as_uri())
         shown.locator(f".map button[data-well={well}]").click()
-        shown.locator("#overview").screenshot(path=output)
+        box = shown.locator("#overview").bounding_box()
+        assert box is not None
+        margin = 24
+        clip = {"x": box["x"] - margin, "y": box["y"] - margin / 2}
+        size = {"width": box["width"] + 2 * margin, "height": box["height"] + margin}
+        shown.screenshot(path=output, clip=clip | size, full_page=True)  # type: ignore[arg-type]
         browser.close()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="PNG to write")
+    parser.add_argument("--keep", type=Path, help="folder for the plate and its results")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        picture(page(Path(name)), args.output, "B2")
+        folder = args.keep or Path(name)
+        folder.mkdir(exist_ok=True)
+        picture(page(folder), args.output, "B2")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ function layOut() {
   const places = parts.every(Boolean);
   const rows = places ? [...new Set(parts.map((part) => part[1]))] : [];
   const columns = places ? [...new Set(parts.map((part) => Number(part[2])))].sort((a, b) => a - b) : [];
-  map.style.gridTemplateColumns = places ? `1.4rem repeat(${columns.length}, minmax(1.3rem, 4.5rem))` : "repeat(auto-fill, minmax(3.5rem, 1fr))";
+  map.style.gridTemplateColumns = places ? `1.4rem repeat(${columns.length}, minmax(1.3rem, 6.4rem))` : "repeat(auto-fill, minmax(3.5rem, 1fr))";
   const head = (text, row, column) => {
     const span = document.createElement("span");
     Object.assign(span, { textContent: text }).style.gridArea = `${row} / ${column}`;
