@@ -50,7 +50,7 @@ def test_the_map_follows_its_slider(results: Path, browser: Browser) -> None:
     assert page.locator("#moment").inner_text() == "0 h"
     wells.nth(1).click()
     assert page.locator("#chosen").inner_text() == "B1, dose <b>10", "what a map says is text"
-    assert "doubles in" in page.locator("#fitted").inner_text()
+    assert "Counts double in" in page.locator("#fitted").inner_text()
     assert page.locator("#shot path").get_attribute("d")
     page.locator("#quantity").select_option("confluence")
     assert page.locator("#low").inner_text() == "0"

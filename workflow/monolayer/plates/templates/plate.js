@@ -2,6 +2,7 @@
 const plate = JSON.parse(document.getElementById("plate-data").textContent);
 const shots = JSON.parse(document.getElementById("plate-pictures").textContent);
 const NAMES = Object.keys(plate.wells);
+const TITLES = { cells_per_image: "Cells per image", confluence: "Confluence", expected_f1: "Expected F1" };
 const STOPS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const [CONDITION, START, RATE, DOUBLING, LOW, HIGH, LAG, LAG_LOW, LAG_HIGH] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const map = document.querySelector(".map");
@@ -74,7 +75,7 @@ function paint() {
 }
 
 function curve() {
-  const name = quantity.value === "confluence" ? "confluence" : "cells_per_image";
+  const name = quantity.value in TITLES ? quantity.value : "cells_per_image";
   const [width, height, left, bottom] = [420, 240, 44, 26];
   const well = plate.wells[chosen];
   const [start, rate, lag] = [well[START], well[RATE], well[LAG] ?? 0];
@@ -92,16 +93,16 @@ function curve() {
   });
   const steps = Array.from({ length: 81 }, (_, n) => own[0][0] + (n / 80) * (own[own.length - 1][0] - own[0][0]));
   const dots = own.map(([t, v]) => `<circle cx="${x(t)}" cy="${y(v)}" r="3"/>`).join("");
-  const title = name === "confluence" ? "Confluence" : "Cells per image";
+  const title = TITLES[name];
   document.getElementById("curve").innerHTML =
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} of the chosen well over time">${ticks.join("")}` +
     `<text x="${left}" y="${height - 6}">${number(first)}</text><text x="${width - 12}" y="${height - 6}" text-anchor="end">${number(last)} ${plate.unit}</text>` +
     (fit ? `<path class="fit" d="${path(steps.map((t) => [t, fitted(t)]))}"/>` : `<path class="line" d="${path(own)}"/>`) + `${dots}</svg>`;
   const found = well;
   const lags = found[LAG] === null ? "" : ` after a lag of ${number(found[LAG])} ${plate.unit} (${number(found[LAG_LOW])} to ${number(found[LAG_HIGH])})`;
-  const doubles = found[DOUBLING] === null ? "no doubling time could be fitted" : `doubles in ${number(found[DOUBLING])} ${plate.unit} (95 % interval ${number(found[LOW])} to ${found[HIGH] === null ? "∞" : number(found[HIGH])})${lags}`;
+  const doubles = found[DOUBLING] === null ? "No doubling time could be fitted" : `Counts double in ${number(found[DOUBLING])} ${plate.unit} (95 % interval ${number(found[LOW])} to ${found[HIGH] === null ? "∞" : number(found[HIGH])})${lags}`;
   document.getElementById("chosen").textContent = [chosen, found[CONDITION]].filter(Boolean).join(", ");
-  document.getElementById("fitted").textContent = `${title} over time; it ${doubles}`.replace("it no", "no");
+  document.getElementById("fitted").textContent = `${title} over time. ${doubles}`;
 }
 
 function shot() {
