@@ -43,7 +43,7 @@ class QualityLimits(Section):
     confluence: Fraction
     """Above this cells may be too dense to be told apart."""
     distance: NonNegativeFloat
-    """Spreads of the images that expected F1 was fitted on: farther from them than this, an image is unlike them."""
+    """In standard deviations of the images that expected F1 was fitted on: farther off, an image is unlike them."""
     expected_f1: Fraction
     """Images and wells whose expected F1 is below this are flagged."""
 

@@ -37,7 +37,7 @@ QUALITY = {
     "distance": Column(
         "",
         "number",
-        "From the images that expected F1 was fitted on: root mean square of grey values' features in their spreads.",
+        "From the images that expected F1 was fitted on: root mean square of grey values' features, in their spreads.",
     ),
     "expected_f1": Column(
         "",

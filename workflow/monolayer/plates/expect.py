@@ -87,11 +87,11 @@ Pair = tuple[JudgedImage, float]  # with what was expected of it
 def expect(images: Path, splits: Path, settings: PlateFinding, output: Path, threads: int) -> ExpectedF1:
     """Write expected_f1.json for the model of the settings, from val.json and test.json in `splits`."""
     found = load_model(settings, threads)
-    judged = {}
-    for name in ("val", "test"):
-        listed = samples(read_truth(splits / f"{name}.json"), images)
-        judged[name] = [one for one in judge(found, listed, f"expect {name}") if not math.isnan(one.f1)]
-    fitted = fit(judged["val"], judged["test"], found.sums, finding_of(settings))
+    val, test = (
+        list(judge(found, samples(read_truth(splits / f"{name}.json"), images), f"expect {name}"))
+        for name in ("val", "test")
+    )
+    fitted = fit(val, test, found.sums, finding_of(settings))
     write_json(output, fitted.model_dump(), indent=1)
     for name, check in fitted.checks.items():
         logger.info("%s: %d images, rho %s, %.0f %% inside", name, check.images, check.spearman, 100 * check.covered)
@@ -99,7 +99,7 @@ def expect(images: Path, splits: Path, settings: PlateFinding, output: Path, thr
 
 
 def judge(model: PlateModel, listed: Sequence[Sample], label: str) -> Iterator[JudgedImage]:
-    """Each image as it is and spoilt in one way, judged by its truth."""
+    """Each image as it is and spoilt in one way, judged by its truth; without those that have no cell at all."""
     ways = list(SPOILT)
     todo = [(sample, how) for n, sample in enumerate(listed) for how in (AS_IT_IS, ways[n % len(ways)])]
     frames = [
@@ -113,8 +113,9 @@ def judge(model: PlateModel, listed: Sequence[Sample], label: str) -> Iterator[J
         truth = label_image([cell["segmentation"] for cell in sample.annotations], *grey.shape)
         sizes: Floats = np.bincount(labels.ravel())[1:].astype(np.float64)
         row = measures(grey, sizes[sizes > 0]) | certainty(kept)
-        group = f"{sample.image['cell_line']}/{sample.image['well']}"
-        yield JudgedImage(group, how, f1_of(truth, labels), numbers(row, known, 1.0), looks(grey))
+        group, f1 = f"{sample.image['cell_line']}/{sample.image['well']}", f1_of(truth, labels)
+        if not math.isnan(f1):
+            yield JudgedImage(group, how, f1, numbers(row, known, 1.0), looks(grey))
 
 
 def _shown(sample: Sample, how: str) -> Pixels:
@@ -151,10 +152,14 @@ def fit(
         fitted_on=len(plain),
         checks={},
     )
-    pairs = {"val, left out": list(zip(val, left_out.tolist(), strict=True))}
-    pairs["test"] = [(one, guess(fitted, one.values).f1) for one in test]
-    pairs = {name: [pair for pair in own if not math.isnan(pair[1])] for name, own in pairs.items()}
+    pairs = {"val, left out": list(zip(val, left_out.tolist(), strict=True)), "test": with_guess(fitted, test)}
     return fitted.model_copy(update={"checks": _checks(pairs, fitted)})
+
+
+def with_guess(fitted: ExpectedF1, judged: Sequence[JudgedImage]) -> list[Pair]:
+    """Images with what is expected of each; without those of which nothing is, as no cell was found."""
+    pairs = [(one, guess(fitted, one.values).f1) for one in judged]
+    return [pair for pair in pairs if not math.isnan(pair[1])]
 
 
 def _line(val: Sequence[JudgedImage], names: Sequence[str]) -> tuple[float, dict[str, FeatureWeight]]:
@@ -182,13 +187,12 @@ def _left_out(val: Sequence[JudgedImage], names: Sequence[str], one: JudgedImage
 
 
 def _looks(images: Sequence[JudgedImage]) -> dict[str, tuple[float, float]]:
-    """Median and spread (1.4826 median absolute deviations, as a normal distribution's standard deviation)."""
+    """Mean and standard deviation of each feature."""
     found = {}
     for name in images[0].looks:
         values = np.array([one.looks[name] for one in images])
-        middle = float(np.median(values))
-        spread = 1.4826 * float(np.median(np.abs(values - middle)))
-        found[name] = middle, max(spread, 1e-3 * abs(middle), 1e-6)
+        middle = float(values.mean())
+        found[name] = middle, max(float(values.std()), 1e-3 * abs(middle), 1e-6)  # of images that are all alike
     return found
 
 

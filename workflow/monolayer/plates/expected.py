@@ -63,7 +63,7 @@ class ExpectedF1(Section):
     """How far below the expectation the interval begins, and how far above it ends."""
     above: float
     looks: dict[str, tuple[float, float]]
-    """Median and spread of the grey values' features of the images that it was fitted on."""
+    """Mean and standard deviation of the grey values' features of the images that it was fitted on."""
     fitted_on: int
     """Images."""
     checks: dict[str, ExpectedCheck]
