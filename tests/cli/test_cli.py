@@ -125,6 +125,8 @@ print(sorted({heavy} & set(sys.modules)))"""
         ("predict --images images --output o.json --threads 0", 2, "--threads: 0 is no whole number from 1 up"),
         ("predict --images images --output o.json --truth truth.json", 2, "--truth and --params go together"),
         ("predict --images images", 2, "required: --output/--results"),
+        ("watch --folder images --output o --settle-seconds nan", 2, "--settle-seconds: nan is no number from 0 up"),
+        ("watch --folder images --output o --settle-seconds -1", 2, "--settle-seconds: -1 is no number from 0 up"),
         ("predict --images images --output o.json --treshold 1", 2, "unrecognized arguments: --treshold 1"),
         ("evaluate --truth images/a.png --results empty.json --output s.json --protocol coco", 1, "a.png is not JSON"),
         ("evaluate --truth truth.json --results empty.json --output images --protocol coco", 2, "images is a folder"),

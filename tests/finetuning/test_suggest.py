@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import tifffile
 from monolayer.__main__ import main
+from monolayer.coco.findings import Findings
 from monolayer.coco.labels import label_image
 from monolayer.coco.records import by_image
 from monolayer.data.sources import masks
+from monolayer.finetuning.suggest import _files as files_of
+from monolayer.finetuning.suggest import draft_of
 from monolayer.params.data import MasksSource
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
@@ -122,6 +125,35 @@ def test_drafts_are_what_predict_writes_and_what_training_reads(images: Path, su
         assert np.array_equal(again > 0, labels[name] > 0)
         assert len(np.unique(again)) == len(np.unique(labels[name]))
         assert image["width"] == WIDTH
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a.ome.tif", "a.tif"),
+        ("t_masks.tif",),
+        ("sub/x_seg.tif", "x.tif"),
+        ("b_ignore.tif",),
+    ],
+)
+def test_a_draft_is_read_as_its_images_whatever_its_name(names: tuple[str, ...], tmp_path: Path) -> None:
+    images, drafts = tmp_path / "images", tmp_path / "out"
+    for name in names:
+        for path in (images / name, drafts / draft_of(name)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path, np.zeros((8, 8), np.uint8))
+    _, drawn = masks.assigned(images, drafts / "drafts", Findings())
+    assert drawn == {name: [drafts / draft_of(name)] for name in names}
+
+
+def test_masks_of_no_image_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("images/a.tif", "images/b.tif", "masks/a.tif", "masks/other.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, np.zeros((8, 8), np.uint8))
+    assert files_of(tmp_path / "images", tmp_path / "masks")[1] == ["a.tif"]
+    assert [record.message.split(", e.g. ")[0] for record in caplog.records] == [
+        "1 × files of masks whose image is not there; not used"
+    ]
 
 
 def test_what_is_annotated_is_not_suggested_nor_a_copy_of_it(images: Path, suggested: Path, tmp_path: Path) -> None:

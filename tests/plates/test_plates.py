@@ -338,3 +338,10 @@ def test_a_plan_of_another_version_is_to_be_made_again(plate: Path, tmp_path: Pa
 def test_a_name_with_a_raised_number_is_sorted() -> None:
     """² is a digit to Python, and no number."""
     assert sorted(["5²_10", "5²_9"], key=natural) == ["5²_9", "5²_10"]
+
+
+def test_a_shard_beyond_the_plan_is_refused(plate: Path, tmp_path: Path) -> None:
+    plan.plan(plate, made.reading(), tmp_path)
+    with pytest.raises(InputError, match=r"the shard ends at image 99, and the plan has \d+; end it there"):
+        segment.segment(tmp_path, made.finding(), (1, 99), 1)
+    assert not (tmp_path / "parts").exists()

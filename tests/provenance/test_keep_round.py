@@ -118,6 +118,27 @@ def test_what_is_out_of_date_is_not_kept(
     assert not list(results.rglob("*.dvc"))
 
 
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("round,run,annotations,weights\n1,tuned,\xb5,b\n".encode("latin-1"), "is not readable as a table"),
+        (b"round,run,annotations,weights\n1,tuned,a,b,c\n", "is no table that keep-round wrote"),
+        (b"round,run,annotations,weights\n1,tuned\n", "is no table that keep-round wrote"),
+        (b"<<<<<<< HEAD\nround,run,annotations,weights\n1,tuned,a,b\n", "is no table that keep-round wrote"),
+    ],
+)
+def test_a_table_that_others_changed_is_left_as_it_is(
+    results: Path, table: bytes, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (results / "rounds.csv").write_bytes(table)
+    assert keep() == 1
+    shown = capsys.readouterr().err
+    assert says in shown
+    assert "Traceback" not in shown
+    assert (results / "rounds.csv").read_bytes() == table
+    assert not list(results.rglob("*.dvc"))
+
+
 def test_what_is_missing_is_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "metrics/tuned.gain.json").unlink()
     assert keep() == 1

@@ -22,9 +22,10 @@ CURES = {  # of what the disk refuses
     errno.ENOTDIR: "name a folder",
     errno.EEXIST: "name a folder",
 }
+PLATES = ("plan_plate", "segment_plate", "tabulate_plate", "report_plate", "watch_plate", "expect")
 EXTRAS = {  # what a verb that lacks a package needs; others have torch to train with
     **dict.fromkeys(("serve", "watch"), "service"),
-    **dict.fromkeys(("plan_plate", "segment_plate", "tabulate_plate", "report_plate"), "plates"),
+    **dict.fromkeys(PLATES, "plates"),
 }
 
 

@@ -6,7 +6,7 @@ import argparse
 import re
 from argparse import Namespace
 
-from monolayer.cli.options import Verbs, add_threads, add_verb, positive, whole
+from monolayer.cli.options import Verbs, add_threads, add_verb, not_negative, positive, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -14,7 +14,7 @@ def add_verbs(verbs: Verbs) -> None:
         verbs,
         plan_plate,
         "plates.PlateReading",
-        plate="folder of images, TIFF, or OME-Zarr image or plate",
+        plate="folder of images, TIFF, OME-TIFF set, or OME-Zarr image or plate",
         output="folder to write plan.parquet, plan.json and labels.ome.zarr to",
     )
     shard = add_verb(verbs, segment_plate, "plates.PlateFinding", plan="folder that `plan-plate` wrote")
@@ -37,7 +37,9 @@ def add_verbs(verbs: Verbs) -> None:
         plate="folder that the microscope writes to",
         output="folder for all that a plate's report is made of",
     )
-    live.add_argument("--settle-seconds", type=float, default=10.0, metavar="S", help="unchanged so long is complete")
+    live.add_argument(
+        "--settle-seconds", type=not_negative, default=10.0, metavar="S", help="unchanged so long is complete"
+    )
     live.add_argument("--every-seconds", type=positive, default=30.0, metavar="S", help="between looks at the folder")
     add_threads(live, "cores of the network; another number gives other last digits")
     fit = add_verb(

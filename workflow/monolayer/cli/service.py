@@ -8,7 +8,17 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import Parser, Verbs, add_exported, add_plane, add_threads, add_verb, positive, whole
+from monolayer.cli.options import (
+    Parser,
+    Verbs,
+    add_exported,
+    add_plane,
+    add_threads,
+    add_verb,
+    not_negative,
+    positive,
+    whole,
+)
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -104,7 +114,9 @@ def _add_watch(verbs: Verbs) -> None:
         folder="folder that the microscope writes to, with its subfolders",
         output="folder to write cells.csv, images.csv, growth.csv and growth.svg to",
     )
-    verb.add_argument("--settle-seconds", type=float, default=2.0, metavar="S", help="unchanged so long is complete")
+    verb.add_argument(
+        "--settle-seconds", type=not_negative, default=2.0, metavar="S", help="unchanged so long is complete"
+    )
     verb.add_argument("--every-seconds", type=positive, default=1.0, metavar="S", help="between looks at the folder")
     _add_model(verb, "folder of an exported run", None)
     known = verb.add_argument_group("what is known of the images")

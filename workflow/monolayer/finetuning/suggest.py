@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from monolayer.backends.manifest import Manifest, read_manifest
-from monolayer.coco.findings import Findings
+from monolayer.coco.findings import Findings, log_findings
 from monolayer.coco.instances import Instances
 from monolayer.coco.labels import label_tiff
 from monolayer.data.images import Pixels
@@ -96,7 +96,9 @@ def check_output(images: Path, output: Path) -> None:
 def _files(images: Path, annotated: Path | None) -> tuple[dict[str, Path], list[str]]:
     """The images of a folder by name, and the names of those that have masks."""
     if annotated is not None:
-        every, drawn = assigned(images, annotated, Findings())
+        findings = Findings()
+        every, drawn = assigned(images, annotated, findings)
+        log_findings(one for one in findings.records() if one["kind"] == "no_image")
         files, known = dict(sorted(every.items())), sorted(drawn)
     else:
         files, known = _without_masks(image_files(images, images.rglob("*"))[0]), []
@@ -144,8 +146,14 @@ def draft(reading: Reading, path: Path) -> tuple[Pixels, Instances]:
 
 
 def draft_of(name: str) -> str:
-    """Where an image's draft lies in the output."""
-    return f"{DRAFTS}/{PurePosixPath(name).with_suffix('.tif')}"
+    """Where an image's draft lies in the output, by a name that `source: masks` takes for this image's.
+
+    >>> [draft_of(name) for name in ("a/b.png", "b.ome.tif", "b_seg.png")]
+    ['drafts/a/b.tif', 'drafts/b.ome_masks.tif', 'drafts/b_seg_masks.tif']
+    """
+    stem = PurePosixPath(name).with_suffix("")
+    mark = "_masks" if stem.name.endswith((".ome", *MARKS, IGNORE)) else ""  # an end that it takes off
+    return f"{DRAFTS}/{stem}{mark}.tif"
 
 
 def _row(rank: int, pool: ImagePool, chosen: Chosen, manifest: Manifest) -> dict[str, Any]:

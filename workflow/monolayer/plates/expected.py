@@ -130,7 +130,7 @@ def expectation(
 
 def guess(fitted: ExpectedF1, values: Mapping[str, float]) -> Guess:
     """The expectation for an image; none where a number is missing, as of an image without a cell."""
-    if any(math.isnan(values[name]) for name in fitted.weights):
+    if any(math.isnan(values.get(name, NONE)) for name in fitted.weights):
         return Guess()
     f1 = on_line(fitted.start, fitted.weights, values)
     return Guess(f1, max(0.0, f1 - fitted.below), min(1.0, f1 + fitted.above))

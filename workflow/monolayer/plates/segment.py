@@ -75,6 +75,8 @@ def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], threads:
     found is kept, and the same call goes on with it, after a kill or for a new plan too.
     """
     about, images = read_about(plan), read_plan(plan, *shard)
+    if shard[1] > about.images:
+        raise InputError(f"the shard ends at image {shard[1]}, and the plan has {about.images}; end it there")
     name = f"{shard[0]}-{shard[1]}"
     model = load_model(settings, threads)
     read = {"path": about.path, "which": about.which, "pixel_size_um": about.pixel_size_um}

@@ -28,7 +28,7 @@ def keep_round(results: Path, run: str) -> None:
     truth, weights = results / "data" / "annotations.json", results / "models" / run / "weights.pt"
     _check_order([truth, weights, gain])
     verdict = read_json(gain, "what `monolayer gain` wrote", AGAIN)
-    if "scores" not in verdict:
+    if not isinstance(verdict, dict) or "scores" not in verdict:
         raise InputError(f"{gain} is of an earlier version and has no scores; delete it and {AGAIN}")
     known = read_rounds(results / TABLE)
     sums = {"annotations": _sum(truth), "weights": _sum(weights)}
@@ -48,10 +48,15 @@ def read_rounds(path: Path) -> list[dict[str, Any]]:
     """The rows of rounds.csv; none where there is no such file."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if any({"round", "run", "annotations", "weights"} - row.keys() for row in rows):
-        raise InputError(f"{path} is no table that keep-round wrote; take it out of git again, or remove it")
+    cure = "take it out of git again, or remove it"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not readable as a table ({error}); {cure}") from error
+    needed = {"round", "run", "annotations", "weights"}
+    if any(needed - row.keys() or None in row or None in row.values() for row in rows):
+        raise InputError(f"{path} is no table that keep-round wrote; {cure}")
     return rows
 
 
