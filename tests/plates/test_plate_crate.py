@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import plate_samples as made
 import pytest
-from monolayer.plates.crate import CRATE
+from monolayer.files import name_of_file
+from monolayer.plates.crate import CRATE, write_crate
 from test_plates import run
 
 ROCRATE = """
@@ -52,6 +54,27 @@ def test_what_it_names_is_there_and_has_these_sums(results: Path) -> None:
     assert all((results / part).exists() for part in parts)
     written = {path.name for path in results.iterdir() if path.suffix in (".csv", ".json", ".parquet", ".zarr")}
     assert written == {part.rstrip("/") for part in parts if "/" not in part.rstrip("/")} | {CRATE}
+
+
+def test_files_of_wells_are_found_by_their_addresses(tmp_path: Path) -> None:
+    """A well that is called after a file in a subfolder is one, as `cells.parquet/sub%2Fa b.parquet`."""
+    name = f"cells.parquet/{name_of_file('sub/a b')}.parquet"
+    manifest = {
+        "plate": {"path": "x", "images": 1},
+        "cells": 0,
+        "model": {"run": "unet", "files": {}},
+        "settings": {},
+        "versions": {"monolayer": "1"},
+        "files": {name: "0" * 64},
+    }
+    write_crate(tmp_path, manifest, "none", "2026-11-29")
+    crate = json.loads((tmp_path / CRATE).read_text())
+    entities = {entity["@id"]: entity for entity in crate["@graph"]}
+    [part] = entities["cells.parquet/"]["hasPart"]
+    assert part in entities["./"]["hasPart"]
+    assert entities[part["@id"]]["sha256"] == "0" * 64
+    assert " " not in part["@id"]
+    assert unquote(part["@id"]) == name
 
 
 @pytest.mark.slow

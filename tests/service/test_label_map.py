@@ -78,3 +78,21 @@ def test_any_edits_are_undone_exactly(browser: Browser) -> None:
             assert faults == []
             assert edits > 80
         page.close()
+
+
+LARGE = """async () => {
+    const { LabelMap } = await import("./web/labels.js");
+    const labels = new Int32Array(800 * 400).fill(1);
+    for (let row = 0; row < 400; row++) labels.fill(2, row * 800 + 400, row * 800 + 800);
+    const map = new LabelMap(800, 400, labels);
+    return [map.merge(1, 2), map.count];
+}"""
+
+
+def test_cells_of_any_size_can_be_merged(browser: Browser) -> None:
+    """A function of JavaScript takes some 120,000 values, and a cell may have more pixels."""
+    with running([model()], Settings()) as url:
+        page = browser.new_page()
+        page.goto(url)
+        assert page.evaluate(LARGE) == [{"x0": 400, "y0": 0, "x1": 800, "y1": 400}, 1]
+        page.close()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from monolayer.files import write_json
 from monolayer.plates.labels import STORE
@@ -42,7 +43,7 @@ def write_crate(folder: Path, manifest: Mapping[str, Any], licence: str, date: s
     `date`, YYYY-MM-DD, is the day of the newest image: the day of writing would give the same results other bytes.
     """
     plate, parts = manifest["plate"], [*manifest["files"], "manifest.json"]
-    inside = [{"@id": name} for name in parts if name.startswith("cells.parquet/")]
+    inside = [{"@id": quote(name)} for name in parts if name.startswith("cells.parquet/")]
     name = Path(plate["path"]).name or plate["path"]
     graph: list[dict[str, Any]] = [
         {
@@ -53,7 +54,7 @@ def write_crate(folder: Path, manifest: Mapping[str, Any], licence: str, date: s
             **{"@id": "./", "@type": "Dataset", "name": f"Cells of the plate {name}"},
             "description": f"{manifest['cells']} cells in {plate['images']} images, found and measured by monolayer.",
             **{"datePublished": date, "license": {"@id": "#licence"}},
-            "hasPart": [{"@id": part} for part in (*parts, "cells.parquet/", f"{STORE}/")],
+            "hasPart": [{"@id": quote(part)} for part in (*parts, "cells.parquet/", f"{STORE}/")],
             "mentions": {"@id": "#segmentation"},
         },
         {"@id": "#licence", "@type": "CreativeWork", "name": "Licence", "description": licence},
@@ -96,8 +97,8 @@ def newest_day(paths: Iterable[Path]) -> str:
 
 def _file(name: str, sha256: str | None) -> dict[str, Any]:
     about = {"description": ABOUT[name]} if name in ABOUT else {}
-    return {
-        **{"@id": name, "@type": "File", "name": name, "encodingFormat": FORMATS[Path(name).suffix]},
+    return {  # a name is an address: a % in it would stand for another sign
+        **{"@id": quote(name), "@type": "File", "name": name, "encodingFormat": FORMATS[Path(name).suffix]},
         **about,
         **({} if sha256 is None else {"sha256": sha256}),
     }

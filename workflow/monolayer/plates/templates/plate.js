@@ -49,7 +49,7 @@ function layOut() {
 function range() {
   if (quantity.value === "expected_f1") return [0, 1];
   const every = NAMES.flatMap((well) => plate.times.map((_, index) => value(well, index))).filter((v) => v !== null);
-  return [Math.min(0, ...every), every.reduce((a, b) => Math.max(a, b), 0) || 1];
+  return [every.reduce((a, b) => Math.min(a, b), 0), every.reduce((a, b) => Math.max(a, b), 0) || 1];
 }
 
 function paint() {
