@@ -60,6 +60,7 @@ def report(folder: Path, settings: PlateSettings, output: Path) -> None:
         "flagged": len(flags),
         "expected": manifest["expected_f1"],
         "low_wells": _low_wells(found["wells"], settings.quality.expected_f1),
+        "inf": math.inf,
         "limit": settings.quality.expected_f1,
         "odd": odd,
         "album": album,
@@ -89,13 +90,15 @@ def _read(path: Path, table: str) -> list[dict[str, Any]]:
 
 
 def _flags(path: Path) -> dict[int, str]:
-    """The words of the images that are flagged, those with most words first."""
+    """The words of the images that are flagged, those with most words first, of these the least expected F1."""
     from pyarrow import parquet
 
-    table = parquet.read_table(path, columns=["image_id", "flags"])
-    pairs = zip(table["image_id"].to_pylist(), table["flags"].to_pylist(), strict=True)
-    flagged = [(number, words) for number, words in pairs if words]
-    return dict(sorted(flagged, key=lambda pair: (-len(pair[1].split()), pair[0])))
+    columns = ("image_id", "flags", "expected_f1")
+    table = parquet.read_table(path, columns=list(columns))
+    rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
+    flagged = [(number, words, 1.0 if f1 is None or math.isnan(f1) else f1) for number, words, f1 in rows if words]
+    ordered = sorted(flagged, key=lambda row: (-len(row[1].split()), row[2], row[0]))
+    return {number: words for number, words, _ in ordered}
 
 
 def _low_wells(wells: Sequence[Row], limit: float) -> list[Row]:
