@@ -408,3 +408,11 @@ def test_masks_that_can_not_be_used_become_no_version(place: tuple[str, Path], m
         assert said in told(answer, 422)
     (folder / "masks/a.tif").unlink()
     assert newest(url).json() == {"name": "a", "version": 1, "labels": json.loads(runs(ONE))}
+
+
+def test_what_the_disk_refuses_to_read_is_told_too(place: tuple[str, Path]) -> None:
+    """As a file that is another user's; here a folder of the image's name."""
+    url, folder = place
+    (folder / "images/a.png").mkdir(parents=True)
+    for answer in (send(url, ONE, 0), newest(url)):
+        assert told(answer, 507).startswith("nothing was saved (Is a directory); keep the page open")

@@ -180,22 +180,21 @@ def _write(files: list[tuple[Path, bytes]]) -> None:
 
 
 def _not_saved(path: Path, error: OSError) -> HTTPException:
-    logger.error("%s can't be written: %s", path, error)
+    logger.error("%s can't be read or written: %s", path, error)
     told = f"nothing was saved ({os.strerror(error.errno or 0)})"
     return HTTPException(507, f"{told}; keep the page open, tell who runs this service, and save again")
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One at a time, of all threads and processes."""
+    """One at a time, of all threads and processes; what the disk refuses is told."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a")
+        with (folder / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
     except OSError as error:
-        raise _not_saved(folder, error) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        raise _not_saved(Path(error.filename or folder), error) from error
 
 
 def _version(folder: Path, key: str, number: int) -> Path:
