@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import faults
@@ -274,6 +279,42 @@ def test_a_fault_at_any_write_leaves_what_the_same_command_mends(
 
     count = faults.hold(run, tmp_path / "faults", monkeypatch)
     print(f"\ntrack: {count} writes, each failed twice")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_kills(tracked: Path, tmp_path: Path) -> None:
+    """kill -9 at any moment, of all processes: the same command, once more, ends with the bytes of a quiet run."""
+    words = ["track", "--truth", tracked / "truth.json", "--cells", tracked / "cells", "--workers", "2"]
+    words += ["--params", PARAMS.model_dump_json(), "--output", tmp_path / "tracks"]
+    command = [sys.executable, "-m", "monolayer", *map(str, words)]
+
+    def begun() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def seen() -> bool:
+        return any((tmp_path / "tracks").rglob("*"))
+
+    rng = np.random.default_rng(0)
+    started = time.monotonic()
+    running = begun()
+    while not seen():
+        time.sleep(0.01)
+    before = time.monotonic() - started  # imports and reading
+    assert running.wait() == 0
+    writing = time.monotonic() - started - before
+    shutil.rmtree(tmp_path / "tracks")
+    kills = 0
+    while kills < 10:
+        running = begun()
+        time.sleep(float(rng.uniform(0.8 * before, before + writing)))
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            kills += 1
+        running.wait()
+    assert begun().wait() == 0
+    assert digests(tmp_path / "tracks") == digests(tracked / "tracks")
+    assert not list((tmp_path / "tracks").rglob("*.partial"))
 
 
 @pytest.mark.skipif(not PSC.is_dir(), reason="needs the real sequence")
