@@ -117,7 +117,7 @@ def test_ome_zarr_py_and_napari_open_the_labels(tmp_path: Path) -> None:
 @needs_data("unlabelled")
 @pytest.mark.slow
 @pytest.mark.workflow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_two_hundred_real_frames_become_a_report(tmp_path: Path) -> None:
     """Real frames under an Incucyte's names: 10 wells of 20 times."""
     plate = tmp_path / "VID200"
