@@ -55,9 +55,11 @@ def create(models: list[ServedModel], settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for model in models:
             state.door.offer(model.name, model.segment, model.batch)
-        await asyncio.to_thread(warm_up, state)  # a network that does not work stops the service here
+        frames = await asyncio.to_thread(warm_up, state)  # a network that does not work stops the service here
+        forms = asyncio.create_task(asyncio.to_thread(warm_up_forms, state, frames))
         yield
         state.ready = False
+        await forms
         state.ended = await asyncio.to_thread(state.door.close, settings.grace_s / 20)
 
     app = FastAPI(
@@ -77,21 +79,30 @@ def create(models: list[ServedModel], settings: Settings) -> FastAPI:
     return app
 
 
-def warm_up(state: State) -> None:
-    """Answer for a first image in every form: it imports and compiles what the first request would wait for."""
+def warm_up(state: State) -> list[answers.SegmentedFrame]:
+    """Find the cells of a first image with each model: it imports and compiles what the first request would wait for,
+    and tells the model's speed. From then on the service is ready."""
+    frames = []
     for model in state.models.values():
         image = sample()
         line = model.lines[0] if model.lines else None
-        for _ in range(WARM_UPS):  # the first one compiles, the others tell the model's speed
+        for _ in range(WARM_UPS):  # the first one compiles
             cells = state.door.small.batchers[model.name].submit(image, line).result()
         found = answers.from_score(cells, 0.0)
         record = answers.record_of("sample.png", 0, image, None)
-        frame = answers.frame(record, (image, image), found, None, model.neighbours)
-        answers.as_json([frame] * 2, {}, "polygons", True, tracks([frame] * 2, 0.0, state.settings.links))
+        frames.append(answers.frame(record, (image, image), found, None, model.neighbours))
+        answers.as_json([frames[-1]], {}, "polygons", True)
+    state.ready = state.served = True
+    return frames
+
+
+def warm_up_forms(state: State, frames: list[answers.SegmentedFrame]) -> None:
+    """Answer in every other form, beside the first requests: tracks alone import a second's worth of libraries."""
+    for frame in frames:
         for make, _ in answers.FORMS.values():
             if make:
                 make([frame])
-    state.ready = state.served = True
+        answers.as_json([frame] * 2, {}, "polygons", True, tracks([frame] * 2, 0.0, state.settings.links))
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
