@@ -114,6 +114,23 @@ def test_ome_zarr_py_and_napari_open_the_labels(tmp_path: Path) -> None:
     assert told == [f"cells  {cells}", f"cells /A/1/0 {cells}"]
 
 
+@pytest.mark.workflow
+def test_a_plate_of_the_same_name_does_not_replace_the_first(tmp_path: Path) -> None:
+    folder = lay_out(tmp_path / "checkout")
+    first, second = (made.incucyte(tmp_path / name / "scans", wells=1, fields=1, times=1) for name in ("a", "b"))
+    planned = "results/plates/scans/plan.json"
+    assert snakemake(folder, "--config", f"plate={first}", "--", planned).returncode == 0
+    before = (folder / planned).read_bytes()
+    refused = snakemake(folder, "--config", f"plate={second}", "--", planned)
+    assert refused.returncode != 0
+    assert f"results/plates/scans holds the results of {first}, which those of {second} would replace" in (
+        refused.stdout + refused.stderr
+    )
+    assert (folder / planned).read_bytes() == before
+    (folder / "results/plates/scans").rename(folder / "results/plates/first")
+    assert snakemake(folder, "--config", f"plate={second}", "--", planned).returncode == 0
+
+
 @needs_data("unlabelled")
 @pytest.mark.slow
 @pytest.mark.workflow

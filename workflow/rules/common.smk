@@ -182,6 +182,23 @@ def by_extension(pattern):
     return every(pattern, extension=P.selected_extensions, allow_missing=True)
 
 
+def plate_path(wildcards):
+    """The images of a plate; where its name has the results of another one, they are not written over."""
+    path = P.plates[wildcards.plate].path
+    results = Path(f"results/plates/{wildcards.plate}")
+    if (results / "plan.json").exists():
+        planned = json.loads((results / "plan.json").read_text())["path"]
+        old, new = Path(planned).resolve(), Path(path).resolve()
+        # an OME-TIFF set may be given by its folder or any of its files
+        same_set = old.suffix == ".ome" and old.parent in (new, new.parent)
+        if old != new and not same_set:
+            raise WorkflowError(
+                f"{results} holds the results of {planned}, which those of {path} would replace: rename that folder, or "
+                "give this plate a name of its own under `plates` (params.yaml)"
+            )
+    return path
+
+
 def plate_model(wildcards):
     """The files of the plate's model, where it is not the one of the package."""
     model = P.plates[wildcards.plate].model

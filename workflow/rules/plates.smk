@@ -32,7 +32,7 @@ rule expect:
 
 checkpoint plan_plate:
     input:
-        plate=lambda w: P.plates[w.plate].path,
+        plate=plate_path,
         code=code("plates.plan"),
     output:
         plan="results/plates/{plate}/plan.parquet",
