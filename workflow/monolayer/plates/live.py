@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from monolayer.data.reading import image_files
 from monolayer.files import InputError
 from monolayer.params.plates import PlateFinding, PlateSettings
 from monolayer.plates import plan, report, segment, tabulate
@@ -20,34 +19,9 @@ from monolayer.plates.parts import PART, PARTS
 from monolayer.plates.plan import read_about
 from monolayer.plates.segment import UnusableImagesError
 from monolayer.plates.source import check_comes_by_files
+from monolayer.service.settling import FileState, Looks
 
 logger = logging.getLogger(__name__)
-State = tuple[int, int]  # bytes, and when they were written
-
-
-@dataclass
-class SettledFiles:
-    """What looks at the folder found: each file's state and since when, and the state in which it can't be used."""
-
-    settle_s: float
-    seen: dict[str, tuple[State, float]] = field(default_factory=dict)
-    faulty: dict[str, State] = field(default_factory=dict)
-
-    def ready(self, folder: Path, now: float) -> dict[str, State]:
-        """The files that have not changed for `settle_s` seconds by this machine's clock, and can be used."""
-        found = dict[str, State]()
-        for name, path in image_files(folder, folder.rglob("*"))[0].items():
-            try:
-                status = path.stat()
-            except OSError:  # moved away since
-                continue
-            state = status.st_size, status.st_mtime_ns
-            before, since = self.seen.get(name, (None, now))
-            since = since if before == state else now
-            self.seen[name] = state, since
-            if before == state and now - since >= self.settle_s and self.faulty.get(name) != state:
-                found[name] = state
-        return found
 
 
 @dataclass(frozen=True)
@@ -59,7 +33,7 @@ class LivePlate:
     settings: PlateSettings
     threads: int
 
-    def round(self, ready: dict[str, State]) -> list[str]:
+    def round(self, ready: dict[str, FileState]) -> list[str]:
         """Make tables and page of these files; gives those that can't be used, which are left out from then on."""
         plan.plan(self.path, self.settings, self.output, only=set(ready))
         count = read_about(self.output).images
@@ -81,9 +55,9 @@ class LivePlate:
 def follow(plate: LivePlate, settle_s: float, every_s: float, stop: Callable[[], bool]) -> None:
     """Go on until `stop()`."""
     check_comes_by_files(plate.path)
-    looks, done = SettledFiles(settle_s), dict[str, State]()
+    looks, done = Looks(), dict[str, FileState]()
     while not stop():
-        ready = looks.ready(plate.path, time.monotonic())
+        ready = {one.name: one.state for one in looks.settled(plate.path, settle_s)}
         if not ready or ready == done:
             time.sleep(every_s)
             continue

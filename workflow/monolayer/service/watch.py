@@ -5,18 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monolayer.data.images import eight_bit
 from monolayer.data.plane import ANY, ImagePlane
-from monolayer.data.reading import image_files, read_frames
+from monolayer.data.reading import read_frames
 from monolayer.files import InputError, check_memory, free_memory, write_csv
 from monolayer.measurement import dictionary
 from monolayer.models.pipeline import Check, unchecked
@@ -24,11 +23,11 @@ from monolayer.service import answers
 from monolayer.service.batcher import UnwantedError
 from monolayer.service.growth_chart import draw_growth
 from monolayer.service.journal import Tables, WatchedFile
+from monolayer.service.settling import Looks
 from monolayer.service.size import announced_pixels
 from monolayer.service.state import ServedModel
 
 logger = logging.getLogger(__name__)
-ZEROS, PATIENCE = 4096, 30  # a file that ends in so many zeros may be a copy under way: it waits so many times as long
 LARGEST = 4 << 30  # bytes of a file
 TRIES = 3  # of a file at which the process ended
 AHEAD_S = 60
@@ -66,11 +65,9 @@ class Watching:
 
 
 @dataclass
-class Looks:
-    """What looks at the folder found: each file's size and time and since when, and what can't be used as it is."""
+class WatchedLooks(Looks):
+    """Looks at a folder, and what was told of it."""
 
-    seen: dict[str, tuple[tuple[int, int], float]] = field(default_factory=dict)
-    faulty: dict[str, tuple[int, int]] = field(default_factory=dict)
     ahead: bool = False  # a file from the future was spoken of
 
 
@@ -82,7 +79,7 @@ def watch(what: Watching, stop: Callable[[], bool], every_s: float) -> None:
     with _alone(what.output):
         tables = Tables.open(what.output, what.settings)
         write_csv(what.output / "dictionary.csv", dictionary.rows())
-        looks, drawn = Looks(), (-1, -1)
+        looks, drawn = WatchedLooks(), (-1, -1)
 
         def check() -> None:
             if stop():
@@ -110,35 +107,9 @@ def _alone(output: Path) -> Iterator[None]:
 
 
 def settled(what: Watching, tables: Tables, looks: Looks) -> list[Path]:
-    """Images that are new or changed and have not changed for `settle_s` by this machine's clock, the oldest first."""
-    found, now = [], time.monotonic()
-    for folder, _, names in os.walk(what.folder):  # a folder that goes away meanwhile is no fault
-        for name, path in image_files(what.folder, (Path(folder, name) for name in names))[0].items():
-            try:
-                status = path.stat()
-            except OSError:  # moved away since
-                continue
-            state = status.st_size, status.st_mtime_ns
-            before, since = looks.seen.get(name, (None, now))
-            since = since if before == state else now
-            looks.seen[name] = state, since
-            waited = now - since
-            known = state in (looks.faulty.get(name), _done(tables, name))
-            if before != state or not status.st_size or known or waited < what.settle_s:
-                continue
-            if waited >= PATIENCE * what.settle_s or not _ends_in_zeros(path, status.st_size):
-                found.append((status.st_mtime_ns, path))
-    return [path for _, path in sorted(found)]
-
-
-def _ends_in_zeros(path: Path, size: int) -> bool:
-    """Whether a file may be a copy under way whose room was taken beforehand."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, size - ZEROS))
-            return file.read(ZEROS) == bytes(ZEROS)
-    except OSError:  # what reads it all will say so
-        return False
+    """Images that are new or changed and have settled, the oldest first."""
+    found = looks.settled(what.folder, what.settle_s, lambda name: _done(tables, name))
+    return [path for _, path in sorted((one.state[1], one.path) for one in found)]
 
 
 def _done(tables: Tables, name: str) -> tuple[int, int] | None:
@@ -147,7 +118,7 @@ def _done(tables: Tables, name: str) -> tuple[int, int] | None:
     return (entry["size"], entry["mtime_ns"]) if entry else None
 
 
-def _take(what: Watching, tables: Tables, path: Path, looks: Looks, check: Check) -> None:
+def _take(what: Watching, tables: Tables, path: Path, looks: WatchedLooks, check: Check) -> None:
     """Segment one file; a file that can't be used is reported, and tried again once it changes."""
     name = path.relative_to(what.folder).as_posix()
     file = None
@@ -176,13 +147,13 @@ def _take(what: Watching, tables: Tables, path: Path, looks: Looks, check: Check
     logger.info("%s: %s cells", name, ", ".join(str(one.row["cells"]) for one in found))
 
 
-def _set_aside(name: str, looks: Looks, error: Exception) -> None:
+def _set_aside(name: str, looks: WatchedLooks, error: Exception) -> None:
     looks.faulty[name] = looks.seen[name][0]
     said = "it does not fit into memory; cut it into tiles" if isinstance(error, MemoryError) else error
     logger.warning("%s is left out until it changes: %s", _shown(name), said)
 
 
-def _say_times(tables: Tables, file: WatchedFile, time_from: str, looks: Looks) -> None:
+def _say_times(tables: Tables, file: WatchedFile, time_from: str, looks: WatchedLooks) -> None:
     if file.name in tables.done:
         logger.warning("%s has changed: its rows are replaced", file.name)
     if tables.origin is None:
