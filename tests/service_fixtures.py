@@ -16,7 +16,7 @@ import tifffile
 from monolayer.coco.instances import Instances
 from monolayer.models.pipeline import Check, unchecked
 from monolayer.models.unet.watershed import instances
-from monolayer.params.data import Percentiles
+from monolayer.params.data import MasksSource, Percentiles
 from monolayer.params.steps import NeighbourParams
 from monolayer.service import connections
 from monolayer.service.app import create
@@ -92,3 +92,19 @@ def resident_mb() -> float:
     """Memory of this process, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 1e6
+
+
+def masks_source(folder: Path) -> MasksSource:
+    """What the page's editor saved in a folder, as a user's `source: masks` would have it."""
+    return MasksSource(
+        source="masks",
+        images=str(folder / "images"),
+        masks=str(folder / "masks"),
+        cell_line="mine",
+        well=None,
+        time=None,
+        percentiles=Percentiles(low=0.5, high=99.8),
+        channel=None,
+        z=None,
+        max_images=None,
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tifffile
+from browser import faults_of
 from monolayer.__main__ import main
 from monolayer.coco.findings import Findings
 from monolayer.coco.labels import label_image
@@ -230,9 +231,7 @@ def test_nothing_of_the_users_is_written_over(
 @pytest.mark.browser
 def test_the_page_shows_the_drafts_and_asks_for_nothing_else(suggested: Path, browser: Browser) -> None:
     page = browser.new_page(viewport={"width": 900, "height": 700})
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda request: faults.append(request.url) if request.url.startswith("http") else None)
+    faults = faults_of(page, "file:", "data:", "blob:")
     page.goto((suggested / "suggested.html").as_uri())
     assert page.locator("#images figure").count() == 4
     assert ODD in page.locator("#images figure").first.inner_text()

@@ -9,6 +9,7 @@ import numpy as np
 import plate_samples as made
 import pytest
 import tifffile
+from browser import faults_of
 from monolayer.measurement.files import arrow
 from monolayer.plates import dictionary, plan, report, tabulate
 from monolayer.plates.expected import looks
@@ -38,9 +39,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.browser
 def test_the_map_follows_its_slider(results: Path, browser: Browser) -> None:
     page = browser.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda request: faults.append(request.url) if request.url.startswith("http") else None)
+    faults = faults_of(page, "file:", "data:", "blob:")
     page.goto((results / "report.html").as_uri())
     wells = page.locator(".map button")
     assert wells.count() == 2

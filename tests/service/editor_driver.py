@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from browser import faults_of
 from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext, FilePayload, Page, expect
 
@@ -20,12 +21,7 @@ FIT = 0.96  # of the window, that an image takes at first
 def editing(context: BrowserContext, url: str, **files: bytes) -> Iterator[Page]:
     """A page with the editor open on the first of these images; errors of its scripts and requests elsewhere fail."""
     page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on(
-        "request",
-        lambda request: faults.append(request.url) if not request.url.startswith((url, "data:", "blob:")) else None,
-    )
+    faults = faults_of(page, url, "data:", "blob:")
     page.goto(url)
     expect(page.locator("#model option")).not_to_have_count(0)
     payloads = [FilePayload(name=name.replace("_", "."), mimeType="", buffer=file) for name, file in files.items()]

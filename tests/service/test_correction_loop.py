@@ -20,13 +20,12 @@ from monolayer.evaluation import evaluate
 from monolayer.files import write_json
 from monolayer.models import predictor
 from monolayer.models.train import train
-from monolayer.params.data import MasksSource, Percentiles
 from monolayer.params.families import UnetTrain
 from monolayer.params.steps import EvaluateParams, TrainParams
 from monolayer.service.state import ServedModel, Settings
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, expect
-from service_fixtures import DEEP, NEAR, png, running
+from service_fixtures import DEEP, NEAR, masks_source, png, running
 from unet_settings import SETTINGS
 
 pytestmark = pytest.mark.browser
@@ -150,19 +149,7 @@ def test_three_corrected_cells_make_a_better_model(
 
 def retrained(base: Path, folder: Path, work: Path) -> Path:
     """Train on what the page saved, read as the workflow reads it; the second image chooses the epoch."""
-    source = MasksSource(
-        source="masks",
-        images=str(folder / "images"),
-        masks=str(folder / "masks"),
-        cell_line="mine",
-        well=None,
-        time=None,
-        percentiles=Percentiles(low=0.5, high=99.8),
-        channel=None,
-        z=None,
-        max_images=None,
-    )
-    download(source, work / "data/images", work / "data/annotations.json")
+    download(masks_source(folder), work / "data/images", work / "data/annotations.json")
     truth = read_truth(work / "data/annotations.json")
     for split, name in (("train", "first.png"), ("val", "second.png")):
         [image] = [image for image in truth["images"] if image["file_name"] == name]

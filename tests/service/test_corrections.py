@@ -22,12 +22,11 @@ from monolayer.coco.labels import label_image
 from monolayer.coco.records import by_image
 from monolayer.data.dataset import read_image
 from monolayer.data.download import download
-from monolayer.params.data import MasksSource, Percentiles
 from monolayer.service import corrections
 from monolayer.service.state import Settings
 from monolayer.service.uploads import Limits
 from numpy.typing import NDArray
-from service_fixtures import field, model, png, running, tiff
+from service_fixtures import field, masks_source, model, png, running, tiff
 
 Labels = NDArray[np.int32]
 LIMITS = Limits(bytes=3_000_000, pixels=1_000_000, frames=10)
@@ -88,19 +87,7 @@ def told(answer: Any, status: int) -> str:
 
 def read_back(folder: Path, tmp_path: Path) -> dict[str, tuple[NDArray[np.uint8], Labels]]:
     """What `source: masks` makes of the folder: each image and its label image."""
-    source = MasksSource(
-        source="masks",
-        images=str(folder / "images"),
-        masks=str(folder / "masks"),
-        cell_line="mine",
-        well=None,
-        time=None,
-        percentiles=Percentiles(low=0.5, high=99.8),
-        channel=None,
-        z=None,
-        max_images=None,
-    )
-    download(source, tmp_path / "images", tmp_path / "truth.json")
+    download(masks_source(folder), tmp_path / "images", tmp_path / "truth.json")
     truth = json.loads((tmp_path / "truth.json").read_text())
     known = by_image(truth["annotations"])
     return {

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from browser import faults_of
 from monolayer.service.state import Settings
 from playwright.sync_api import Browser, Download, FilePayload, Page, expect
 from service_fixtures import field, model, png, running, tiff
@@ -32,12 +33,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.set_default_timeout(60_000)
     page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on(
-        "request",
-        lambda request: faults.append(request.url) if not request.url.startswith((url, "data:", "blob:")) else None,
-    )
+    faults = faults_of(page, url, "data:", "blob:")
     page.goto(url)
     yield page
     assert faults == []
