@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
+import pytest
 from monolayer.provenance import dead_runs
 
 HOLD = """
@@ -60,6 +62,34 @@ def test_what_a_killed_run_was_writing_goes(tmp_path: Path) -> None:
     running.wait()
     dead_runs.release_dead(snakemake)
     assert sorted(cells.iterdir()) == sorted([others, download, whole])
+
+
+def test_a_job_whose_number_another_process_had_is_ended(tmp_path: Path) -> None:
+    """Of an earlier look at all processes, which knows that number as another's."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    if not os.access(last, os.W_OK):
+        pytest.skip("can't choose the number of a process here (needs root)")
+    earlier = subprocess.Popen(["sleep", "600"])
+    dead_runs.release_dead(tmp_path)
+    (own,) = (tmp_path / "alive").iterdir()
+    dead = own.with_name(f"{own.name}0")
+    dead.touch()
+    list(psutil.process_iter())
+    earlier.kill()
+    earlier.wait()
+    time.sleep(0.1)  # a process's start is known to a hundredth of a second
+    for _ in range(100):  # other processes begin, too
+        last.write_text(str(earlier.pid - 1))
+        job = subprocess.Popen(["sleep", "600"], env=os.environ | {dead_runs.RUN: dead.name})
+        if job.pid == earlier.pid:
+            break
+        job.kill()
+        job.wait()
+    dead_runs.release_dead(tmp_path)
+    left = psutil.pid_exists(job.pid)
+    job.kill()
+    assert job.pid == earlier.pid
+    assert not left
 
 
 def test_the_lock_of_another_host_stays(tmp_path: Path) -> None:

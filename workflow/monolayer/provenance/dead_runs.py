@@ -57,6 +57,7 @@ def _is_dead(run: str) -> bool:
 def _end_jobs(run: str) -> None:
     """Kill what a dead run's jobs still do: they would write beside the jobs of this one."""
     left = []
+    psutil.process_iter.cache_clear()  # whose processes are refused to be killed where another has their number by now
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # another user's, or gone by now
             if process.environ().get(RUN) == run:
