@@ -36,7 +36,7 @@ PREDICT = UnetPredict(batch=2, tile=128, overlap=32, tta=1, saddle_ratio=0.65)
 
 def test_the_rows_for_your_own_images_fit_the_model_in_the_package() -> None:
     given = unfolded(family._network(READY), pretrained())
-    assert family._shape(given.state) == (READY.width, READY.levels, READY.stem)
+    assert family._shape(given.state) == (READY.width, READY.levels, READY.stem, READY.fine)
     diameters = read_manifest(pretrained())[1].diameters
     assert diameters is not None
     assert pytest.approx(diameters.median, abs=0.1) == READY.diameter
@@ -113,7 +113,7 @@ def test_a_run_begins_with_another_runs_weights(culture: Culture, tmp_path: Path
 @pytest.mark.parametrize(
     ("weights", "text"),
     [
-        ("pretrained", r"has width \d+, \d levels, stem \d, the settings width 4, 3 levels, stem 1"),
+        ("pretrained", r"has width \d+, \d levels, stem \d, fine \d, the settings width 4, 3 levels, stem 1, fine 0"),
         ("nowhere.pt", r"nowhere.pt is no weights.pt"),
         ("nowhere/model.json", r"is not the model.json of an exported run"),
     ],

@@ -36,9 +36,9 @@ def test_channels_are_the_posters(levels: int, bottom: int) -> None:
     assert outputs[: 2 * levels : 2] == [64 * 2**level for level in range(levels)]
 
 
-@pytest.mark.parametrize(("levels", "stem"), [(2, 1), (4, 1), (6, 1), (3, 2), (2, 4)])
-def test_output_has_the_size_of_the_input(levels: int, stem: int) -> None:
-    network = family.UNet(2, levels, 2, stem).eval()
+@pytest.mark.parametrize(("levels", "stem", "fine"), [(2, 1, 0), (4, 1, 0), (6, 1, 0), (3, 2, 0), (2, 4, 0), (3, 2, 3)])
+def test_output_has_the_size_of_the_input(levels: int, stem: int, fine: int) -> None:
+    network = family.UNet(4, levels, 2, stem, fine=fine).eval()
     assert network.stride == stem * 2 ** (levels - 1)
     assert network(torch.zeros(1, 1, 2 * network.stride, 3 * network.stride)).shape == (
         1,
@@ -48,9 +48,9 @@ def test_output_has_the_size_of_the_input(levels: int, stem: int) -> None:
     )
 
 
-@pytest.mark.parametrize("stem", [1, 2])
-def test_every_weight_learns(stem: int) -> None:
-    network = family.UNet(4, 3, 2, stem)
+@pytest.mark.parametrize(("stem", "fine"), [(1, 0), (2, 0), (2, 3)])
+def test_every_weight_learns(stem: int, fine: int) -> None:
+    network = family.UNet(4, 3, 2, stem, fine=fine)
     network(torch.randn(2, 1, 32, 32)).square().mean().backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
 

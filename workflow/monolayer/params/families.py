@@ -172,6 +172,8 @@ class UnetTrain(Section):
     """Of resolution, 2 to 7."""
     stem: Literal[1, 2, 4] = 1
     """px: the first level takes blocks of this side as channels (space to depth); 2 is a quarter of the work."""
+    fine: NonNegativeInt = 0
+    """Channels of the image's own resolution beside a stem, for the outlines; 0: none."""
     target: Literal["foreground", "foreground+distance"]
     """foreground: touching cells are one; foreground+distance: they part."""
     weights: str = unset("none")
@@ -212,6 +214,11 @@ class UnetTrain(Section):
         if self.patch % stride:
             raise ValueError(
                 f"patch ({self.patch}) must be a multiple of {stride} for stem {self.stem} and {self.levels} levels"
+            )
+        if self.fine and (self.stem == 1 or self.width % self.stem**2):
+            raise ValueError(
+                f"fine ({self.fine}) goes beside a stem of 2 or 4 whose square divides width ({self.width}); "
+                f"stem is {self.stem}"
             )
         return self
 

@@ -53,14 +53,17 @@ class UNet(nn.Module):
     """float (B, 1, H, W) to logits (B, outputs, H, W); H and W are multiples of `stride`.
 
     Blocks of `stem` x `stem` pixels enter as channels and leave as pixels (Shi et al., Real-Time Single Image and Video
-    Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network, CVPR 2016).
+    Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network, CVPR 2016); `fine` channels of the
+    image's own resolution pass beside them, from which outlines get their last pixel.
     """
 
     thresholds: Tensor
     contrast: Tensor
     zoom: Tensor
 
-    def __init__(self, width: int, levels: int, outputs: int, stem: int = 1, zooms: bool = False) -> None:
+    def __init__(
+        self, width: int, levels: int, outputs: int, stem: int = 1, *, fine: int = 0, zooms: bool = False
+    ) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(levels)]
         upwards = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
@@ -68,14 +71,16 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(Convolutions(*pair) for pair in zip([stem**2, *channels], channels, strict=False))
         self.up = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for below, here in upwards)
         self.merge = nn.ModuleList(Convolutions(2 * here, here) for _, here in upwards)
-        self.head = nn.Conv2d(width, outputs * stem**2, 1)
+        if fine:
+            self.fine, self.outline = Convolutions(1, fine), Convolutions(fine + width // stem**2, fine)
+        self.head = nn.Conv2d(fine, outputs, 1) if fine else nn.Conv2d(width, outputs * stem**2, 1)
         self.register_buffer("thresholds", torch.tensor([0.5, 0.5, 0.0]))  # chosen on val once trained
         self.register_buffer("contrast", torch.tensor(1.0))  # of the training images
         if zooms:
             self.register_buffer("zoom", torch.tensor(1.0))  # px of its input per px of an image
 
     def forward(self, x: Tensor) -> Tensor:
-        skipped = []
+        skipped, image = [], x
         if self.stem > 1:
             x = functional.pixel_unshuffle(x, self.stem)
         for level, convolve in enumerate(self.down):
@@ -84,6 +89,9 @@ class UNet(nn.Module):
         skipped.pop()
         for rise, convolve in zip(self.up, self.merge, strict=True):
             x = convolve(torch.cat([skipped.pop(), rise(x)], dim=1))
+        if hasattr(self, "fine"):
+            x = functional.pixel_shuffle(x, self.stem)
+            return cast(Tensor, self.head(self.outline(torch.cat([self.fine(image), x], dim=1))))
         logits = self.head(x)
         return functional.pixel_shuffle(logits, self.stem) if self.stem > 1 else logits
 
@@ -118,11 +126,11 @@ def _begin(network: UNet, settings: UnetTrain, task: CellTask, seed: int) -> Beg
     given.state.pop("zoom", None)
     if settings.diameter:  # which this one's own cells decide
         given.state["zoom"] = network.zoom
-    shape = settings.width, settings.levels, settings.stem
+    shape = settings.width, settings.levels, settings.stem, settings.fine
     try:
         begun = adopt(network, given, ["head."])
     except InputError as error:
-        has, asked = (f"width {w}, {n} levels, stem {stem}" for w, n, stem in (_shape(given.state), shape))
+        has, asked = (f"width {w}, {n} levels, stem {s}, fine {f}" for w, n, s, f in (_shape(given.state), shape))
         raise InputError(f"{path} has {has}, the settings {asked}: {error}") from None
     if exported and settings.fit.epochs:
         drawn = [task.draw(index, np.random.default_rng([seed, index]))[1] for index in range(SETTLED)]
@@ -130,11 +138,11 @@ def _begin(network: UNet, settings: UnetTrain, task: CellTask, seed: int) -> Beg
     return begun
 
 
-def _shape(state: dict[str, Tensor]) -> tuple[int, int, int]:
-    """Width, levels and stem of a network that has these tensors."""
+def _shape(state: dict[str, Tensor]) -> tuple[int, int, int, int]:
+    """Width, levels, stem and fine channels of a network that has these tensors."""
     first = state.get("down.0.0.weight", torch.empty(0, 0))
     levels = sum(key.startswith("down.") and key.endswith(".0.weight") for key in state)
-    return len(first), levels, round(first.shape[1] ** 0.5)
+    return len(first), levels, round(first.shape[1] ** 0.5), len(state.get("fine.0.weight", ()))
 
 
 def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
@@ -186,7 +194,9 @@ def _pipeline(network: UNet, settings: UnetPredict, zooms: bool = True) -> Pipel
 def _network(settings: UnetTrain) -> UNet:
     outputs = 2 if settings.target == "foreground+distance" else 1
     # channels last is half the time of a step on a CPU, and what tensor cores want
-    network = UNet(settings.width, settings.levels, outputs, settings.stem, zooms=settings.diameter is not None)
+    network = UNet(
+        settings.width, settings.levels, outputs, settings.stem, settings.fine, settings.diameter is not None
+    )
     return network.to(memory_format=torch.channels_last)
 
 
