@@ -207,6 +207,14 @@ def test_files_find_their_images(tmp_path: Path) -> None:
     assert kinds(truth) == {"unannotated": 1, "no_image": 1}
 
 
+@pytest.mark.parametrize("mask", ["a.tif", "a.ome.tif", "a_masks.png", "a.ome_masks.tif"])
+def test_the_masks_of_an_ome_tiff(tmp_path: Path, mask: str) -> None:
+    images, masks = folders(tmp_path, "b.png")
+    tifffile.imwrite(images / "a.ome.tif", np.zeros(SIZE, np.uint16))
+    (masks / mask).write_bytes((_png if mask.endswith("png") else _tiff)(cells())[1])
+    assert kinds(fetched(images, masks, tmp_path)) == {"unannotated": 1}
+
+
 def test_masks_may_lie_beside_or_below_their_images(tmp_path: Path) -> None:
     images, _ = folders(tmp_path, "a.png", "b.png")
     (images / "a_cp_masks.png").write_bytes(_png(cells())[1])

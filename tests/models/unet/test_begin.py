@@ -96,6 +96,12 @@ def test_no_epochs_keep_the_ready_model_as_it_is(culture: Culture, tmp_path: Pat
     assert trained.initial.endswith(f"; {count} of {count} tensors")
 
 
+def test_an_epoch_may_have_few_patches(culture: Culture, tmp_path: Path) -> None:
+    """Fewer than the norms of an exported network get their statistics from."""
+    trained = train(culture, with_settings(READY, diameter=None, patches=2, patch=64), tmp_path)
+    assert [row["epoch"] for row in trained.history] == [0, 1]
+
+
 def test_a_run_begins_with_another_runs_weights(culture: Culture, tmp_path: Path) -> None:
     first = train(culture, with_settings(), tmp_path / "first")
     run = TrainParams(family="unet", settings=SETTINGS, lines="all", seed=0, cpu_threads=1)

@@ -11,7 +11,7 @@ from unicodedata import normalize
 class Names:
     """Paths of images. A path means the one that is equal, or else equal but for the suffix, or else ends alike.
 
-    >>> names = Names(["plate1/B1.png", "plate2/B1.png", "c.png"])
+    >>> names = Names(["plate1/B1.png", "plate2/B1.png", "c.ome.tif"])
     >>> [names.find(name) for name in ("plate2/B1.png", "plate1/B1.tif", "plates/c.jpg", "B1.png", "plate3/B1.png")]
     [[1], [0], [2], [0, 1], []]
     """
@@ -28,9 +28,12 @@ class Names:
 
     @staticmethod
     def parts(name: str) -> tuple[str, ...]:
-        """Folders and stem."""
+        """Folders and stem; the .ome of .ome.tif is of the suffix."""
         path = PurePosixPath(normalize("NFC", name.replace("\\", "/")))
-        return path.with_suffix("").parts if path.name else (name,)
+        if not path.name:
+            return (name,)
+        bare = path.with_suffix("")
+        return (bare.with_suffix("") if bare.suffix.lower() == ".ome" else bare).parts
 
     def find(self, name: str) -> list[int]:
         """Indices of the images that the path can mean: one, unless nothing tells several apart."""

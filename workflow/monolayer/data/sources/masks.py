@@ -124,7 +124,7 @@ def _is_marked(name: str, stems: set[str]) -> bool:
 
 
 def _image_of(place: Path) -> str:
-    """The name of the image that a file of masks is named after: without its mark, and without .ome and the like."""
+    """The name of the image that a file of masks is named after: without its mark, and the .ome behind it."""
     stem = place.stem.removesuffix(".ome")
     mark = next((mark for mark in (*MARKS, IGNORE) if stem.endswith(mark)), "")
     return place.with_name(f"{stem.removesuffix(mark)}.png").as_posix()

@@ -133,7 +133,7 @@ def _begin(network: UNet, settings: UnetTrain, task: CellTask, seed: int) -> Beg
         has, asked = (f"width {w}, {n} levels, stem {s}, fine {f}" for w, n, s, f in (_shape(given.state), shape))
         raise InputError(f"{path} has {has}, the settings {asked}: {error}") from None
     if exported and settings.fit.epochs:
-        drawn = [task.draw(index, np.random.default_rng([seed, index]))[1] for index in range(SETTLED)]
+        drawn = [task.draw(i % len(task), np.random.default_rng([seed, i]))[1] for i in range(SETTLED)]
         settle(network, task.collate(drawn)[0])
     return begun
 
@@ -194,9 +194,8 @@ def _pipeline(network: UNet, settings: UnetPredict, zooms: bool = True) -> Pipel
 def _network(settings: UnetTrain) -> UNet:
     outputs = 2 if settings.target == "foreground+distance" else 1
     # channels last is half the time of a step on a CPU, and what tensor cores want
-    network = UNet(
-        settings.width, settings.levels, outputs, settings.stem, settings.fine, settings.diameter is not None
-    )
+    shape = settings.width, settings.levels, outputs, settings.stem
+    network = UNet(*shape, fine=settings.fine, zooms=settings.diameter is not None)
     return network.to(memory_format=torch.channels_last)
 
 
