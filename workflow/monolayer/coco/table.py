@@ -148,24 +148,32 @@ def read_results(path: Path, images: Images) -> CellTable:
             raise InputError(f"{path}, record {number}: {_fault(error, record)}") from error
     joined.warn()
     cells = columns.cells(images)
-    _warn_of_masks(path, cells, columns)
+    _warn_of_masks(path, cells, len(images))
     if without := len(images) - len(np.unique(cells.image)):
         log.info("%d of %d images have no prediction", without, len(images))
     return cells
 
 
-def _warn_of_masks(path: Path, cells: CellTable, columns: Columns) -> None:
+def _warn_of_masks(path: Path, cells: CellTable, images: int) -> None:
     """Say what spoils numbers, but may be so."""
     if empty := int((cells.pixels == 0).sum()):
         log.warning("%d of %d predictions of %s have no pixel in their image", empty, len(cells), path)
-    ends = np.r_[0, cells.last].tolist()
-    masks = {(image, cells.counts[a:b]) for image, (a, b) in zip(columns.image, pairwise(ends), strict=True)}
-    if copies := len(cells) - len(masks):
+    if copies := _copies(cells, images):
         log.warning("%d of %d predictions of %s are copies of others of their image", copies, len(cells), path)
     own = cells.masks.extents.astype(np.float64)
     own[:, 2:] -= own[:, :2]
     if (other := int((~boxes_fit(cells.boxes_xywh, own) & (cells.pixels > 0)).sum())) > len(cells) / 2:
         log.warning("%d of %d boxes of %s don't fit their masks: are they x0 y0 x1 y1?", other, len(cells), path)
+
+
+def _copies(cells: CellTable, images: int) -> int:
+    """How many masks are another's of their image."""
+    first, rows, copies = np.r_[0, cells.last], np.searchsorted(cells.image, np.arange(images + 1)), 0
+    for start, end in pairwise(rows.tolist()):
+        place = cells.place[start:end]
+        spans = zip(first[place].tolist(), cells.last[place].tolist(), strict=True)
+        copies += end - start - len({cells.counts[a:b] for a, b in spans})
+    return copies
 
 
 def whole(value: Any) -> Any:
