@@ -30,7 +30,8 @@ from monolayer.models.fit import Training
 from monolayer.models.unet.family import CellTask, UNet
 from monolayer.models.yolo import family as yolo
 from monolayer.params import params
-from monolayer.params.families import CenterMaskTrain, FitParams, UnetTrain, YoloTrain
+from monolayer.params.families import CenterMaskTrain, UnetTrain, YoloTrain
+from monolayer.params.fit import FitParams
 from PIL import Image as PillowImage
 from torch import nn
 

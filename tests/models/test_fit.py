@@ -18,7 +18,7 @@ from monolayer.files import InputError
 from monolayer.models.batches import loader
 from monolayer.models.fit import Fitted, fit, rate_factor
 from monolayer.models.train import EPOCH
-from monolayer.params.families import FitParams
+from monolayer.params.fit import FitParams
 from torch import Tensor, nn
 
 SETTINGS = FitParams(

@@ -17,7 +17,8 @@ from monolayer.files import InputError
 from monolayer.models.yolo import family
 from monolayer.models.yolo.mask_loss import with_fast_masks
 from monolayer.models.yolo.pipeline import PrototypeMasks, instances
-from monolayer.params.families import FitParams, YoloPredict, YoloTrain
+from monolayer.params.families import YoloPredict, YoloTrain
+from monolayer.params.fit import FitParams
 from monolayer.params.steps import TrainParams
 from numpy.typing import NDArray
 

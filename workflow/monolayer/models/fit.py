@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from monolayer.files import FORMAT, InputError, atomic_write, check_format
 from monolayer.models import Trained
 from monolayer.models.batches import Task, loader, loader_workers
-from monolayer.params.families import FitParams
+from monolayer.params.fit import FitParams
 from monolayer.progress import track
 
 logger = logging.getLogger(__name__)
