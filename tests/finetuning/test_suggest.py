@@ -241,6 +241,10 @@ def test_the_page_shows_the_drafts_and_asks_for_nothing_else(suggested: Path, br
     assert page.locator("#images figure path.pred:visible").count() == 0
     page.locator("#images button.enlarge").first.click()
     assert page.locator("dialog .file").inner_text() == ODD
+    page.keyboard.press("ArrowRight")
+    assert page.locator("dialog figure path.pred:visible").count() == 1
+    page.locator("dialog .show-pred").uncheck()
+    assert page.locator("dialog figure path.pred:visible").count() == 0
     page.keyboard.press("Escape")
     page.locator("#list th button").first.click()
     page.locator("#list th button").first.click()

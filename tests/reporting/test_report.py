@@ -502,13 +502,32 @@ def test_captions_of_the_workflows_own_report_exist() -> None:
 # ---- in a browser --------------------------------------------------------------------------------
 
 
-def browse(browser: Browser, path: Path, script: str) -> Any:
-    """What `script`, the body of a function, returns in the opened page."""
-    page = browser.new_page()
+def browse(browser: Browser, path: Path, script: str, width: int = 1300) -> Any:
+    """What `script`, the body of a function, returns in the page, opened in a window so many px wide."""
+    page = browser.new_page(viewport={"width": width, "height": 800})
     page.goto(path.as_uri())
     answer = page.evaluate(f"() => {{{script}}}")
     page.close()
     return answer
+
+
+@pytest.mark.browser
+def test_all_sections_have_room_in_the_navigation_and_a_phone_shows_the_whole_width(
+    browser: Browser, html: str, folder: Path
+) -> None:
+    script = f"""
+        const nav = document.querySelector("nav div"), [brand, link] = nav.children;
+        const links = {[section.title for section in SECTIONS[1:]]}.map((title) => {{
+            const one = link.cloneNode();
+            one.textContent = title;
+            return one;
+        }});
+        nav.replaceChildren(brand, ...links);
+        return nav.scrollWidth <= nav.clientWidth;
+    """
+    assert browse(browser, folder / "report.html", script)
+    fits = "return document.documentElement.scrollWidth <= innerWidth;"
+    assert browse(browser, folder / "report.html", fits, width=390)
 
 
 @pytest.mark.browser

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from monolayer.files import InputError, write_csv, write_json
 from monolayer.params.steps import ReportParams, ReportSettings
+from monolayer.reporting.page import render
 from monolayer.reporting.pictures import Album
-from monolayer.reporting.report import render
 from monolayer.reporting.rounds import rounds
 from monolayer.reporting.study import Study
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from monolayer.files import write_json
 from monolayer.reporting import speed
-from monolayer.reporting.report import render
+from monolayer.reporting.page import render
 
 HERE, OTHER = "A CPU, 2 threads", "NVIDIA RTX A2000"
 

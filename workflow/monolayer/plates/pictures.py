@@ -30,11 +30,22 @@ def pictures(
     for image in images:
         grey = eight_bit(reader.read(image), image.file, percentiles)
         step = max(1.0, max(grey.shape) / SIDE)
-        path = outlines(label_plane(folder, image.labels, image.frame), step)
+        labels = label_plane(folder, image.labels, image.frame)
+        path = outlines(labels, step)
         uri = data_uri(_smaller(grey, step))
         if (size := size + len(path) + len(uri)) > BYTES:
             return
-        yield image, {"uri": uri, "path": path, "width": image.width, "height": image.height, "file": image.file}
+        yield (
+            image,
+            {
+                "uri": uri,
+                "path": path,
+                "cells": len(np.setdiff1d(labels, 0)),
+                "width": image.width,
+                "height": image.height,
+                "file": image.file,
+            },
+        )
 
 
 def _smaller(grey: Pixels, step: float) -> Pixels:

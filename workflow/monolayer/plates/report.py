@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from monolayer.backends.manifest import read_manifest
-from monolayer.coco.records import Image
 from monolayer.files import InputError, read_json, write_bytes
 from monolayer.params.plates import PlateSettings
 from monolayer.plates import dictionary
@@ -24,9 +22,8 @@ from monolayer.plates.model import model_folder
 from monolayer.plates.pictures import by_number, last_of_wells, pictures
 from monolayer.plates.plan import read_about, read_plan
 from monolayer.reporting import charts
+from monolayer.reporting.page import render
 from monolayer.reporting.pictures import Album, Layer, Picture
-from monolayer.reporting.report import PAGE
-from monolayer.reporting.tables import FILTERS
 
 OWN = Path(__file__).with_name("templates")
 Row = Mapping[str, Any]
@@ -71,7 +68,7 @@ def report(folder: Path, settings: PlateSettings, output: Path) -> None:
         "pictures": _json({image.well: made | {"frame": image.frame} for image, made in of_wells.items()}),
         "pictured": len(of_wells),
     }
-    write_bytes(output, _render("plate.html", **values).encode())
+    write_bytes(output, render("plate.html", OWN, **values).encode())
 
 
 def _read(path: Path, table: str) -> list[dict[str, Any]]:
@@ -108,19 +105,12 @@ def _low_wells(wells: Sequence[Row], limit: float) -> list[Row]:
 
 
 def _picture(album: Album, number: int, title: str, made: Row, flags: Mapping[int, str]) -> Picture:
-    image = Image(
-        id=number,
-        file_name=made["file"],
-        width=made["width"],
-        height=made["height"],
-        cell_line="",
-        well="",
-        timestamp="",
-        split=None,
-    )
-    album.images[number] = image, made["uri"]
-    words = ", ".join(word.replace("_", " ") for word in flags[number].split())
-    return Picture(image, title, [Layer("pred matched", "cells", 0, made["path"])], {"flags": words})
+    image = album.embed(number, made["file"], (made["height"], made["width"]), made["uri"])
+    numbers = {
+        "cells": f"{made['cells']:,}",
+        "flags": ", ".join(word.replace("_", " ") for word in flags[number].split()),
+    }
+    return Picture(image, title, [Layer("pred matched", "cells", made["cells"], made["path"])], numbers)
 
 
 def _data(curves: Sequence[Row], wells: Sequence[Row]) -> dict[str, Any]:
@@ -181,16 +171,3 @@ def _chart(curves: Sequence[Row], wells: Sequence[Row]) -> Markup:
             axes[-1].legend(**charts.BESIDE)
 
     return charts.chart("growth", "Cells per image and confluence of each well over time", draw, 2, (4.0, 2.6))
-
-
-def _render(template: str, **values: Any) -> str:
-    loader = jinja2.FileSystemLoader([OWN, PAGE])
-    environment = jinja2.Environment(
-        loader=loader, undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= FILTERS
-    styles, scripts = [PAGE / "page.css", OWN / "plate.css"], [PAGE / "page.js", OWN / "plate.js"]
-    style, script = (
-        Markup("\n".join(path.read_text(encoding="utf-8") for path in paths)) for paths in (styles, scripts)
-    )
-    return environment.get_template(template).render(style=style, script=script, **values)

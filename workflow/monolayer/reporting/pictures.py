@@ -62,6 +62,22 @@ class Album:
             self.images[image["id"]] = image, data_uri(self.ground(image))
         return Picture(image, title, layers, numbers)
 
+    def embed(self, number: int, file_name: str, shape: tuple[int, ...], uri: str) -> Image:
+        """An image of this shape (H, W) that is in no truth of ours, embedded as given."""
+        height, width = shape
+        image = Image(
+            id=number,
+            file_name=file_name,
+            width=width,
+            height=height,
+            cell_line="",
+            well="",
+            timestamp=None,
+            split=None,
+        )
+        self.images[number] = image, uri
+        return image
+
     def ground(self, image: Image) -> NDArray[np.uint8]:
         if self.micrographs:
             return read_image(self.folder / image["file_name"])

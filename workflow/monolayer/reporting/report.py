@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import pandas as pd
 import yaml
 from markupsafe import Markup
@@ -22,13 +21,13 @@ from monolayer.params.steps import ReportParams
 from monolayer.reporting import charts, tables
 from monolayer.reporting.biology import biology
 from monolayer.reporting.gallery import compared, ranked, samples
+from monolayer.reporting.page import render
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.rounds import rounds
 from monolayer.reporting.speed import speed
 from monolayer.reporting.study import SPLITS, Study, is_taught, of_line, steps
 from monolayer.reporting.tracks import tracks
 
-PAGE = Path(__file__).with_name("templates")
 CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the tables
 
 
@@ -38,7 +37,9 @@ def report(results: Path, runs: list[str], params: ReportParams, output: Path) -
     made = {section.name: section.content(study, album) for section in SECTIONS}
     contents = {name: content for name, content in made.items() if content is not None}
     picture = render("overview.svg", album=album, picture=contents["overview"]["median"])
-    text = page(study, album, contents)
+    parts = {name: Markup(render(f"{name}.html", study=study, **content)) for name, content in contents.items()}
+    titles = {section.name: section.title for section in SECTIONS[1:] if section.name in contents}
+    text = render("report.html", study=study, parts=parts, sections=titles, album=album)
     write_bytes(output.with_name("overview.svg"), picture.encode())
     write_bytes(output, text.encode())
 
@@ -228,28 +229,10 @@ SECTIONS = (
     PageSection("data", "Data", data),
     PageSection("extensions", "Extensions", extensions),
     PageSection("speed", "Speed", speed),
-    PageSection("tools", "Other tools", tools),
+    PageSection("tools", "Tools", tools),
     PageSection("training", "Training", training),
-    PageSection("overlays", "Best, median, worst", overlays),
+    PageSection("overlays", "Overlays", overlays),
     PageSection("audit", "Audit", audit),
     PageSection("parameters", "Parameters", parameters),
     PageSection("reproduce", "Reproduce", reproduce),
 )
-
-
-def page(study: Study, album: Album, contents: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page as text."""
-    shown = [section for section in SECTIONS if section.name in contents]
-    parts = [(one, Markup(render(f"{one.name}.html", study=study, **contents[one.name]))) for one in shown]
-    style, script = (Markup((PAGE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
-    return render("page.html", study=study, parts=parts, album=album, style=style, script=script)
-
-
-def render(template: str, **values: Any) -> str:
-    """A template of the folder page with these values; a name that it lacks is an error."""
-    loader, strict = jinja2.FileSystemLoader(PAGE), jinja2.StrictUndefined
-    environment = jinja2.Environment(
-        loader=loader, undefined=strict, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= tables.FILTERS
-    return environment.get_template(template).render(**values)

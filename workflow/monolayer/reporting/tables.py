@@ -16,7 +16,7 @@ import pandas as pd
 from monolayer.evaluation.definitions import DEFINITIONS, Definition, definition
 from monolayer.reporting.study import Study, read_table
 
-PAGE = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).with_name("templates")
 NO_SCORES = ("run", "cell_line", "images", "cells", "protocol", "score_threshold", "threshold_from", "capped_images")
 NO_PAIRS = pd.DataFrame(columns=["run_a", "run_b", "metric", "real"])
 BETTER = {"afnr": "lower", "box_afnr": "lower", "count_mae": "lower", "count_bias": "zero"}  # others: higher
@@ -151,7 +151,7 @@ def error_rows(errors: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
 
 def references(lines: Sequence[str]) -> pd.DataFrame:
     """The rows of the poster, the article and LIVECell for these cell lines, however they are spelled."""
-    table = read_table(PAGE / "reference.csv", ["source", "run", "cell_line", "note"])
+    table = read_table(TEMPLATES / "reference.csv", ["source", "run", "cell_line", "note"])
     return table[table["cell_line"].str.casefold().isin([line.casefold() for line in lines])]
 
 

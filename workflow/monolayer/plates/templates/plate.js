@@ -116,7 +116,7 @@ function shot() {
   image.setAttribute("height", found.height);
   image.setAttribute("href", found.uri);
   place.querySelector("path").setAttribute("d", found.path);
-  place.querySelector(".file").textContent = `${found.file}, frame ${found.frame}`;
+  place.querySelector(".file").textContent = `${found.file}, frame ${found.frame}: ${found.cells} cells`;
 }
 
 function choose(well) {
