@@ -1,132 +1,163 @@
-"""What a plate costs beside the bare network: planning, reading, label images, tables, the page.
+"""What a plate costs: its verbs on more and more images, and a shard beside the bare network.
 
-    python tests/benchmarks/plates.py [--images 1000 10000 100000] [--stages 1000 4000] [--real 16]
+    python tests/benchmarks/plates.py [--images 1000 10000 100000] [--real 16]
 
-First the plan of so many images, whose files are empty but for the first of each well: seconds and largest memory of a
-process of its own. Then the stages behind the network on plates of so many images of 96 x 128 px, whose cells are found
-by a threshold: CPU seconds per 1,000 images, which stay the same where the cost is linear, and the largest memory of a
-process of its own. Last, on so many images of 704 x 520
-px, the pretrained model alone and in a shard, which reads, measures, and writes labels too; and the time to read a
-16-bit OME-Zarr plate beside that of plain TIFFs.
+First plates of so many images of 96 x 128 px. Of a plate of 200 the pretrained model finds the cells; all plates have
+these images again and again, and so their parts and label images, but for those of the last shard, which is segmented
+beside all others. CPU seconds and the largest memory of each verb, a process of its own; and what an image costs from
+the plan to the page, all shards as dear as the last, beside what it costs on the first of these plates.
+
+Then, on so many images of 704 x 520 px, the pretrained model alone and in a shard, which reads, measures, and writes
+labels too; and the time to read a 16-bit OME-Zarr plate beside that of plain TIFFs.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import resource
+import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
 import tifffile
-from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import plate_samples as made
 from monolayer.backends.manifest import pretrained
-from monolayer.coco.instances import Instances
 from monolayer.models import predictor
 from monolayer.models.predictor import Frame
-from monolayer.plates import plan, report, segment, tabulate
+from monolayer.params.plates import shards
+from monolayer.plates import plan, segment
+from monolayer.plates.labels import ARRAY, CELLS, STORE
+from monolayer.plates.parts import PART, PARTS
 from monolayer.plates.plan import PlateImage, read_about, read_plan
 from monolayer.plates.reader import PlateReader
-from numpy.typing import NDArray
 
-TIMES = 100
-PLAN = """
-import resource, sys, time
-sys.path.insert(0, {path!r})
-import plate_samples as made
-from pathlib import Path
-from monolayer.plates import plan
-began = time.process_time()
-plan.plan(Path(sys.argv[1]), made.reading(), Path(sys.argv[2]))
-print(time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+TIMES, BLOCK, SHARD = 100, 200, 200
+WELLS = 250
+
+
+def names(count: int) -> list[str]:
+    """Files named as an Incucyte's, as a plan orders them: TIMES of each field of up to WELLS wells."""
+    fields = sorted((number % WELLS, number // WELLS) for number in range(count // TIMES))
+    wells = [(f"{'ABCDEFGHIJKLMNOP'[well // 24]}{1 + well % 24}", 1 + place) for well, place in fields]
+    days = [f"{frame // 12:02d}d{frame % 12 * 2:02d}h00m" for frame in range(TIMES)]
+    return [f"VID1_{well}_{place}_{day}.tif" for well, place in wells for day in days]
+
+
+class Spent(NamedTuple):
+    """CPU seconds and the largest memory of a process."""
+
+    seconds: float
+    memory_mb: float
+
+
+# In between, since a process is told to have had at least the memory of the one that started it.
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+sys.exit(code)
 """
 
 
-def names(folder: Path, count: int) -> None:
-    """Files named as an Incucyte's: TIMES of each well and field; only the first holds an image."""
-    folder.mkdir(parents=True)
-    for well in range(-(-count // TIMES)):
-        row, column, place = "ABCDEFGHIJKLMNOP"[well // 24 % 16], 1 + well % 24, 1 + well // 384
-        for frame in range(min(TIMES, count - well * TIMES)):
-            file = folder / f"VID1_{row}{column}_{place}_{frame // 12:02d}d{frame % 12 * 2:02d}h00m.tif"
-            if frame:
-                file.touch()
-            else:
-                tifffile.imwrite(file, made.field(2, well))
+def verb(name: str, params: Any, *words: str | Path) -> Spent:
+    command = [sys.executable, "-m", "monolayer", name, "--params", params.model_dump_json(), *map(str, words)]
+    measured = [sys.executable, "-S", "-c", MEASURED, *command]
+    done = subprocess.run(measured, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return Spent(*map(float, done.stdout.split()))
 
 
-def planning(counts: list[int]) -> None:
-    print("images   plan CPU s   largest MB")
-    for count in counts:
-        with tempfile.TemporaryDirectory() as name:
-            names(Path(name) / "VID1", count)
-            code = PLAN.format(path=sys.path[0])
-            command = [sys.executable, "-c", code, f"{name}/VID1", f"{name}/out"]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            seconds, memory = map(float, done.stdout.split())
-        print(f"{count:6d} {seconds:12.1f} {memory:12.0f}", flush=True)
+def block(folder: Path) -> None:
+    """A plate of BLOCK images, from 2 to 20 cells in each field, segmented."""
+    (folder / "VID1").mkdir(parents=True)
+    for number, name in enumerate(names(BLOCK)):
+        cells = round(2 * 10 ** (number % TIMES / TIMES))
+        tifffile.imwrite(folder / "VID1" / name, made.field(cells, number))
+    plan.plan(folder / "VID1", made.reading(), folder / "out")
+    segment.segment(folder / "out", made.finding(), (1, BLOCK), 1)
 
 
-class Threshold:
-    """In the place of a predictor: bright pixels that touch are a cell."""
-
-    def __init__(self, like: Any) -> None:
-        self.network = like.network
-
-    def stream(self, frames: Iterator[Frame]) -> Iterator[Instances]:
-        for frame in frames:
-            yield found(frame.read())
+def records(part: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+    with part.open("rb") as file:
+        file.readline()
+        while line := file.readline():
+            about = json.loads(line)
+            yield about, file.read(about["bytes"])
 
 
-def found(image: NDArray[np.uint8]) -> Instances:
-    labels = ndimage.label(image > 150)[0]
-    boxes = [(labels[box] == n, box) for n, box in enumerate(ndimage.find_objects(labels), 1)]
-    corners = np.array([(box[1].start, box[0].start) for _, box in boxes], np.int32).reshape(-1, 2)
-    ends = np.array([(box[1].stop, box[0].stop) for _, box in boxes], np.float32).reshape(-1, 2)
-    masks = [mask for mask, _ in boxes]
-    boxes_xyxy = np.c_[corners, ends].astype(np.float32)
-    height, width = image.shape
-    return Instances(height, width, masks, corners, boxes_xyxy, np.ones(len(masks), np.float32))
+def planes_of(field: str) -> Path:
+    return Path(STORE) / field / CELLS / ARRAY / "c"
 
 
-def stages(counts: list[int]) -> None:
-    """What surrounds the network, on growing plates, each in a process of its own."""
-    print("images   shard   tables   page   CPU s per 1,000 images   largest MB")
-    for count in counts:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            spent, memory = pool.apply(stage, (count,))
-        print(f"{count:6d} {spent[0]:7.1f} {spent[1]:8.1f} {spent[2]:6.1f} {memory:37.0f}", flush=True)
+def multiply(known: Path, output: Path) -> None:
+    """The parts and label images of a planned plate, but for the last shard's: those of the block again and again."""
+    part = known / PARTS / f"1-{BLOCK}{PART}"
+    every, images = list(records(part)), read_plan(output)
+    with part.open("rb") as file:
+        head = file.readline().replace(str(known.parent).encode(), str(output.parent).encode())
+    reader, places = PlateReader(read_about(output)), [image.labels for image in read_plan(known)]
+    (output / PARTS).mkdir()
+    for name in shards(len(images), SHARD)[:-1]:
+        first, last = map(int, name.split("-"))
+        with (output / PARTS / f"{name}{PART}").open("wb") as file:
+            file.write(head)
+            for image in images[first - 1 : last]:
+                about, cells = every[(image.number - 1) % BLOCK]
+                key = segment.key_of(image, reader.state(image))
+                file.write(json.dumps(about | {"key": key}).encode() + b"\n" + cells)
+        fields = list(dict.fromkeys(image.labels for image in images[first - 1 : last]))
+        (output / PARTS / f"{name}.json").write_text(json.dumps({"fields": fields}))
+    for image in images[:-SHARD:TIMES]:
+        like = planes_of(places[(image.number - 1) % BLOCK])
+        (output / planes_of(image.labels)).symlink_to(known / like)
 
 
-def stage(count: int) -> tuple[list[float], float]:
-    """CPU seconds per 1,000 images of a shard, the tables and the page; the process's largest memory."""
-    model = segment.load_model(made.finding(), 1)
-    fake = model._replace(predictor=cast(Any, Threshold(model.predictor)), score_min=0.0)
-    with tempfile.TemporaryDirectory() as name, mock.patch.object(segment, "load_model", return_value=fake):
-        plate, output = made.incucyte(Path(name) / "VID1", count // TIMES, 1, TIMES), Path(name) / "out"
-        plan.plan(plate, made.reading(), output)
-        began = [time.process_time()]
-        segment.segment(output, made.finding(), (1, count), 1)
-        began.append(time.process_time())
-        tabulate.tabulate(output, count, made.settings())
-        began.append(time.process_time())
-        report.report(output, made.settings(), output / "report.html")
-        began.append(time.process_time())
-    spent = [float(seconds) / count * 1000 for seconds in np.diff(began)]
-    return spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def growth(counts: Sequence[int]) -> None:
+    """What each verb costs on plates of so many images."""
+    print("images | CPU s: plan, a shard, tables, page | CPU ms an image, beside the first | MB of each")
+    first = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        known = Path(name) / "block"
+        block(known)
+        for count in counts:
+            spent = plate(known, Path(name) / str(count), count)
+            seconds = [one.seconds for one in spent]
+            each = (sum(seconds) + seconds[1] * (count / SHARD - 1)) / count
+            first = first or each
+            took = " ".join(f"{one:7.1f}" for one in seconds)
+            memory = " ".join(f"{one.memory_mb:5.0f}" for one in spent)
+            print(f"{count:6d} | {took} | {1000 * each:7.1f} {each / first:7.2f} | {memory}", flush=True)
+
+
+def plate(known: Path, folder: Path, count: int) -> list[Spent]:
+    """A plan, the last shard, the tables and the page."""
+    plate, output = folder / "VID1", folder / "out"
+    plate.mkdir(parents=True)
+    files = [known / "VID1" / name for name in names(BLOCK)]
+    for number, name in enumerate(names(count)):
+        os.link(files[number % BLOCK], plate / name)
+    settings = made.settings()
+    planned = verb("plan-plate", made.reading(), "--plate", plate, "--output", output)
+    multiply(known / "out", output)
+    last = shards(count, SHARD)[-1]
+    shard = verb("segment-plate", made.finding(), "--plan", output, "--shard", last, "--threads", "1")
+    tables = verb("tabulate-plate", settings, "--plan", output, "--images-per-shard", str(SHARD))
+    page = verb("report-plate", settings, "--plan", output, "--output", output / "report.html")
+    return [planned, shard, tables, page]
 
 
 def beside_the_network(count: int) -> None:
@@ -186,13 +217,11 @@ def reading(count: int = 40) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, nargs="*", default=[1000, 10000, 100000], metavar="N")
-    few = "small images whose cells a threshold finds, hundreds of them"
-    parser.add_argument("--stages", type=int, nargs="*", default=[1000, 4000], metavar="N", help=few)
+    many = "small images, hundreds of them"
+    parser.add_argument("--images", type=int, nargs="*", default=[1000, 10000, 100000], metavar="N", help=many)
     parser.add_argument("--real", type=int, default=16, metavar="N", help="images that the pretrained model sees")
     args = parser.parse_args()
-    planning(args.images)
-    stages(args.stages)
+    growth(args.images)
     reading()
     beside_the_network(args.real)
 

@@ -12,7 +12,7 @@ from monolayer.backends.manifest import CellDiameters
 from monolayer.files import InputError
 from monolayer.params.plates import Plate, plate_name
 from monolayer.plates import growth
-from monolayer.plates.quality import flags, measures
+from monolayer.plates.quality import flags, measures, usual_sharpness
 from scipy import ndimage, stats
 
 HOURS = (0.0, 12.0, 24.0, 36.0)
@@ -35,7 +35,7 @@ def images(rates: dict[str, float]) -> list[dict[str, object]]:
 
 def test_wells_grow_at_their_rates() -> None:
     rows = images({"A1": 0.02, "B2": 0.0, "A10": 0.04})
-    points = growth.curves(rows)
+    points = growth.curves(rows, "h")
     assert [point["well"] for point in points[::4]] == ["A1", "A10", "B2"]
     assert points[0] | {"flagged": 0} == points[0]
     assert points[0]["cells_per_image"] == 750
@@ -48,13 +48,13 @@ def test_wells_grow_at_their_rates() -> None:
 def test_a_field_that_is_missing_changes_no_scale() -> None:
     rows = [row for row in images({"A1": 0.0}) if not (row["field"] == "2" and row["frame"] == 3)]
     rows = [row | {"cells": 100} for row in rows]
-    assert [point["cells_per_image"] for point in growth.curves(rows)] == [100] * 4
+    assert [point["cells_per_image"] for point in growth.curves(rows, "h")] == [100] * 4
 
 
 def test_conditions_are_compared_over_wells() -> None:
     rates = {"A1": 0.020, "A2": 0.022, "A3": 0.021, "B1": 0.030, "B2": 0.033, "B3": 0.031, "C1": 0.01}
     dose = {well: f"dose {well[0]}" for well in rates}
-    rows = growth.wells(images(rates), growth.curves(images(rates)), dose)
+    rows = growth.wells(images(rates), growth.curves(images(rates), "h"), dose)
     a, _, c = growth.conditions(rows)
     assert (a["condition"], a["wells"]) == ("dose A", 3)
     assert math.isnan(c["rate_low_per_time"])  # a well alone
@@ -104,12 +104,17 @@ def test_what_is_odd_is_flagged() -> None:
     known_f1 = {"distance": 1.0, "expected_f1": 0.8, "cells": 5, "confluence": 0.1}
     found = [measures(values.astype(np.uint16), areas) | known_f1 for values in pixels.values()]
     known = CellDiameters(low=10, median=12, high=14)
-    assert flags([found[0], *found], limits, known, 1.0)[1:] == list(pixels)
-    assert flags([found[0] | {"cells": 0}], limits, known, 1.0) == ["empty"]
-    assert flags([found[0] | {"confluence": 0.95}], limits, known, 1.0) == ["dense"]
-    assert flags([found[0]], limits, known, 2.0) == ["other_size"]
-    assert flags([found[0] | {"distance": 4.0, "expected_f1": 0.3}], limits, known, 1.0) == ["unlike low_f1"]
-    assert flags([found[0] | {"distance": math.nan, "expected_f1": math.nan}], limits, known, 1.0) == [""]
+    usual = usual_sharpness(image["sharpness"] for image in (found[0], *found))
+
+    def words(factor: float = 1.0, **changes: float) -> str:
+        return flags(found[0] | changes, usual, limits, known, factor)
+
+    assert [flags(image, usual, limits, known, 1.0) for image in found] == list(pixels)
+    assert words(cells=0) == "empty"
+    assert words(confluence=0.95) == "dense"
+    assert words(2.0) == "other_size"
+    assert words(distance=4.0, expected_f1=0.3) == "unlike low_f1"
+    assert words(distance=math.nan, expected_f1=math.nan) == ""
 
 
 def test_a_plate_is_called_after_its_path() -> None:

@@ -69,7 +69,7 @@ def test_wells_tell_their_lag() -> None:
         for well, lag in (("A1", 24), ("A2", 0))
         for n, (time, count) in enumerate(zip(TIMES, grown(0.03, lag, 500), strict=True))
     ]
-    late, early = growth.wells(rows, growth.curves(rows), {})
+    late, early = growth.wells(rows, growth.curves(rows, "h"), {})
     assert late["lag_time"] == pytest.approx(24, abs=2)
     assert np.isnan(early["lag_time"])
     assert late["rate_per_time"] == pytest.approx(early["rate_per_time"], rel=0.05)
@@ -81,7 +81,7 @@ def test_a_well_without_a_cell_tells_no_growth() -> None:
         | {"expected_f1": math.nan, "flags": "empty"}
         for hour in range(5)
     ]
-    [row] = growth.wells(images, growth.curves(images), {})
+    [row] = growth.wells(images, growth.curves(images, "h"), {})
     assert (row["first_cells_per_image"], row["last_cells_per_image"]) == (0, 0)
     assert math.isnan(row["rate_per_time"])
     assert math.isnan(row["lag_time"])

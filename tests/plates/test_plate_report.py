@@ -96,7 +96,7 @@ def test_a_full_plate_stays_under_20_megabytes(tmp_path: Path) -> None:
         if image.frame == 99:
             open_labels(output, image.labels)[99, :520, :700] = cells
     none = arrow(dictionary.CELLS, dict.fromkeys(dictionary.CELLS, ()))
-    with part_journal(output / PARTS, f"1-{len(images)}", {}) as journal:
+    with part_journal(output / PARTS, f"1-{len(images)}", {}, ()) as journal:
         for image in images:
             journal.add(key_of(image, []), numbers | {"looks": looks(pixels)}, none)
         journal.finish([key_of(image, []) for image in images])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -56,14 +56,13 @@ def read_conditions(path: Path | None, wells: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def time_unit(images: Sequence[Row]) -> str:
+def time_unit(hours: Iterable[float]) -> str:
     """h, or frame where the time of any image is not known."""
-    return "frame" if any(image["time_h"] is None or math.isnan(image["time_h"]) for image in images) else "h"
+    return "frame" if any(math.isnan(time) for time in hours) else "h"
 
 
-def curves(images: Sequence[Row]) -> list[dict[str, Any]]:
-    """A row for each well and time: means over its fields."""
-    unit = time_unit(images)
+def curves(images: Sequence[Row], unit: str) -> list[dict[str, Any]]:
+    """A row for each well and time, which is in hours or frames: means over its fields."""
     groups: dict[tuple[str, float], list[Row]] = defaultdict(list)
     for image in images:
         groups[image["well"], float(image["time_h"] if unit == "h" else image["frame"])].append(image)
@@ -93,7 +92,7 @@ def wells(images: Sequence[Row], points: Sequence[Row], conditions: Mapping[str,
 
     ASSUME: fields of a well grow at one rate, each from its own start; a rate is of counts, as the table says.
     """
-    unit = time_unit(images)
+    unit = points[0]["time_unit"]
     of_well: dict[str, list[Row]] = defaultdict(list)
     for image in images:
         of_well[image["well"]].append(image)

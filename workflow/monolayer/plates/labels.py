@@ -7,7 +7,9 @@ for plates, images or labels all find what they look for. A plane is written who
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.files import write_json
+from monolayer.files import InputError, write_json
 
 if TYPE_CHECKING:
     from monolayer.plates.plan import PlateImage
@@ -26,6 +28,21 @@ ARRAY = "0"
 SIDE = 2048  # px of a chunk at most
 TYPE = np.dtype(np.uint32)
 ZSTD = {"level": 3, "checksum": False}
+
+
+def label_paths(fields: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Where the label images of each field lie: row, column and number, as an OME-Zarr plate has them."""
+    found, counts = {}, Counter[str]()
+    wells = {well: f"W/{number}" for number, well in enumerate(dict.fromkeys(well for well, _ in fields), 1)}
+    if all(re.fullmatch(r"[A-Za-z]+\d+", well) for well in wells):
+        wells = {well: re.sub(r"(\d+)$", r"/\1", well) for well in wells}
+    for well, field in fields:
+        if (well, field) in found:
+            said = f"well {well} has a field {field}, and another one is cut into parts of that name"
+            raise InputError(f"{said}; give them plates of their own, or set plate_settings.tile higher")
+        found[well, field] = f"{wells[well]}/{counts[well]}"
+        counts[well] += 1
+    return found
 
 
 def make_store(output: Path, plate: Path, rows: Sequence[PlateImage], pixel_size_um: float | None) -> None:
@@ -60,16 +77,19 @@ def _multiscale(pixel_size_um: float | None, path: str = ARRAY) -> dict[str, Any
 
 def _plate(store: Path, name: str, places: Sequence[str]) -> None:
     """The root, its wells and what lies between."""
-    wells = dict.fromkeys(place.rpartition("/")[0] for place in places)
+    wells = dict[str, list[str]]()
+    for place in places:
+        well, _, field = place.rpartition("/")
+        wells.setdefault(well, []).append(field)
     rows = list(dict.fromkeys(well.split("/")[0] for well in wells))
     columns = list(dict.fromkeys(well.split("/")[1] for well in wells))
     for row in rows:
         _group(store / row, None)
-    for well in wells:
-        images = [{"path": place.rpartition("/")[2]} for place in places if place.rpartition("/")[0] == well]
-        _group(store / well, {"version": "0.5", "well": {"images": images}})
+    for well, fields in wells.items():
+        _group(store / well, {"version": "0.5", "well": {"images": [{"path": field} for field in fields]}})
+    row_at, column_at = ({name: n for n, name in enumerate(names)} for names in (rows, columns))
     listed = [
-        {"path": well, "rowIndex": rows.index(well.split("/")[0]), "columnIndex": columns.index(well.split("/")[1])}
+        {"path": well, "rowIndex": row_at[well.split("/")[0]], "columnIndex": column_at[well.split("/")[1]]}
         for well in wells
     ]
     plate = {
@@ -77,7 +97,7 @@ def _plate(store: Path, name: str, places: Sequence[str]) -> None:
         "rows": [{"name": row} for row in rows],
         "columns": [{"name": column} for column in columns],
         "wells": listed,
-        "field_count": max(sum(place.startswith(f"{well}/") for place in places) for well in wells),
+        "field_count": max(map(len, wells.values())),
     }
     _group(store, {"version": "0.5", "plate": plate})
 

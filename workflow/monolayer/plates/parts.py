@@ -10,17 +10,17 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from monolayer.files import InputError, atomic_write
+from monolayer.files import InputError, atomic_write, write_json
 from monolayer.measurement.files import GROUP, arrow
 from monolayer.plates import dictionary
 
-PARTS, PART, JOURNAL = "parts", ".part", ".journal"
+PARTS, PART, JOURNAL, ABOUT = "parts", ".part", ".journal", ".json"
 
 
 class NotedImage(NamedTuple):
@@ -55,8 +55,10 @@ class PartJournal:
         os.fsync(self.file.fileno())
         self.noted[key] = NotedImage(self.path, place, row["cells"])
 
-    def finish(self, keys: Sequence[str]) -> int:
-        """Write the part, which has the records of these images in this order; gives the number of their cells."""
+    def finish(self, keys: Sequence[str]) -> None:
+        """Write the part, which has the records of these images in this order, and what is in it beside it."""
+        about = self.path.with_suffix(ABOUT)
+        about.unlink(missing_ok=True)
         with atomic_write(self.path.with_suffix(PART)) as partial, partial.open("wb") as part:
             part.write(self.head)
             for key in keys:
@@ -65,12 +67,18 @@ class PartJournal:
                     file.seek(noted.place)
                     line = file.readline()
                     part.write(line + file.read(json.loads(line)["bytes"]))
-        return sum(self.noted[key].cells for key in keys)
+        cells = sum(self.noted[key].cells for key in keys)
+        write_json(about, {"images": len(keys), "cells": cells, "fields": _fields(keys)})
 
 
 @contextmanager
-def part_journal(folder: Path, shard: str, depends: Mapping[str, Any]) -> Iterator[PartJournal]:
-    """The journal of a shard, with all that is noted in it and in parts; it goes once the block has ended well."""
+def part_journal(
+    folder: Path, shard: str, depends: Mapping[str, Any], fields: Collection[str]
+) -> Iterator[PartJournal]:
+    """The journal of a shard, with all that is noted of these fields' images in it and in parts.
+
+    It goes once the block has ended well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{shard}{JOURNAL}"
     head = json.dumps(depends, sort_keys=True).encode() + b"\n"
@@ -81,6 +89,8 @@ def part_journal(folder: Path, shard: str, depends: Mapping[str, Any]) -> Iterat
             raise InputError(f"{path} is being written by another job; let it end first") from None
         noted = dict[str, NotedImage]()
         for part in sorted(folder.glob(f"*{PART}")):
+            if not _may_have(part, fields):
+                continue
             with part.open("rb") as other:
                 noted |= _index(other, part, head)[0]
         own, end = _index(file, path, head)
@@ -90,6 +100,19 @@ def part_journal(folder: Path, shard: str, depends: Mapping[str, Any]) -> Iterat
             file.flush()
         yield PartJournal(path, file, head, _certain(noted | own))
     path.unlink()
+
+
+def _fields(keys: Iterable[str]) -> list[str]:
+    """The fields of these images, by where their labels lie."""
+    return list(dict.fromkeys(str(json.loads(key)[0]) for key in keys))
+
+
+def _may_have(part: Path, fields: Collection[str]) -> bool:
+    """Whether a part is to be looked through; else each shard would read all others, which costs their square."""
+    try:
+        return not set(json.loads(part.with_suffix(ABOUT).read_bytes())["fields"]).isdisjoint(fields)
+    except (OSError, ValueError, KeyError, TypeError):  # a kill came between, or it is of an earlier version
+        return True
 
 
 def _certain(noted: Mapping[str, NotedImage]) -> dict[str, NotedImage]:
@@ -118,13 +141,29 @@ def records(folder: Path, shard: str) -> Iterator[tuple[str, dict[str, Any], Any
     """Key, row and cells of each image of a part."""
     import pyarrow as pa
 
+    with _opened(folder, shard) as file:
+        while line := file.readline():
+            about = json.loads(line)
+            yield about["key"], about["row"], pa.ipc.open_stream(file.read(about["bytes"])).read_all()
+
+
+def rows(folder: Path, shard: str) -> Iterator[dict[str, Any]]:
+    """The row of each image of a part."""
+    with _opened(folder, shard) as file:
+        while line := file.readline():
+            about = json.loads(line)
+            file.seek(about["bytes"], os.SEEK_CUR)
+            yield about["row"]
+
+
+@contextmanager
+def _opened(folder: Path, shard: str) -> Iterator[IO[bytes]]:
+    """A part, after its first line."""
     path = folder / f"{shard}{PART}"
     try:
         with path.open("rb") as file:
             file.readline()
-            while line := file.readline():
-                about = json.loads(line)
-                yield about["key"], about["row"], pa.ipc.open_stream(file.read(about["bytes"])).read_all()
+            yield file
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} is not readable ({error}); remove {folder}, and the plate is segmented again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,5 +77,7 @@ def last_of_wells(images: Iterable[PlateImage]) -> list[PlateImage]:
     return list(found.values())
 
 
-def by_number(images: Iterable[PlateImage]) -> Mapping[int, PlateImage]:
-    return {image.number: image for image in images}
+def by_number(images: Iterable[PlateImage], numbers: Sequence[int]) -> list[PlateImage]:
+    """The images of these numbers, in their order."""
+    found = {image.number: image for image in images if image.number in numbers}
+    return [found[number] for number in numbers]

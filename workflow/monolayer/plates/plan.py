@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +14,14 @@ from monolayer.files import InputError, atomic_write, read_json, write_json
 from monolayer.params.plates import PlateReading
 from monolayer.plates import layout
 from monolayer.plates.about import ImageAbout
-from monolayer.plates.labels import make_store
+from monolayer.plates.labels import label_paths, make_store
 from monolayer.plates.layout import SeriesFile
 from monolayer.plates.region import WHOLE, Region, tiles
 from monolayer.plates.source import Fields, Kind, abouts_of, path_of, source_of
 
 logger = logging.getLogger(__name__)
 TABLE, ABOUT = "plan.parquet", "plan.json"
+GROUP = 1 << 12  # images of a row group: a shard reads those of its own
 
 
 class PlateImage(NamedTuple):
@@ -158,7 +159,7 @@ def _rows(
         fields[one.well, one.field].append(one)
     in_hours = layout.hours([one.stamp for one in files], "the plate") if files[0].stamp else None
     parts = [(*key, part) for key in fields for part in _parts(_size(abouts[key], common), settings.tile)]
-    places = _label_paths([(well, _part_name(field, part)) for well, field, part in parts])
+    places = label_paths([(well, _part_name(field, part)) for well, field, part in parts])
     number = 0
     for well, field, part in parts:
         about, own = abouts[well, field], fields[well, field]
@@ -208,23 +209,6 @@ def _time(stamp: str, plane: int, in_hours: dict[str, float] | None, step: float
     return order, order * step if step else math.nan
 
 
-def _label_paths(fields: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Where the label images of each field lie: row, column and number, as an OME-Zarr plate has them."""
-    import re
-
-    found, counts = {}, Counter[str]()
-    wells = {well: f"W/{number}" for number, well in enumerate(dict.fromkeys(well for well, _ in fields), 1)}
-    if all(re.fullmatch(r"[A-Za-z]+\d+", well) for well in wells):
-        wells = {well: re.sub(r"(\d+)$", r"/\1", well) for well in wells}
-    for well, field in fields:
-        if (well, field) in found:
-            said = f"well {well} has a field {field}, and another one is cut into parts of that name"
-            raise InputError(f"{said}; give them plates of their own, or set plate_settings.tile higher")
-        found[well, field] = f"{wells[well]}/{counts[well]}"
-        counts[well] += 1
-    return found
-
-
 def _missing(rows: Sequence[PlateImage]) -> list[str]:
     """Fields and times that other wells have, and these lack."""
     times = {row.timestamp for row in rows}
@@ -246,20 +230,31 @@ def _write_rows(path: Path, rows: Sequence[PlateImage]) -> None:
 
     columns = {name: [getattr(row, name) for row in rows] for name in PlateImage._fields}
     with atomic_write(path) as partial:
-        parquet.write_table(pa.table(columns), partial, compression="zstd")
+        parquet.write_table(pa.table(columns), partial, compression="zstd", row_group_size=GROUP)
 
 
 def read_plan(folder: Path, first: int = 1, last: int | None = None) -> list[PlateImage]:
     """The images of a plan, from the first to the last number."""
+    return list(plan_rows(folder, first, last))
+
+
+def plan_rows(folder: Path, first: int = 1, last: int | None = None) -> Iterator[PlateImage]:
+    """The same one after the other: few are in memory at once."""
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(folder / TABLE).select(list(PlateImage._fields))
+        with parquet.ParquetFile(folder / TABLE) as file:
+            number = 1
+            for group in range(file.num_row_groups):
+                count = file.metadata.row_group(group).num_rows
+                if number + count > first and (last is None or number <= last):
+                    table = file.read_row_group(group).slice(max(first - number, 0))
+                    table = table.slice(0, None if last is None else last - max(first, number) + 1)
+                    columns = (table[name].to_pylist() for name in PlateImage._fields)
+                    yield from map(PlateImage, *columns)
+                number += count
     except (OSError, ValueError, KeyError) as error:  # as a plan of an earlier version
         raise InputError(f"{folder / TABLE} is not readable ({error}); plan the plate again") from error
-    table = table.slice(first - 1, None if last is None else last - first + 1)
-    columns = (table[name].to_pylist() for name in PlateImage._fields)
-    return [PlateImage(*row) for row in zip(*columns, strict=True)]
 
 
 def read_about(folder: Path) -> PlateAbout:
@@ -269,7 +264,7 @@ def read_about(folder: Path) -> PlateAbout:
     return PlateAbout(**values)
 
 
-def source_files(about: PlateAbout, images: Sequence[PlateImage]) -> list[Path]:
+def source_files(about: PlateAbout, images: Iterable[PlateImage]) -> list[Path]:
     """The files that these images lie in; of an OME-Zarr or a set, what describes it."""
     plate = Path(about.path)
     if about.kind == "set":

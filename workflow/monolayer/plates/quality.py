@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import cv2
@@ -51,20 +51,18 @@ def _block_medians(values: NDArray[np.float32]) -> Floats:
     return np.array([np.median(part) for row in rows for part in np.array_split(row, min(BLOCKS, row.shape[1]), 1)])
 
 
+def usual_sharpness(values: Iterable[float]) -> float:
+    """What focus is judged by: the median over a plate's images."""
+    return float(np.median(np.fromiter(values, np.float64)))
+
+
 def flags(
-    images: Sequence[Mapping[str, Any]], limits: QualityLimits, known: CellDiameters | None, factor: float
-) -> list[str]:
-    """The words of each image; focus is judged beside the plate's other images.
+    image: Mapping[str, Any], usual: float, limits: QualityLimits, known: CellDiameters | None, factor: float
+) -> str:
+    """The words of an image; `usual` is the plate's sharpness.
 
     `factor` is how much larger the network sees the cells than the images have them.
     """
-    usual = float(np.median([image["sharpness"] for image in images])) if images else 0.0
-    return [" ".join(_words(image, usual, limits, known, factor)) for image in images]
-
-
-def _words(
-    image: Mapping[str, Any], usual: float, limits: QualityLimits, known: CellDiameters | None, factor: float
-) -> list[str]:
     size = image["median_diameter_px"]
     size = math.nan if size is None else size * factor
     light = math.nan if image["light_range"] is None else image["light_range"]
@@ -78,4 +76,4 @@ def _words(
         "unlike": image["distance"] > limits.distance,
         "low_f1": image["expected_f1"] < limits.expected_f1,
     }
-    return [word for word, holds in found.items() if holds]
+    return " ".join(word for word, holds in found.items() if holds)

@@ -20,7 +20,7 @@ from monolayer.plates import dictionary
 from monolayer.plates.layout import natural
 from monolayer.plates.model import model_folder
 from monolayer.plates.pictures import by_number, last_of_wells, pictures
-from monolayer.plates.plan import read_about, read_plan
+from monolayer.plates.plan import plan_rows, read_about
 from monolayer.reporting import charts
 from monolayer.reporting.page import render
 from monolayer.reporting.pictures import Album, Layer, Picture
@@ -34,13 +34,13 @@ SHOWN = {"curves": "Curves", "wells": "Wells", "conditions": "Conditions", "comp
 
 def report(folder: Path, settings: PlateSettings, output: Path) -> None:
     """Write the page of a plate whose tables are made; the same files give the same bytes."""
-    about, images = read_about(folder), read_plan(folder)
+    about = read_about(folder)
     found = {name: _read(folder / f"{name}.csv", name) for name in SHOWN}
     manifest = read_json(folder / "manifest.json", "a plate's manifest", "tabulate the plate again")
     flags = _flags(folder / "images.parquet")
     _, model = read_manifest(model_folder(settings))
-    of_wells = dict(pictures(folder, about, last_of_wells(images), model.percentiles))
-    flagged = [by_number(images)[number] for number in list(flags)[:FLAGGED]]
+    of_wells = dict(pictures(folder, about, last_of_wells(plan_rows(folder)), model.percentiles))
+    flagged = by_number(plan_rows(folder), list(flags)[:FLAGGED])
     album = Album(folder, micrographs=True)
     odd = [
         _picture(album, image.number, f"{image.well}, field {image.field}, frame {image.frame}", made, flags)
@@ -51,7 +51,7 @@ def report(folder: Path, settings: PlateSettings, output: Path) -> None:
         "about": about,
         "manifest": manifest,
         "unit": found["curves"][0]["time_unit"],
-        "images": len(images),
+        "images": about.images,
         "tables": found,
         "flags": Counter(word for words in flags.values() for word in words.split()),
         "flagged": len(flags),
@@ -76,12 +76,11 @@ def _read(path: Path, table: str) -> list[dict[str, Any]]:
     kinds = {"whole": int, "number": float}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        columns = dictionary.TABLES[table]
-        return [
-            {name: kinds.get(columns[name].type, str)(text) if text else None for name, text in row.items()}
-            for row in rows
-        ]
+            columns = dictionary.TABLES[table]
+            return [
+                {name: kinds.get(columns[name].type, str)(text) if text else None for name, text in row.items()}
+                for row in csv.DictReader(file)
+            ]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} is not the table {table} of a plate ({error}); tabulate it again") from error
 

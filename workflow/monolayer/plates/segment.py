@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from monolayer.backends.manifest import Manifest, read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.data.images import Pixels, eight_bit
-from monolayer.files import InputError, check_memory, free_memory, write_json
+from monolayer.files import InputError, check_memory, free_memory
 from monolayer.measurement.files import arrow
 from monolayer.measurement.measure import cell_columns, image_row, trimmed, with_um
 from monolayer.models import predictor
@@ -81,13 +81,12 @@ def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], threads:
     model = load_model(settings, threads)
     read = {"path": about.path, "which": about.which, "pixel_size_um": about.pixel_size_um}
     depends = {"model": model.sums, "settings": settings.model_dump(mode="json"), "plate": read}
-    with part_journal(plan / PARTS, name, depends) as journal:
+    with part_journal(plan / PARTS, name, depends, {image.labels for image in images}) as journal:
         run = Shard(plan, about, model, journal)
         faults = run.segment(images)
         if faults:
             raise UnusableImagesError(faults, len(images))
-        cells = journal.finish([run.keys[image.number] for image in images])
-    write_json(plan / PARTS / f"{name}.json", {"images": len(images), "cells": cells})
+        journal.finish([run.keys[image.number] for image in images])
 
 
 class UnusableImagesError(InputError):

@@ -8,94 +8,114 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from monolayer.backends.manifest import read_manifest
+from monolayer.backends.manifest import CellDiameters, read_manifest
 from monolayer.files import InputError, name_of_file, whole_folder, write_csv, write_json
 from monolayer.measurement.files import DIGITS, arrow
-from monolayer.params.plates import PlateSettings, shards
+from monolayer.params.plates import PlateSettings, QualityLimits, shards
 from monolayer.plates import dictionary, growth
 from monolayer.plates.crate import newest_day, write_crate
 from monolayer.plates.expected import ExpectedF1, expectation, read_expected
+from monolayer.plates.layout import well_key
 from monolayer.plates.model import model_folder, network_sums, sums
-from monolayer.plates.parts import PARTS, growing_parquet, records, table_of
-from monolayer.plates.plan import ABOUT, TABLE, PlateImage, described, read_about, read_plan, source_files
-from monolayer.plates.quality import flags
+from monolayer.plates.parts import PARTS, growing_parquet, records, rows, table_of
+from monolayer.plates.plan import ABOUT, TABLE, PlateImage, described, plan_rows, read_about, source_files
+from monolayer.plates.quality import flags, usual_sharpness
 
 logger = logging.getLogger(__name__)
 PACKAGES = ("monolayer", "numpy", "onnxruntime", "pyarrow", "scikit-image", "scipy", "zarr")
 
 
+class PlateJudge(NamedTuple):
+    """What an image's expected F1 and its flags go by."""
+
+    fitted: ExpectedF1 | None
+    known: CellDiameters | None
+    factor: float
+    sharpness: float
+    limits: QualityLimits
+
+    def judged(self, image: dict[str, Any]) -> dict[str, Any]:
+        image = image | expectation(self.fitted, image, self.known, self.factor)
+        return image | {"flags": flags(image, self.sharpness, self.limits, self.known, self.factor)}
+
+
 def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
     """Write cells.parquet/ (a file for each well), images.parquet, curves, wells, conditions, comparisons (CSV).
 
-    The parts are of shards of `size` images; the same images give the same bytes, whatever it is.
+    The parts are of shards of `size` images; the same images give the same bytes, whatever it is. One well is in
+    memory at a time, and of the others no more than their curves.
     """
-    about, planned = read_about(folder), read_plan(folder)
+    about = read_about(folder)
     names = shards(about.images, size)
-    with whole_folder(folder / "cells.parquet") as partial:
-        images = _write_cells(_measured(folder, names, planned, about.pixel_size_um), partial)
+    judge = _judge(settings, (row["sharpness"] for name in names for row in rows(folder / PARTS, name)))
+    unit = growth.time_unit(image.time_h for image in plan_rows(folder))
+    planned = list(dict.fromkeys(image.well for image in plan_rows(folder)))
+    named = growth.read_conditions(Path(settings.conditions) if settings.conditions else None, planned)
+    cells, points, wells = 0, list[dict[str, Any]](), list[dict[str, Any]]()
+    with whole_folder(folder / "cells.parquet") as partial, growing_parquet("images", folder / "images.parquet") as add:
+        for well, pairs in groupby(_measured(folder, names), lambda pair: pair[0].well):
+            images, table = _of_well([*pairs], about.pixel_size_um)
+            with growing_parquet("cells", partial / f"{name_of_file(well)}.parquet") as append:
+                append(table)
+            images = [judge.judged(image) for image in images]
+            add(table_of("images", images))
+            own = growth.curves(images, unit)
+            cells += table.num_rows
+            points += own
+            wells += growth.wells(images, own, named)
+    wells.sort(key=lambda row: well_key(row["well"]))
+    points.sort(key=lambda row: well_key(row["well"]))
+    tables = {"curves": points, "wells": wells, "conditions": growth.conditions(wells)}
+    tables["comparisons"] = growth.comparisons(wells)
+    for name, content in tables.items():
+        write_csv(folder / f"{name}.csv", [_rounded(row) for row in content], dictionary.TABLES[name])
+    write_csv(folder / "dictionary.csv", dictionary.rows())
+    _write_manifest(folder, settings, (cells, newest_day(source_files(about, plan_rows(folder)))), judge.fitted)
+    logger.info("%d cells in %d images of %d wells", cells, about.images, len(wells))
+
+
+def _judge(settings: PlateSettings, sharpness: Iterable[float]) -> PlateJudge:
     model, manifest = read_manifest(model_folder(settings))
     known, factor = manifest.diameters, 1.0
     if known is not None and settings.diameter is not None:
         factor = known.median / settings.diameter
     fitted = read_expected(model, settings, network_sums(model))
-    for image in images:
-        image.update(expectation(fitted, image, known, factor))
-    for image, words in zip(images, flags(images, settings.quality, known, factor), strict=True):
-        image["flags"] = words
-    wells = list(dict.fromkeys(image["well"] for image in images))
-    named = growth.read_conditions(Path(settings.conditions) if settings.conditions else None, wells)
-    with growing_parquet("images", folder / "images.parquet") as append:
-        append(table_of("images", images))
-    cells = sum(image["cells"] for image in images)
-    points = growth.curves(images)
-    rows = growth.wells(images, points, named)
-    tables = {"curves": points, "wells": rows, "conditions": growth.conditions(rows)}
-    tables["comparisons"] = growth.comparisons(rows)
-    for name, content in tables.items():
-        write_csv(folder / f"{name}.csv", [_rounded(row) for row in content], dictionary.TABLES[name])
-    write_csv(folder / "dictionary.csv", dictionary.rows())
-    _write_manifest(folder, settings, (cells, newest_day(source_files(about, planned))), fitted)
-    logger.info("%d cells in %d images of %d wells", cells, len(images), len(wells))
+    return PlateJudge(fitted, known, factor, usual_sharpness(sharpness), settings.quality)
 
 
-def _measured(
-    folder: Path, names: Sequence[str], planned: Sequence[PlateImage], pixel_size_um: float | None
-) -> Iterator[tuple[dict[str, Any], Any]]:
-    """The row and the cells of each image: what the plan says of it, and what its shard found."""
+def _measured(folder: Path, names: Sequence[str]) -> Iterator[tuple[PlateImage, dict[str, Any], Any]]:
+    """Each image as it is planned, with the row and the cells that its shard found."""
+    planned = plan_rows(folder)
     for name in names:
         first, last = map(int, name.split("-"))
         found = records(folder / PARTS, name)
-        for image in planned[first - 1 : last]:
+        for image in islice(planned, last - first + 1):
             key, row, cells = next(found, ("[]", {}, None))
             if cells is None or json.loads(key)[:2] != [image.labels, image.frame]:
                 raise InputError(f"the part {name} is not of {image.name}; remove {folder / PARTS} and segment again")
-            about = described(image, pixel_size_um)
-            columns = {name: np.full(cells.num_rows, value) for name, value in about.items()}
-            table = arrow(dictionary.IMAGE, columns)
-            for field in cells.schema:
-                table = table.append_column(field, cells[field.name])
-            yield about | row, table
+            yield image, row, cells
 
 
-def _write_cells(measured: Iterable[tuple[dict[str, Any], Any]], folder: Path) -> list[dict[str, Any]]:
-    """A file of cells for each well, of which one is in memory at a time; gives the rows of all images."""
+def _of_well(
+    measured: Sequence[tuple[PlateImage, dict[str, Any], Any]], pixel_size_um: float | None
+) -> tuple[list[dict[str, Any]], Any]:
+    """The rows of a well's images, and the table of all their cells."""
     import pyarrow as pa
 
-    rows = list[dict[str, Any]]()
-    for well, own in groupby(measured, lambda pair: str(pair[0]["well"])):
-        tables = []
-        for row, table in own:
-            rows.append(row)
-            tables.append(table)
-        with growing_parquet("cells", folder / f"{name_of_file(well)}.parquet") as append:
-            append(pa.concat_tables(tables))
-    return rows
+    images = [described(image, pixel_size_um) for image, _, _ in measured]
+    cells = pa.concat_tables([table for _, _, table in measured])
+    counts = [table.num_rows for _, _, table in measured]
+    columns = {name: np.repeat(np.array([image[name] for image in images]), counts) for name in dictionary.IMAGE}
+    table = arrow(dictionary.IMAGE, columns)
+    for field in cells.schema:
+        table = table.append_column(field, cells[field.name])
+    return [image | row for image, (_, row, _) in zip(images, measured, strict=True)], table
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
