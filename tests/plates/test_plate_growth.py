@@ -23,7 +23,7 @@ def images(rates: dict[str, float]) -> list[dict[str, object]]:
     return [
         {
             **{"well": well, "field": field, "time_h": time, "frame": n, "flags": ""},
-            "expected_f1": math.nan,
+            **{"expected_f1": math.nan, "expected_f1_low": math.nan},
             "cells": round(start * math.exp(rate * time)),
             "confluence": 0.1,
         }
@@ -49,6 +49,18 @@ def test_a_field_that_is_missing_changes_no_scale() -> None:
     rows = [row for row in images({"A1": 0.0}) if not (row["field"] == "2" and row["frame"] == 3)]
     rows = [row | {"cells": 100} for row in rows]
     assert [point["cells_per_image"] for point in growth.curves(rows, "h")] == [100] * 4
+
+
+def test_counts_have_the_bounds_that_an_f1_sets_them() -> None:
+    """At the bounds all cells of one side are found again on the other; beyond, the F1 would be lower."""
+    [image] = [row | {"cells": 60, "expected_f1_low": 0.75} for row in images({"A1": 0.0})[:1]]
+    low, high = growth.true_cells(image)
+    assert (low, high) == (36, 100)
+    assert [2 * min(60, true) / (60 + true) for true in (low, high)] == [0.75, 0.75]
+    [point] = growth.curves([image, image | {"field": "2", "expected_f1_low": 1.0}], "h")
+    assert (point["cells_per_image_low"], point["cells_per_image_high"]) == (48, 80)
+    assert growth.true_cells(image | {"expected_f1_low": 0.0}) == (0, math.inf)
+    assert math.isnan(growth.curves(images({"A1": 0.0}), "h")[0]["cells_per_image_low"])
 
 
 def test_conditions_are_compared_over_wells() -> None:

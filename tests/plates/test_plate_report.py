@@ -92,13 +92,14 @@ def test_a_full_plate_stays_under_20_megabytes(tmp_path: Path) -> None:
     images = read_plan(output)
     numbers = {"cells": 500, "confluence": 0.5, "sharpness": 1.0, "light_range": 0.1, "saturated": 0.0}
     numbers |= {"median_diameter_px": 25.0, "mean_score": 0.8, "disagreement": 0.1}
+    row = numbers | {"looks": looks(pixels)}
     for image in images:
         if image.frame == 99:
             open_labels(output, image.labels)[99, :520, :700] = cells
     none = arrow(dictionary.CELLS, dict.fromkeys(dictionary.CELLS, ()))
     with part_journal(output / PARTS, f"1-{len(images)}", {}, ()) as journal:
         for image in images:
-            journal.add(key_of(image, []), numbers | {"looks": looks(pixels)}, none)
+            journal.add(key_of(image, []), row, none)
         journal.finish([key_of(image, []) for image in images])
     tabulate.tabulate(output, len(images), made.settings())
     report.report(output, made.settings(), output / "report.html")

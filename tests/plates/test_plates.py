@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from monolayer.files import InputError
 from monolayer.params.plates import shards
-from monolayer.plates import plan, segment, tabulate
+from monolayer.plates import parts, plan, segment, tabulate
 from monolayer.plates.crate import CRATE
 from monolayer.plates.labels import STORE, label_plane
 from monolayer.plates.layout import natural
@@ -230,6 +230,40 @@ def test_a_new_plan_segments_what_is_new(plate: Path, tmp_path: Path, monkeypatc
     assert len(again) == 7, "label images that are gone are made again"
 
 
+def test_a_shard_looks_through_no_part_of_other_fields(
+    plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all shards together would read the square of what there is."""
+    run(plate, tmp_path, 4)
+    index, looked = parts._index, list[str]()
+
+    def listed(file: Any, path: Path, head: bytes) -> Any:
+        looked.append(path.name)
+        return index(file, path, head)
+
+    monkeypatch.setattr(parts, "_index", listed)
+    (tmp_path / "parts/5-8.part").unlink()
+    segment.segment(tmp_path, made.finding(), (5, 8), 1)
+    assert looked == ["5-8.journal"]
+    looked.clear()
+    segment.segment(tmp_path, made.finding(), (3, 6), 1)
+    assert looked == ["1-4.part", "5-8.part", "3-6.journal"]
+    looked.clear()
+    (tmp_path / "parts/1-4.json").write_text("{}")
+    segment.segment(tmp_path, made.finding(), (5, 8), 1)
+    assert looked == ["1-4.part", "3-6.part", "5-8.part", "5-8.journal"], "what is not known is read"
+
+
+def test_a_shard_reads_its_rows_of_the_plan(plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "GROUP", 3)
+    plan.plan(plate, made.reading(), tmp_path)
+    numbers = [image.number for image in read_plan(tmp_path)]
+    assert numbers == list(range(1, 9))
+    for first in numbers:
+        for last in numbers[first - 1 :]:
+            assert [one.number for one in read_plan(tmp_path, first, last)] == numbers[first - 1 : last]
+
+
 def test_what_differs_is_a_fault_of_its_field(tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
     for well in ("A1", "A2", "A3"):
@@ -269,6 +303,10 @@ def test_missing_frames_are_told(plate: Path, tmp_path: Path, caplog: pytest.Log
         (("V1_A1_1_00d00h00m.tif", "V2_A1_1_00d00h00m.tif"), "holds 2 plates or channels"),
         (("V1_A1_1_00d00h00m.tif", "note.tif"), "note.tif is not named as the others are"),
         (("V1_A1_1_00d00h00m.tif", "V1_A1_1_00d00h00m.png"), "are both well A1, field 1, time 00d00h00m"),
+        (
+            ("V1_A1_1_00d00h00m.tif", "V1_A01_1_00d12h00m.tif"),
+            r"A01 \(V1_A01_1_00d12h00m.tif\) and A1 \(V1_A1_1_00d00h00m.tif\) are one well, written in two ways",
+        ),
         ((), "holds no image"),
     ],
 )

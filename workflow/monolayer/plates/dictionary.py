@@ -82,6 +82,12 @@ TABLES: dict[str, dict[str, Column]] = {
         "time_unit": measured.GROWTH["time_unit"],
         "images": Column("", "whole", "Images of the well at that time, one of each field."),
         "cells_per_image": Column("", "number", "Their mean count of cells: a field that is missing changes no scale."),
+        "cells_per_image_low": Column(
+            "",
+            "number",
+            "Lower bound of the true mean, unless an image's F1 is below expected_f1_low; empty where one has none.",
+        ),
+        "cells_per_image_high": Column("", "number", "Upper bound; inf where expected_f1_low is 0."),
         "confluence": Column("", "number", "Their mean confluence, 0 to 1."),
         "expected_f1": Column("", "number", "Mean expected F1 of those that have one."),
         "flagged": Column("", "whole", "How many of them are flagged."),

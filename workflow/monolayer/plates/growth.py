@@ -73,12 +73,24 @@ def curves(images: Sequence[Row], unit: str) -> list[dict[str, Any]]:
             "time_unit": unit,
             "images": len(own),
             "cells_per_image": sum(image["cells"] for image in own) / len(own),
+            "cells_per_image_low": sum(true_cells(image)[0] for image in own) / len(own),
+            "cells_per_image_high": sum(true_cells(image)[1] for image in own) / len(own),
             "confluence": sum(image["confluence"] for image in own) / len(own),
             "expected_f1": mean_known([image["expected_f1"] for image in own]),
             "flagged": sum(bool(image["flags"]) for image in own),
         }
         for (well, time), own in sorted(groups.items(), key=lambda item: (well_key(item[0][0]), item[0][1]))
     ]
+
+
+def true_cells(image: Row) -> tuple[float, float]:
+    """Between which counts the truth of an image lies, unless its F1 is below the interval of the expected one.
+
+    F1 is 2 TP / (found + true), and TP is at most the smaller of both: it bounds their ratio, and says no more.
+    """
+    f1 = image["expected_f1_low"]
+    ratio = math.inf if f1 == 0 else (2 - f1) / f1
+    return image["cells"] / ratio, image["cells"] * ratio
 
 
 def mean_known(values: Sequence[float]) -> float:

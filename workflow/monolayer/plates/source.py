@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,6 +15,7 @@ from monolayer.plates.companion import OmeSet, set_of
 from monolayer.plates.layout import SeriesFile
 from monolayer.plates.ngff import ZarrImage, is_zarr, listed_zarr
 
+WELL = re.compile(r"([A-Za-z]{1,2})(\d+)")  # a plate has up to two letters for its rows
 Kind = Literal["files", "zarr", "set"]  # an OME-Zarr, an OME-TIFF set
 Fields = dict[tuple[str, str], ImageAbout | str]  # a text says why a field can't be used
 
@@ -41,6 +43,12 @@ class PlateSource(NamedTuple):
 
 def source_of(path: Path, settings: PlateReading, only: set[str] | None = None) -> PlateSource:
     """The images of a plate, by well, field and time; in a folder that grows, of these files alone."""
+    source = _source(path, settings, only)
+    _check_spelling(source)
+    return source
+
+
+def _source(path: Path, settings: PlateReading, only: set[str] | None) -> PlateSource:
     if is_zarr(path):
         return PlateSource(path, "zarr", _apart(path, listed_zarr(path)))
     if (described := set_of(path)) is not None:
@@ -56,6 +64,17 @@ def _apart(path: Path, files: list[SeriesFile]) -> list[SeriesFile]:
             both = f"{first} and {one.file} are both well {one.well}, field {one.field}"
             raise InputError(f"{path}: {both}; export each plate by itself")
     return files
+
+
+def _check_spelling(source: PlateSource) -> None:
+    """Refuse A1 beside A01: one well in two ways is a mixture, and as two wells it would tell two growths."""
+    first: dict[tuple[str, int], SeriesFile] = {}
+    for one in source.files:
+        if match := WELL.fullmatch(one.well):
+            other = first.setdefault((match[1].upper(), int(match[2])), one)
+            if other.well != one.well:
+                both = f"{other.well} ({other.file}) and {one.well} ({one.file}) are one well, written in two ways"
+                raise InputError(f"{source.path}: {both}; name its files in one way")
 
 
 def check_comes_by_files(path: Path) -> None:
