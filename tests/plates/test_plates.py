@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from monolayer.files import InputError
 from monolayer.params.plates import shards
-from monolayer.plates import parts, plan, segment, tabulate
+from monolayer.plates import labels, parts, plan, segment, tabulate
 from monolayer.plates.crate import CRATE
 from monolayer.plates.labels import STORE, label_plane
 from monolayer.plates.layout import natural
@@ -144,6 +144,22 @@ def test_labels_are_valid_ome_zarr(results: Path) -> None:
     for place, kind in kinds.items():
         found: Any = yaozarrs.validate_ome_uri(str(results / STORE / place))
         assert type(found.attributes.ome).__name__ == kind
+
+
+def test_planes_are_the_bytes_that_zarr_writes(plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In chunks that the image doesn't fill, of which some hold no cell; a plane takes another's place."""
+    monkeypatch.setattr(labels, "SIDE", 50)
+    drawn = np.zeros((made.HEIGHT, made.WIDTH), np.int32)
+    drawn[60:90, 45:110] = np.arange(65)
+    for name in ("ours", "zarr"):
+        plan.plan(plate, made.reading(), tmp_path / name)
+    labels.open_labels(tmp_path / "zarr", "A/1/0")[2] = drawn
+    labels.write_plane(tmp_path / "ours", "A/1/0", 2, np.full_like(drawn, 7))
+    labels.write_plane(tmp_path / "ours", "A/1/0", 2, drawn)
+    ours, theirs = (made.contents(tmp_path / name / STORE) for name in ("ours", "zarr"))
+    assert len([name for name in theirs if "/c/2/" in name]) == 3
+    assert ours == theirs
+    assert np.array_equal(label_plane(tmp_path / "ours", "A/1/0", 2), drawn)
 
 
 # ---- what can't be used --------------------------------------------------------------------------------

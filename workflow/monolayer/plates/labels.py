@@ -150,9 +150,22 @@ def open_labels(output: Path, place: str) -> Any:
 
 
 def write_plane(output: Path, place: str, frame: int, labels: NDArray[np.integer[Any]]) -> None:
-    """Write the label image (Y, X) of a frame, in place of what is there: a killed job leaves parts of files."""
-    shutil.rmtree(output / STORE / place / CELLS / ARRAY / "c" / str(frame), ignore_errors=True)
-    open_labels(output, place)[frame] = labels.astype(TYPE)
+    """Write the label image (Y, X) of a frame, in place of what is there: a killed job leaves parts of files.
+
+    Chunk by chunk, as `_array` says that they are: zarr writes the same bytes in ten times the time.
+    """
+    from numcodecs.zstd import Zstd  # with which zarr packs its chunks
+
+    plane = output / STORE / place / CELLS / ARRAY / "c" / str(frame)
+    shutil.rmtree(plane, ignore_errors=True)
+    height, width = (min(SIDE, length) for length in labels.shape)
+    for row, column in np.ndindex(-(-labels.shape[0] // height), -(-labels.shape[1] // width)):
+        part = labels[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        if part.any():  # else there is no file, as in a plane that nobody wrote
+            chunk = np.zeros((height, width), TYPE.newbyteorder("<"))
+            chunk[: part.shape[0], : part.shape[1]] = part
+            (plane / str(row)).mkdir(parents=True, exist_ok=True)
+            (plane / str(row) / str(column)).write_bytes(Zstd(**ZSTD).encode(chunk))
 
 
 def label_plane(output: Path, place: str, frame: int) -> NDArray[np.uint32]:
