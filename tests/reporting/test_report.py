@@ -593,6 +593,23 @@ def test_a_card_says_how_large_the_cells_were_and_in_what_its_products_run() -> 
     assert (row["products"], other["products"]) == ("3 in fp32, 15 in int8", "–")
 
 
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([0.03, 0.5, 0.7], "scores 0.030 with the weights as given and thresholds of these images, and 0.700 after"),
+        ([0.03, 0.02], "and no epoch of training made it better: what it gained is by the thresholds alone."),
+        ([0.03], ""),  # not trained, so no thresholds were chosen either
+    ],
+)
+def test_a_card_says_what_of_a_gain_was_learned(scores: list[float], said: str) -> None:
+    history = pd.DataFrame({"network": "all", "epoch": range(len(scores)), "score": scores})
+    text = card.gained({"said": "tuned against ready: better", "better": True}, history)
+    assert text.startswith("tuned against ready: better.")
+    assert said in text
+    assert card.learned(history[history["epoch"] > 0]) == ""  # began with no weights
+    assert bool(said) == (text != "tuned against ready: better.")
+
+
 def test_names_in_a_card_are_text() -> None:
     """Markdown may hold HTML, and a name that is some is shown as it is."""
     rows = card.table([{"cell line": "<img src=x onerror=alert(1)>|b"}])

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import cast
 
+import few_images
 import pytest
 import torch
 import yaml
@@ -16,6 +17,7 @@ from monolayer.data import dataset
 from monolayer.data.dataset import Sample, evenly
 from monolayer.data.download import write_images
 from monolayer.data.sources import coco
+from monolayer.data.split import SPLITS, assign
 from monolayer.evaluation import evaluate
 from monolayer.files import write_json
 from monolayer.models.unet import family
@@ -23,27 +25,32 @@ from monolayer.params.data import CocoSource
 from monolayer.params.families import UnetPredict, UnetTrain
 from monolayer.params.params import load
 from monolayer.params.steps import EvaluateParams
-from paths import ROOT, needs_data
+from paths import DATA, ROOT, needs_data
 from snakemake.utils import update_config
 
-TRAIN, VAL = ("set01", "set02", "set19", "set33", "set35", "set50"), ("set07", "set36")  # as the study's split has it
-TEST = 12  # of the others, which have those that resemble each other
+JUDGES = 12  # of the test images at most: T98G has 30, which take their time
 PARAMS = EvaluateParams(protocol="livecell", n_resamples=1000, seed=0, resample="image")
 log = logging.getLogger(__name__)
 
 
-@needs_data("usiigaci")
+@needs_data("psc", "usiigaci")
 @pytest.mark.slow
-def test_eight_images_make_the_ready_model_better_and_beat_training_from_scratch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["psc", "t98g"])
+def test_eight_images_make_the_ready_model_better_and_beat_training_from_scratch(tmp_path: Path, line: str) -> None:
     """In 40 steps; the figures of docs/finetune.md are those that it logs."""
     torch.set_num_threads(1)
     config = yaml.safe_load((ROOT / "params.yaml").read_text())
     update_config(config, yaml.safe_load((ROOT / "workflow/studies/few_images.yaml").read_text()))
     params = load(config)
-    truth, read = coco.collect(cast(CocoSource, params.datasets["t98g"]), tmp_path)
-    named = {image["file_name"].removesuffix(".png"): image for image in truth["images"]}
-    others = evenly([image for name, image in named.items() if name not in (*TRAIN, *VAL)], TEST)
-    parts = {"train": [named[name] for name in TRAIN], "val": [named[name] for name in VAL], "test": others}
+    source = cast(CocoSource, params.datasets[line])
+    if line in few_images.PACKS:
+        few_images.write(DATA, line, tmp_path / "few.json")
+        source = source.model_copy(update={"annotations": str(tmp_path / "few.json")})
+    truth, read = coco.collect(source, tmp_path)
+    splits = assign(truth, params.split)
+    parts = {name: [image for image in truth["images"] if splits[image["id"]] == name] for name in SPLITS}
+    assert (len(parts["train"]), len(parts["val"])) == (6, 2)
+    parts["test"] = evenly(parts["test"], JUDGES)
     (tmp_path / "images").mkdir()
     for images in parts.values():
         write_images(images, read, tmp_path / "images")

@@ -19,6 +19,7 @@ from monolayer.reporting import tables
 from monolayer.reporting.study import SPLITS, read_census, read_history, read_result, read_run, steps
 
 QUOTE = "'"  # in place of the mark that ends a literal text
+NOTHING_LEARNED = "no epoch of training made it better: what it gained is by the thresholds alone"
 ENDS = ("", "_low", "_high")
 SHOWN = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "precision", "recall", "pixel_f1")
 
@@ -27,7 +28,7 @@ def card(
     exported: Path, model: Path, scores: Path, splits: Path, params: CardParams, *, gain: Path | None = None
 ) -> str:
     """Markdown on the run that was exported to `exported` from what `model` (its folder in models) holds."""
-    record, scored = read_run(model), read_result(scores)
+    record, history, scored = read_run(model), read_history(model), read_result(scores)
     folder, manifest = read_manifest(exported)
     parity, depth = read_result(folder / PARITY), manifest.percentiles
     parts = [
@@ -36,9 +37,9 @@ def card(
         f"become 0 and 255. A model of family `{manifest.family}`, trained on the dataset `{params.dataset}` by "
         "monolayer.",
         f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}{sizes(manifest.diameters)}",
-        f"## Training\n\n{table(networks(record, read_history(model)))}\n\n{training_note(record)}",
+        f"## Training\n\n{table(networks(record, history))}\n\n{training_note(record)}",
         scores_on_test(scored),
-        *([] if gain is None else [f"## Against its base\n\n{gained(read_result(gain))}"]),
+        *([] if gain is None else [f"## Against its base\n\n{gained(read_result(gain), history)}"]),
         f"## Files\n\n{table(files(folder / NETWORKS))}\n\n"
         f"Held against torch on the {parity['images']} test images:\n\n{table(parity_rows(parity['rows']))}",
         *(f"## {title}\n\n{text.strip()}" for title, text in manifest.notes.items()),
@@ -76,10 +77,26 @@ def scores_on_test(scored: dict[str, Any]) -> str:
     )
 
 
-def gained(verdict: dict[str, Any]) -> str:
-    """The verdict of `gain` as a sentence."""
+def gained(verdict: dict[str, Any], history: pd.DataFrame) -> str:
+    """The verdict of `gain` as a sentence, and what training did to it."""
     warning = "" if verdict["better"] else " **It was exported all the same (`unproven: true`).**"
-    return f"{escape(verdict['said'])}.{warning}"
+    return f"{escape(verdict['said'])}.{warning}{learned(history)}"
+
+
+def learned(history: pd.DataFrame) -> str:
+    """How good each network that was trained on was on val before its first step.
+
+    Thresholds and the unit of grey values are chosen on the run's own images by then: what they bring is not learned.
+    """
+    said = ""
+    for name, rows in history.groupby("network"):
+        scores = rows.set_index("epoch")["score"]
+        if 0 in scores and len(scores) > 1:
+            best = int(scores.idxmax())
+            after = f"{scores.max():.3f} after training (epoch {best})"
+            said += f" On val the network `{name}` scores {scores[0]:.3f} with the weights as given and thresholds of "
+            said += f"these images, and {after if best else NOTHING_LEARNED}."
+    return said
 
 
 def table(rows: Sequence[dict[str, str]]) -> str:
