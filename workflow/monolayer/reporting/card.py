@@ -92,7 +92,7 @@ def learned(history: pd.DataFrame) -> str:
     for name, rows in history.groupby("network"):
         scores = rows.set_index("epoch")["score"]
         if 0 in scores and len(scores) > 1:
-            best = int(scores.idxmax())
+            best = int(scores.index[int(scores.argmax())])
             after = f"{scores.max():.3f} after training (epoch {best})"
             said += f" On val the network `{name}` scores {scores[0]:.3f} with the weights as given and thresholds of "
             said += f"these images, and {after if best else NOTHING_LEARNED}."
