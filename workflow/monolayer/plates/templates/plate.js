@@ -29,6 +29,7 @@ function layOut() {
   const places = parts.every(Boolean);
   const rows = places ? [...new Set(parts.map((part) => part[1]))] : [];
   const columns = places ? [...new Set(parts.map((part) => Number(part[2])))].sort((a, b) => a - b) : [];
+  map.style.setProperty("--columns", columns.length || 12);
   map.style.gridTemplateColumns = places ? `1.4rem repeat(${columns.length}, minmax(1.3rem, 6.4rem))` : "repeat(auto-fill, minmax(3.5rem, 1fr))";
   const head = (text, row, column) => {
     const span = document.createElement("span");
