@@ -119,8 +119,10 @@ def test_what_is_no_model_and_no_setting_is_refused(tmp_path: Path, model: api.M
         monolayer.load(dtype="int8")
     with pytest.raises(InputError, match="tta is 3; give 1, 2, 4 or 8"):
         monolayer.load(tta=3)
-    with pytest.raises(InputError, match="pixel_size_um is -1; give the µm"):
+    with pytest.raises(InputError, match="pixel_size_um: -1 is no pixel size in µm"):
         model.segment(np.zeros((64, 64), np.uint8)).table(pixel_size_um=-1)
+    with pytest.raises(InputError, match="score_min is 50; give a score from 0 to 1"):
+        model.segment(np.zeros((64, 64), np.uint8), score_min=50)
 
 
 def test_the_settings_come_with_the_folder(tmp_path: Path, model: api.Model) -> None:

@@ -16,14 +16,29 @@ import numpy as np
 import plate_samples as made
 import pytest
 import tifffile
+import yaml
 from monolayer import cli
 from monolayer.__main__ import main
 from monolayer.cli.options import Parser
+from monolayer.params.params import load
+from monolayer.params.section import ParamsError
+from paths import ROOT
 from PIL import Image as PillowImage
 
 SQUARE = [20, 20, 50, 20, 50, 50, 20, 50]
 MEASURE = '{"pixel_size_um": {}, "frame_hours": {}, "neighbours": {"gap": 2, "radius": 50}, "files": []}'
+LINKS = """{"max_move": 1.5, "sparse_move": 0.75, "gap_frames": 2, "gap_move": 1.5, "division_move": 1.2,
+    "division_area": 1.7, "drift": 5}"""
 AUDIT = '{"min_annotations": 1, "duplicate_iou": 0.9, "near_copy": null}'
+
+COCO = """{"source": "coco", "images": "images", "annotations": "truth.json", "cell_line": "category", "well": null,
+    "time": null, "percentiles": {"low": 0.5, "high": 99.8}, "channel": null, "z": null, "max_images": null}"""
+TRACK = f'{LINKS[:-1]}, "division_tolerance": 1, "files": [], "extension": null}}'
+YAML = yaml.safe_load((ROOT / "params.yaml").read_text())
+EXTEND = json.dumps(
+    {"name": "poster", "extension": YAML["extensions"]["poster"], "synthesis": YAML["synthesis"], "seed": 0}
+)
+PARAMS = {"measure": MEASURE, "audit": AUDIT, "mend": LINKS, "track": TRACK, "download": COCO, "extend": EXTEND}
 
 
 def verbs() -> dict[str, Parser]:
@@ -89,7 +104,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"monolayer \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize(("command", "says"), [("", "a verb is missing"), ("segment", "invalid choice: 'segment'")])
+@pytest.mark.parametrize(("command", "says"), [("", "a verb is missing"), ("predct", "did you mean predict?")])
 def test_without_a_verb_that_exists_there_is_help(command: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, shown = run(command.split(), capsys)
     assert code == 2
@@ -116,9 +131,39 @@ print(sorted({heavy} & set(sys.modules)))"""
         ("predict --images text --output o.json", 1, "text/a.png is no PNG, JPEG or TIFF; save it as one"),
         ("predict --images cut --output o.json --labels labels --score-min 0", 1, "cut/a.png is not readable"),
         ("predict --images pages --output o.json", 1, "pages/a.tif is not readable as an image"),
-        ("predict --images images --output images", 1, "Is a directory: 'images'; name a file"),
+        (
+            "predict --images images --output images",
+            2,
+            "images is a folder; name a file that ends in .json",
+        ),
+        ("predict --images images --output images/a.png", 2, "images/a.png must end in .json or .json.gz"),
+        (
+            "predict --images images --output truth.json",
+            2,
+            "truth.json exists and holds no COCO results, so",
+        ),
+        ("predict --images images --output o.json --log images/a.png", 2, "images/a.png ends as an image does; name"),
+        ("predict --images images/a.png --output o.json", 2, "images/a.png is a file; give the folder that it is in"),
+        ("predict --images nowhere --output o.json", 2, "nowhere is not there; give the folder that the images are in"),
+        (
+            "predict --images images --output o.json --weights none",
+            2,
+            "none holds no model.json; give the folder",
+        ),
+        (
+            "predict --images images --output o.json --score-min 50",
+            2,
+            "50 is no score; give a number from 0 to 1",
+        ),
+        ("predict --images images --output o.json --score-min nan", 2, "--score-min: nan is no score; give a number"),
+        ("predict --images images --output o.json --labels l --pixel-size 650", 2, "650 is no pixel size in µm"),
+        ("predict --images images --output o.json --labels l --pixel-size 0.00065", 2, "give µm along a pixel's side"),
         ("predict --images images --output truth.json/o.json", 1, "File exists: 'truth.json'; name a folder"),
-        ("predict --images images --output o.json --weights none.pt", 1, "none.pt is not a weights.pt"),
+        (
+            "predict --images images --output o.json --weights none.pt",
+            2,
+            "none.pt is not there; give the weights.pt",
+        ),
         ("predict --images images --output o.json --weights model.json", 1, "exported run (run is missing; family is"),
         ("predict --images images --output o.json --weights empty.json", 1, "empty.json is not the model.json of"),
         ("predict --images images --output o.json --shard 0/3", 2, "0/3 is no shard; write K/N"),
@@ -131,6 +176,23 @@ print(sorted({heavy} & set(sys.modules)))"""
         ("evaluate --truth images/a.png --results empty.json --output s.json --protocol coco", 1, "a.png is not JSON"),
         ("evaluate --truth truth.json --results empty.json --output images --protocol coco", 2, "images is a folder"),
         ("evaluate --truth truth.json --results empty.json --output s.json --seed -1", 2, "-1 is no whole number"),
+        ("evaluate --truth truth.json --results empty.json --output empty.json --protocol coco", 2, "--results reads"),
+        ("compare --metrics empty.json --output empty.json", 2, "empty.json must end in .csv"),
+        (
+            "mend --truth truth.json --results empty.json --score-min 0.5 --output empty.json",
+            2,
+            "--results reads",
+        ),
+        (
+            "track --truth truth.json --cells images --output images",
+            2,
+            "would be written over, and --cells reads",
+        ),
+        ("extend --images images --truth truth.json --output .", 2, "images would be written over, and --images reads"),
+        ("download --images images --annotations t.json", 2, "images would be written over, and --params reads"),
+        ("measure --images images --truth truth.json --output m --score-min 70", 2, "70 is no score"),
+        ("serve --model images", 2, "images holds no model.json; give the folder of an exported run"),
+        ("suggest --images images --output s --model none", 2, "none holds no model.json"),
         ("compare --metrics bad.json --output m.csv", 1, "bad.json is not readable as scores"),
         ("measure --images images --truth truth.json --output truth.json", 1, "truth.json"),
         ("measure --images images --truth bad.json --output m", 1, "bad.json is not JSON"),
@@ -146,7 +208,7 @@ print(sorted({heavy} & set(sys.modules)))"""
         ("serve --sample none.png", 2, "none.png is no file"),
         ("serve --keep truth.json", 1, "truth.json"),
         ("watch --folder images --output w --pattern ((", 2, "(( is no regular expression"),
-        ("watch --folder images --output w --pixel-size-um -1", 2, "-1 is no number above 0"),
+        ("watch --folder images --output w --pixel-size-um -1", 2, "-1 is no pixel size in µm"),
         ("record --log images", 1, "Is a directory"),
     ],
 )
@@ -154,7 +216,7 @@ def test_a_wrong_use_is_one_line(
     command: str, code: int, says: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = command.split()
-    for verb, params in (("measure", MEASURE), ("audit", AUDIT)):
+    for verb, params in PARAMS.items():
         words += ["--params", params] if words[0] == verb else []
     before = sorted(here.rglob("*"))
     found, shown = run(words, capsys)
@@ -258,3 +320,37 @@ def wait_until(there: Callable[[], bool]) -> None:
     while not there():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+# ---- what is there stays -----------------------------------------------------------------------------
+
+
+def test_nothing_of_the_users_is_written_over(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By any verb that was given an image, truth or table as its output."""
+    kept = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    for command in (
+        "predict --images images --output images/a.png",
+        "predict --images images --output truth.json",
+        "predict --images images --output o.json --log images/a.png",
+        "evaluate --truth truth.json --results empty.json --output truth.json --protocol coco",
+        "extend --images images --truth truth.json --output .",
+        "download --images images --annotations t.json",
+        "download --images normal --annotations truth.json",
+    ):
+        words = command.split()
+        given = ["--params", PARAMS[words[0]]] if words[0] in PARAMS else []
+        assert run(words + given, capsys)[0] == 2, command
+    assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == kept
+
+
+def test_results_may_be_written_anew(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert run(["predict", "--images", "images", "--output", "o.json"], capsys)[0] == 0
+    assert json.loads(Path("o.json").read_text())[0]["file_name"] == "a.png"
+
+
+def test_pixel_sizes_of_the_workflow_are_in_micrometres() -> None:
+    for section, key in (("measure", "pixel_size_um.all"), ("plate_settings", "pixel_size_um")):
+        given = YAML | {section: YAML[section] | {"pixel_size_um": {"all": 650} if section == "measure" else 650}}
+        with pytest.raises(ParamsError, match=rf"{key}.* 650 is no pixel size in µm, which is from 0.01 to 100"):
+            load(given)

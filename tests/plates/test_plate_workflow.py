@@ -121,6 +121,8 @@ def test_a_plate_of_the_same_name_does_not_replace_the_first(tmp_path: Path) -> 
     planned = "results/plates/scans/plan.json"
     assert snakemake(folder, "--config", f"plate={first}", "--", planned).returncode == 0
     before = (folder / planned).read_bytes()
+    missing = snakemake(folder, "-n", "--config", f"plate={tmp_path / 'c'}")
+    assert f"plate {tmp_path / 'c'} is not there; give the path" in missing.stdout + missing.stderr
     refused = snakemake(folder, "--config", f"plate={second}", "--", planned)
     assert refused.returncode != 0
     assert f"results/plates/scans holds the results of {first}, which those of {second} would replace" in (

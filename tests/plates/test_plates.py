@@ -121,6 +121,17 @@ def test_a_channel_is_asked_for(tmp_path: Path) -> None:
         plan.plan(path, made.reading(channel="Red"), tmp_path / "out")
 
 
+def test_a_pixel_that_no_microscope_has_is_not_believed(tmp_path: Path) -> None:
+    """As of a TIFF whose 72 dots an inch a program wrote in centimetres, or whose nanometres are called µm."""
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    tifffile.imwrite(folder / "V_A1_1_00d00h00m.tif", made.field(3, 0), resolution=(28.3, 28.3), resolutionunit=3)
+    plan.plan(folder, made.reading(), tmp_path / "out")
+    about = made.about(tmp_path / "out")
+    assert about["pixel_size_um"] is None
+    assert about["pixel_size_from"].startswith("nowhere, for the files say 353.357 µm, which no microscope has")
+
+
 def test_a_setting_is_said_where_it_overrides_the_file(tmp_path: Path) -> None:
     path = made.two_channels(tmp_path / "x.ome.tif")
     plan.plan(path, made.reading(channel=2, pixel_size_um=0.5, frame_hours=1), tmp_path / "out")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from monolayer.cli import parser
 from monolayer.cli.options import type_params
+from monolayer.cli.paths import LOG, unwritable
 
 AGAIN = "and give the same command again"
 CURES = {  # of what the disk refuses
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         whole.error("a verb is missing")
     if unknown:
         args.verb.error(f"unrecognized arguments: {' '.join(unknown)}")
+    for fault in unwritable(args, {"log": LOG}):
+        args.verb.error(fault)
     return _run(args)
 
 

@@ -36,6 +36,7 @@ from monolayer.measurement import files
 from monolayer.models import predictor
 from monolayer.models.predictor import Predictor
 from monolayer.models.unet.watershed import Thresholds, instances, separate
+from monolayer.params.pixel_size import pixel_size
 from monolayer.params.steps import Dtype, NeighbourParams
 from monolayer.service import answers
 
@@ -120,6 +121,8 @@ class Model:
         if not isinstance(image, Sequence):
             return self.segment([image], score_min, cell_line)[0]
         grey = [self._grey(f"image {place}", one) for place, one in enumerate(image)]
+        if score_min is not None and not 0 <= score_min <= 1:
+            raise InputError(f"score_min is {score_min}; give a score from 0 to 1")
         least, near = self.score_threshold if score_min is None else score_min, self.manifest.neighbours
         found = [answers.from_score(cells, least) for cells in self._predictor.segment(grey, cell_line)]
         records = [answers.record_of(f"image {n}", n, pixels, cell_line) for n, pixels in enumerate(grey)]
@@ -161,10 +164,12 @@ class Cells:
 
     def table(self, pixel_size_um: float | None = None) -> pd.DataFrame:
         """A row for each cell, with the columns of `monolayer measure`; those in µm are empty without a pixel size."""
-        if pixel_size_um is not None and not 0 < pixel_size_um < float("inf"):
-            raise InputError(f"pixel_size_um is {pixel_size_um}; give the µm along a pixel's side, as 0.65")
+        try:
+            um = None if pixel_size_um is None else pixel_size(pixel_size_um)
+        except ValueError as error:
+            raise InputError(f"pixel_size_um: {error}") from None
         pixels = self._pixels, self._grey
-        frame = answers.frame(self._image, pixels, self._found, pixel_size_um, self._neighbours)
+        frame = answers.frame(self._image, pixels, self._found, um, self._neighbours)
         table: pd.DataFrame = files.arrow("cells", answers.cell_table([frame])).to_pandas()
         return table
 

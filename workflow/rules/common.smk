@@ -185,6 +185,15 @@ def by_extension(pattern):
 def plate_path(wildcards):
     """The images of a plate; where its name has the results of another one, they are not written over."""
     path = P.plates[wildcards.plate].path
+    if not Path(path).exists():
+        raise WorkflowError(
+            f"plate {path} is not there; give the path of a folder, TIFF or OME-Zarr, as seen from here (~ is not read "
+            "in a file)"
+        )
+    if not Path(path).exists():
+        raise WorkflowError(
+            f"plate {path} is not there; give the path of a folder, TIFF or OME-Zarr, from here or whole (no ~ in a file)"
+        )
     results = Path(f"results/plates/{wildcards.plate}")
     if (results / "plan.json").exists():
         planned = json.loads((results / "plan.json").read_text())["path"]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from monolayer.cli.options import Verbs, add_verb
+from monolayer.cli.paths import Written
+
+IMAGES, TRUTH = Written("folder to write the images to"), Written("COCO truth to write", ".json")
 
 
 def add_verbs(verbs: Verbs) -> None:
     images, truth = "folder of images", "COCO truth"
-    splits = "folder to write train.json, val.json and test.json to"
-    made = "folder to write the images to"
-    add_verb(verbs, download, "data.Dataset", images=made, annotations="COCO truth to write")
-    found = "findings to write, JSON"
+    names = "train.json", "val.json", "test.json"
+    splits = Written("folder to write train.json, val.json and test.json to", inside=names)
+    add_verb(verbs, download, "data.Dataset", images=IMAGES, annotations=TRUTH)
+    found = Written("findings to write, JSON", ".json")
     add_verb(verbs, audit, "data.AuditParams", workers=True, images=images, annotations=truth, output=found)
     add_verb(verbs, split, "data.SplitParams", annotations=truth, audit="what audit wrote, JSON", output=splits)
     add_verb(
@@ -22,7 +26,7 @@ def add_verbs(verbs: Verbs) -> None:
         workers=True,
         images=images,
         truth="COCO truth to extend: train.json",
-        output="folder to write images/ and annotations.json to",
+        output=Written("folder to write images/ and annotations.json to", inside=("images", "annotations.json")),
     )
     add_verb(
         verbs,
@@ -32,14 +36,21 @@ def add_verbs(verbs: Verbs) -> None:
         images=images,
         truth="COCO truth that was extended: train.json",
         extension="folder of the extension",
-        output="folder to write features.csv, shift.csv, distributions.csv, shift.svg and samples.png to",
+        output=Written(
+            "folder to write features.csv, shift.csv, distributions.csv, shift.svg and samples.png to",
+            inside=("features.csv", "shift.csv", "distributions.csv", "shift.svg", "samples.png"),
+        ),
     )
 
 
 def download(args: Namespace) -> None:
     """Fetch a dataset and normalise it: 8-bit grey images and COCO truth with cell line, well and time."""
     from monolayer.data import download
+    from monolayer.params.data import local_paths
 
+    own = {"params": [Path(path) for path in local_paths(args.params)]}
+    if why := IMAGES.over(args.images, own) or TRUTH.over(args.annotations, own):
+        args.verb.error(why)
     download.download(args.params, args.images, args.annotations)
 
 

@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from monolayer.cli.options import Verbs, add_verb
+from monolayer.cli.paths import Written
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -18,7 +19,10 @@ def add_verbs(verbs: Verbs) -> None:
         splits="folder with train.json (calibrates int8) and test.json (is compared on)",
         results="torch's results on test (.json.gz)",
         scores="the run's scores, JSON, whose threshold goes with it",
-        output="folder to write model.json, the files that it lists and parity.json, the comparison, to",
+        output=Written(
+            "folder to write model.json, the files that it lists and parity.json, the comparison, to",
+            inside=("model.json", "parity.json", "networks"),
+        ),
     )
     add_verb(
         verbs,
@@ -28,11 +32,12 @@ def add_verbs(verbs: Verbs) -> None:
         exported="folder of the exported run",
         images="folder of images",
         truth="COCO file that lists images to measure on: test.json",
-        output="timings to write, JSON; written beside it under the device's name too",
+        output=Written("timings to write, JSON; written beside it under the device's name too", ".json"),
     )
     image = "an image that the model knows: the package's test and cover are made of it"
-    verb = add_verb(verbs, package, image=image, output="package to write, a zip")
+    verb = add_verb(verbs, package, image=image, output=Written("package to write, a zip", ".zip"))
     exported = "folder of an exported U-Net (default: the pretrained, for phase contrast)"
+    verb.set_defaults(models=("exported",))
     verb.add_argument("--exported", type=Path, metavar="PATH", help=exported)
     verb.add_argument(
         "--network", default="all", metavar="NAME", help="of a run that has several (default: %(default)s)"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_plane, add_threads, add_verb, whole
+from monolayer.cli.options import PARAMS, Verbs, add_plane, add_threads, add_verb, score, whole
+from monolayer.cli.paths import RESULTS, Written
+
+MEASURED = tuple(f"{table}.{form}" for table in ("cells", "images", "growth") for form in ("parquet", "csv"))
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -15,16 +18,18 @@ def add_verbs(verbs: Verbs) -> None:
         "tools.OtherTool",
         images="folder of images",
         truth="COCO file that lists them",
-        output="COCO results to write; {split}.tool.json is written beside it",
+        output=Written("COCO results to write; {split}.tool.json is written beside it", *RESULTS),
     )
     tool.add_argument("--split", choices=["val", "test"], required=True, help="whose images they are")
     _add_evaluate(verbs)
-    compared = add_verb(verbs, compare, output="table to write, CSV; pairs.csv is written beside it")
+    table = Written("table to write, CSV; pairs.csv is written beside it", ".csv")
+    compared = add_verb(verbs, compare, output=table)
     compared.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="PATH", help="scores of runs, JSON")
     gained = "scores of the run that it began with, JSON"
     scored = "the run's scores, JSON; the draws lie beside each"
     truth = "COCO truth that both were scored on"
-    add_verb(verbs, gain, "steps.GainParams", truth=truth, base=gained, scores=scored, output="verdict to write, JSON")
+    verdict = Written("verdict to write, JSON", ".json")
+    add_verb(verbs, gain, "steps.GainParams", truth=truth, base=gained, scores=scored, output=verdict)
     _add_measure(verbs)
 
 
@@ -41,7 +46,7 @@ def _add_evaluate(verbs: Verbs) -> None:
         evaluate,
         truth="COCO truth",
         results="COCO results (.json, .json.gz), or a folder with a label image (TIFF, PNG) for each image",
-        output="scores to write, JSON; the tables are written beside it",
+        output=Written("scores to write, JSON; the tables are written beside it", ".json"),
     )
     verb.set_defaults(section="steps.EvaluateParams")
     add_threads(verb, "change nothing but the time")
@@ -73,8 +78,6 @@ def evaluate(args: Namespace) -> None:
 
     if (args.val_truth is None) != (args.val_results is None):
         args.verb.error("--val-truth and --val-results go together")
-    if args.output.is_dir():
-        args.verb.error(f"argument --output: {args.output} is a folder; name a file")
     val = (args.val_truth, args.val_results) if args.val_truth else None
     params = args.params or EvaluateParams(
         protocol=args.protocol, n_resamples=args.n_resamples, seed=args.seed, resample=args.resample
@@ -104,17 +107,17 @@ def _add_measure(verbs: Verbs) -> None:
     verb = add_verb(
         verbs,
         measure,
-        "steps.MeasureParams",
+        "measured.MeasureSettings",
         workers=True,
         images="folder of images",
         truth="COCO file that lists the images; without --results its own cells are measured",
-        output="folder to write cells, images, growth, dictionary.csv and masks/ to",
+        output=Written("folder to write cells, images, growth, dictionary.csv and masks/ to", inside=MEASURED),
     )
     found = verb.add_argument_group("cells that were found")
     found.add_argument("--results", type=Path, metavar="PATH", help="COCO results (.json, .json.gz) to measure")
     least = found.add_mutually_exclusive_group()
     least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
-    least.add_argument("--score-min", type=float, default=0.0, metavar="S", help="from which score up cells count")
+    least.add_argument("--score-min", type=score, default=0.0, metavar="S", help="from which score up cells count")
     add_plane(verb.add_argument_group("image files"))
 
 

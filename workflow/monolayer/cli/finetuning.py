@@ -9,7 +9,7 @@ from monolayer.cli.options import Verbs, add_plane, add_verb, positive, whole
 
 
 def add_verbs(verbs: Verbs) -> None:
-    images = "folder of images, and below: PNG, JPEG or TIFF, 8 or 16 bit; left as it is"
+    images = "folder of images, and below: PNG, JPEG or TIFF; left as it is"
     output = "new folder to write suggested.csv, suggested.html and drafts/ to"
     verb = add_verb(verbs, suggest, workers=True, images=images, output=output)
     count = "images to suggest (default: %(default)s)"
@@ -19,6 +19,7 @@ def add_verbs(verbs: Verbs) -> None:
         "--annotated", type=Path, metavar="PATH", help=f"{known}are left out, and what is like them is last"
     )
     model = "folder of the exported run to train on from (default: the pretrained, for phase contrast)"
+    verb.set_defaults(models=("model",))
     verb.add_argument("--model", type=Path, metavar="PATH", help=model)
     size = "usual diameter of the cells in the images, which are brought to the scale that the model learned at"
     verb.add_argument("--diameter", type=positive, metavar="PX", help=size)

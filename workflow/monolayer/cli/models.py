@@ -7,7 +7,18 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_exported, add_plane, add_threads, add_verb, positive, whole
+from monolayer.cli.options import (
+    PARAMS,
+    Verbs,
+    add_exported,
+    add_plane,
+    add_threads,
+    add_verb,
+    pixel_size,
+    score,
+    whole,
+)
+from monolayer.cli.paths import RESULTS, Written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +32,10 @@ def add_verbs(verbs: Verbs) -> None:
         "steps.TrainParams",
         images="folder of images",
         splits="folder with train.json and val.json",
-        output="folder to write weights.pt, run.json and history.csv to",
+        output=Written(
+            "folder to write weights.pt, run.json and history.csv to",
+            inside=("weights.pt", "run.json", "history.csv", "checkpoint"),
+        ),
     )
     verb.add_argument("--extension", type=Path, metavar="PATH", help="folder of synthetic images to train on besides")
     _add_predict(verbs)
@@ -36,12 +50,13 @@ def train(args: Namespace) -> None:
 
 
 def _add_predict(verbs: Verbs) -> None:
-    verb = add_verb(verbs, predict, images="folder of images: PNG, JPEG or TIFF, 8 or 16 bit")
+    verb = add_verb(verbs, predict, images="folder of images, and below: PNG, JPEG or TIFF")
     verb.set_defaults(section="steps.PredictParams")
     output = "COCO results to write (.json, or .json.gz); those of a folder name each cell's file"
     verb.add_argument("--output", "--results", type=Path, required=True, metavar="PATH", help=output)
-    weights = "weights.pt of a run, or the folder of an exported one (default: the pretrained, for phase contrast)"
-    verb.add_argument("--weights", type=Path, metavar="PATH", help=weights)
+    verb.set_defaults(written={"output": Written(output, *RESULTS)}, models=("weights",))
+    given = "weights.pt of a run, or the folder of an exported one (default: the pretrained, for phase contrast)"
+    verb.add_argument("--weights", type=Path, metavar="PATH", help=given)
     folder = verb.add_argument_group("of a folder")
     folder.add_argument(
         "--labels", type=Path, metavar="PATH", help="write a label TIFF for each image here; or --format"
@@ -49,9 +64,9 @@ def _add_predict(verbs: Verbs) -> None:
     forms = "in place of label TIFFs; geojson, for QuPath, has measurements, seg-npy is Cellpose's"
     names = ["labels", "ome-tiff", "geojson", "seg-npy", "rois"]
     folder.add_argument("--format", nargs="+", choices=names, metavar="FORM", help=f"{forms} ({', '.join(names)})")
-    folder.add_argument("--pixel-size", type=positive, metavar="UM", help="µm along a pixel's side, for --format")
+    folder.add_argument("--pixel-size", type=pixel_size, metavar="UM", help="µm along a pixel's side, for --format")
     least = "leave out lower scores (default: none, in label images those below val's choice)"
-    folder.add_argument("--score-min", type=float, metavar="S", help=least)
+    folder.add_argument("--score-min", type=score, metavar="S", help=least)
     shard = "only every Nth image from the Kth on, for each of N jobs of a cluster"
     folder.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=shard)
     depth = "in images of more than 8 bits these become 0 and 255 (default: the exported run's own)"
@@ -145,7 +160,8 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _add_import_weights(verbs: Verbs) -> None:
     read = "file to convert; read as data, never run"
-    verb = add_verb(verbs, import_weights, "steps.TrainParams", checkpoint=read, output="weights.pt to write")
+    made = Written("weights.pt to write", ".pt")
+    verb = add_verb(verbs, import_weights, "steps.TrainParams", checkpoint=read, output=made)
     verb.add_argument("--category", type=int, metavar="N", help="class to keep of a checkpoint that has several")
     drop = "leave out tensors whose names begin so"
     verb.add_argument("--drop", nargs="*", default=[], metavar="PREFIX", help=drop)

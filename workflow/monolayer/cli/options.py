@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from monolayer.cli.paths import LOG, Written, unreadable, unwritable
 
 TYPE_CHECKING = False  # see monolayer/__init__.py
 if TYPE_CHECKING:
@@ -22,7 +25,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if self.prog == PROGRAM:
             self.print_help(sys.stderr)
+            message += _meant(message)
         self.exit(2, f"{self.prog}: {message}; {self.prog} --help explains\n")
+
+
+def _meant(message: str) -> str:
+    """`; did you mean predict?` where a verb was misspelled."""
+    import difflib
+    import re
+
+    given, *known = re.findall(r"'([\w-]+)'", message) or [""]
+    near = difflib.get_close_matches(given, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 Verbs = Callable[..., Parser]  # adds the parser of a verb
@@ -36,7 +50,11 @@ class Formatter(argparse.HelpFormatter):
 
 
 def add_verb(
-    verbs: Verbs, run: Callable[[argparse.Namespace], None], section: str = "", workers: bool = False, **paths: str
+    verbs: Verbs,
+    run: Callable[[argparse.Namespace], None],
+    section: str = "",
+    workers: bool = False,
+    **paths: str | Written,
 ) -> Parser:
     """The parser of the verb `run`, whose docstring says what it does, and shows it; `paths` are required options.
 
@@ -47,16 +65,30 @@ def add_verb(
     epilog = "\n".join(line.removeprefix("    ") for line in examples.rstrip().splitlines())
     name = run.__name__.replace("_", "-")
     verb = verbs(name, help=about, description=about, epilog=epilog, formatter_class=Formatter)
-    for option, text in paths.items():
+    written = {option: what for option, what in paths.items() if isinstance(what, Written)}
+    for option, what in paths.items():
+        text = what.about if isinstance(what, Written) else what
         verb.add_argument(f"--{option}", type=Path, required=True, metavar="PATH", help=text)
-    verb.add_argument("--log", type=Path, metavar="PATH", help="write what is shown on the terminal there too")
+    verb.add_argument("--log", type=Path, metavar="PATH", help=LOG.about)
     if workers:
         about = "processes; they change no byte (default: 1)"
         verb.add_argument("--workers", type=whole(1), default=1, metavar="N", help=about)
     if section:
         verb.add_argument("--params", required=True, metavar="JSON", help=PARAMS)
-    verb.set_defaults(run=run, verb=verb, section=section, params=None)
+    verb.set_defaults(run=_checked(run), verb=verb, section=section, params=None, written=written, models=())
     return verb
+
+
+def _checked(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """The verb, which begins only if its paths can be used."""
+
+    @functools.wraps(run)
+    def checked(args: argparse.Namespace) -> None:
+        for fault in (*unreadable(args), *unwritable(args, args.written)):
+            args.verb.error(fault)
+        run(args)
+
+    return checked
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -93,9 +125,34 @@ def _number(text: str) -> float:
         return float("nan")
 
 
+def pixel_size(text: str) -> float:
+    """The type of an option in µm along a pixel's side."""
+    from monolayer.params import pixel_size
+
+    try:
+        return pixel_size.pixel_size(_number(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def score(text: str) -> float:
+    """The type of an option that is a score, from 0 to 1: in percent it would leave no cell."""
+    if not 0 <= (number := _number(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no score; give a number from 0 to 1")
+    return number
+
+
 def add_threads(group: argparse._ActionsContainer, about: str) -> None:
     help_ = f"{about} (default: all cores)"
     group.add_argument("--threads", type=whole(1), default=os.cpu_count(), metavar="N", help=help_)
+
+
+def add_pace(group: argparse._ActionsContainer, settle: float, every: float) -> None:
+    """How a folder that grows is followed."""
+    about = "unchanged so long is complete (default: %(default)g)"
+    group.add_argument("--settle-seconds", type=not_negative, default=settle, metavar="S", help=about)
+    about = "between looks at the folder (default: %(default)g)"
+    group.add_argument("--every-seconds", type=positive, default=every, metavar="S", help=about)
 
 
 def add_plane(group: argparse._ActionsContainer) -> None:

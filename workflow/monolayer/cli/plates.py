@@ -6,7 +6,8 @@ import argparse
 import re
 from argparse import Namespace
 
-from monolayer.cli.options import Verbs, add_threads, add_verb, not_negative, positive, whole
+from monolayer.cli.options import Verbs, add_pace, add_threads, add_verb, whole
+from monolayer.cli.paths import Written
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -15,7 +16,10 @@ def add_verbs(verbs: Verbs) -> None:
         plan_plate,
         "plates.PlateReading",
         plate="folder of images, TIFF, OME-TIFF set, or OME-Zarr image or plate",
-        output="folder to write plan.parquet, plan.json and labels.ome.zarr to",
+        output=Written(
+            "folder to write plan.parquet, plan.json and labels.ome.zarr to",
+            inside=("plan.parquet", "plan.json", "labels.ome.zarr"),
+        ),
     )
     shard = add_verb(verbs, segment_plate, "plates.PlateFinding", plan="folder that `plan-plate` wrote")
     images = "numbers of its first and last image on the plate, as 1-200"
@@ -28,7 +32,7 @@ def add_verbs(verbs: Verbs) -> None:
         report_plate,
         "plates.PlateSettings",
         plan="folder that `tabulate-plate` wrote to",
-        output="page to write, HTML",
+        output=Written("page to write, HTML", ".html"),
     )
     live = add_verb(
         verbs,
@@ -37,10 +41,7 @@ def add_verbs(verbs: Verbs) -> None:
         plate="folder that the microscope writes to",
         output="folder for all that a plate's report is made of",
     )
-    live.add_argument(
-        "--settle-seconds", type=not_negative, default=10.0, metavar="S", help="unchanged so long is complete"
-    )
-    live.add_argument("--every-seconds", type=positive, default=30.0, metavar="S", help="between looks at the folder")
+    add_pace(live, settle=10.0, every=30.0)
     add_threads(live, "cores of the network; another number gives other last digits")
     fit = add_verb(
         verbs,
@@ -48,7 +49,7 @@ def add_verbs(verbs: Verbs) -> None:
         "plates.PlateFinding",
         images="folder of the images",
         splits="folder with val.json and test.json, COCO truth",
-        output="expected_f1.json to write; plates look for it in the model's folder",
+        output=Written("expected_f1.json to write; plates look for it in the model's folder", ".json"),
     )
     add_threads(fit, "cores of the network; another number gives other last digits")
 

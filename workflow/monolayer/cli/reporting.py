@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from monolayer.cli.options import Verbs, add_verb
+from monolayer.cli.paths import Written
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -17,14 +18,16 @@ def add_verbs(verbs: Verbs) -> None:
         model="folder with the run's run.json and history.csv",
         scores="the run's scores on test, JSON",
         splits="folder with train.json, val.json and test.json",
-        output="Markdown to write",
+        output=Written("Markdown to write", ".md"),
     )
     written.add_argument("--gain", type=Path, metavar="PATH", help="what it has over the run that it began with, JSON")
+    written_card = Written("Markdown to write", ".md")
     record = "what is known of the tool's results on test, .tool.json"
     scores = "their scores, JSON"
-    add_verb(verbs, tool_card, "steps.CardParams", record=record, scores=scores, output="Markdown to write")
+    add_verb(verbs, tool_card, "steps.CardParams", record=record, scores=scores, output=written_card)
     results = "results folder of the dataset"
-    page = add_verb(verbs, report, "steps.ReportParams", results=results, output="page to write, HTML")
+    html = Written("page to write, HTML", ".html")
+    page = add_verb(verbs, report, "steps.ReportParams", results=results, output=html)
     page.add_argument("--runs", nargs="+", required=True, metavar="RUN", help="the runs to show, in this order")
 
 

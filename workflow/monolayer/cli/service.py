@@ -12,11 +12,13 @@ from monolayer.cli.options import (
     Parser,
     Verbs,
     add_exported,
+    add_pace,
     add_plane,
     add_threads,
     add_verb,
-    not_negative,
+    pixel_size,
     positive,
+    score,
     whole,
 )
 
@@ -29,11 +31,12 @@ def add_verbs(verbs: Verbs) -> None:
 def _add_model(verb: Parser, about: str, nargs: str | None) -> None:
     model = verb.add_argument_group("model")
     ready = f"{about} (default: the pretrained model, for phase contrast)"
+    verb.set_defaults(models=("model",))
     model.add_argument("--model", type=Path, nargs=nargs, metavar="PATH", help=ready)
     add_exported(model)
     add_threads(model, "of the network")
     least = "score from which cells count (default: val's choice)"
-    model.add_argument("--score-min", type=float, metavar="S", help=least)
+    model.add_argument("--score-min", type=score, metavar="S", help=least)
 
 
 def _add_serve(verbs: Verbs) -> None:
@@ -114,15 +117,14 @@ def _add_watch(verbs: Verbs) -> None:
         folder="folder that the microscope writes to, with its subfolders",
         output="folder to write cells.csv, images.csv, growth.csv and growth.svg to",
     )
-    verb.add_argument(
-        "--settle-seconds", type=not_negative, default=2.0, metavar="S", help="unchanged so long is complete"
-    )
-    verb.add_argument("--every-seconds", type=positive, default=1.0, metavar="S", help="between looks at the folder")
+    add_pace(verb, settle=2.0, every=1.0)
     _add_model(verb, "folder of an exported run", None)
     known = verb.add_argument_group("what is known of the images")
     pattern = "over paths, with any of the groups line, well, time"
     known.add_argument("--pattern", type=_regex, metavar="REGEX", help=pattern)
-    known.add_argument("--pixel-size-um", type=positive, metavar="X", help="µm along a pixel's side, for columns in µm")
+    known.add_argument(
+        "--pixel-size-um", type=pixel_size, metavar="X", help="µm along a pixel's side, for columns in µm"
+    )
     hours = "hours from frame to frame, where time is t007"
     known.add_argument("--frame-hours", type=positive, metavar="X", help=hours)
     add_plane(known)

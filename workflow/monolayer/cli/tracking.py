@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import Verbs, add_threads, add_verb
+from monolayer.cli.options import Verbs, add_threads, add_verb, score
+from monolayer.cli.paths import RESULTS, Written
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -16,24 +17,28 @@ def add_verbs(verbs: Verbs) -> None:
         workers=True,
         truth="COCO file that lists the images; without --results its own cells are tracked",
         cells="folder that `measure` wrote of the same cells",
-        output="folder to write cells, tracks, frames, divisions, scores, dictionary.csv and files/ to",
+        output=Written(
+            "folder to write cells, tracks, frames, divisions, scores, dictionary.csv and files/ to",
+            inside=("cells.parquet", "cells.csv", "files"),
+            apart=("cells",),
+        ),
     )
     found = verb.add_argument_group("cells that were found")
     found.add_argument("--results", type=Path, metavar="PATH", help="COCO results (.json, .json.gz) that were measured")
     least = found.add_mutually_exclusive_group()
     least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
-    least.add_argument("--score-min", type=float, default=0.0, metavar="S", help="from which score up cells count")
+    least.add_argument("--score-min", type=score, default=0.0, metavar="S", help="from which score up cells count")
     verb = add_verb(
         verbs,
         mend,
         "steps.LinkParams",
         truth="COCO file that lists the images",
-        output="COCO results to write (.json, .json.gz)",
+        output=Written("COCO results to write (.json, .json.gz)", *RESULTS),
     )
     verb.add_argument("--results", type=Path, required=True, metavar="PATH", help="COCO results (.json, .json.gz)")
     least = verb.add_mutually_exclusive_group(required=True)
     least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
-    least.add_argument("--score-min", type=float, metavar="S", help="from which score up cells count")
+    least.add_argument("--score-min", type=score, metavar="S", help="from which score up cells count")
     verb = add_verb(
         verbs,
         mend_run,
@@ -41,12 +46,15 @@ def add_verbs(verbs: Verbs) -> None:
         splits="folder with val.json and test.json",
         predictions="folder with what the run found in them, val.json.gz and test.json.gz",
         scores="scores of `evaluate` of the run, whose threshold is taken",
-        output="folder to write val.json.gz, test.json.gz and mended.json to",
+        output=Written(
+            "folder to write val.json.gz, test.json.gz and mended.json to",
+            inside=("val.json.gz", "test.json.gz", "mended.json"),
+            apart=("predictions",),
+        ),
     )
     add_threads(verb, "change nothing but the time")
-    compared = add_verb(
-        verbs, compare_tracks, "steps.TrackScoresParams", output="table to write, CSV; its .pairs.csv stands beside it"
-    )
+    table = Written("table to write, CSV; its .pairs.csv stands beside it", ".csv")
+    compared = add_verb(verbs, compare_tracks, "steps.TrackScoresParams", output=table)
     help_ = "folders that `track` wrote, named as their runs"
     compared.add_argument("--tracks", type=Path, nargs="+", required=True, metavar="PATH", help=help_)
 

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from monolayer.params.data import AuditParams, Dataset, SplitParams
 from monolayer.params.extensions import DomainShiftParams, ExtendParams, Extension, SynthesisParams, TimelapseLayout
 from monolayer.params.families import Model
+from monolayer.params.measured import MeasureSettings
 from monolayer.params.plates import Plate, PlateSettings, with_plates
 from monolayer.params.section import Name, ParamsError, Scale, Section, faults
 from monolayer.params.steps import (
@@ -23,7 +24,6 @@ from monolayer.params.steps import (
     ExportParams,
     ExportSettings,
     GainParams,
-    MeasureParams,
     PredictParams,
     ReportParams,
     ReportSettings,
@@ -70,7 +70,7 @@ class Params(Section):
     """To ONNX, and from there to TensorRT."""
     benchmark: BenchmarkSettings
     """Of every run with torch and each exported dtype that runs here."""
-    measure: MeasureParams
+    measure: MeasureSettings
     """Cells of the test images, predicted and true."""
     track: TrackSettings
     """Links of those cells from frame to frame: tracks, divisions, lineages."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from monolayer.params.pixel_size import pixel_size
 from monolayer.params.section import Fraction, Section
 
 GROUPS = ("well", "field", "time", "line", "channel")  # of a name pattern
@@ -57,7 +58,7 @@ class PlateReading(Section):
     """The one that shows the cells, by number from 1 or by name; null: there is one only."""
     z: PositiveInt | Literal["max", "focus"] | None
     """Plane along z from 1; max: the brightest of each pixel; focus: the one with most detail; null: there is one."""
-    pixel_size_um: PositiveFloat | None
+    pixel_size_um: Annotated[PositiveFloat, AfterValidator(pixel_size)] | None
     """µm along a pixel's side; null: what the files say."""
     frame_hours: PositiveFloat | None
     """Hours from frame to frame; null: what names and files say."""

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from monolayer.data.plane import TIME
 from monolayer.data.reading import decoding
 from monolayer.files import InputError
+from monolayer.params.pixel_size import pixel_size
 
 MICROMETRES = {
     **{"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0},
@@ -20,6 +21,7 @@ HOURS = {
     **{"ms": 1 / 3.6e6, "millisecond": 1 / 3.6e6, "s": 1 / 3600, "sec": 1 / 3600, "second": 1 / 3600},
     **{"min": 1 / 60, "minute": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0},
 }
+IN_PX = "lengths are in px; plate_settings.pixel_size_um gives it"
 CENTIMETRE = 3  # of TIFF's ResolutionUnit; inches are a printer's, and what programs write that know nothing
 
 
@@ -35,6 +37,18 @@ class ImageAbout(NamedTuple):
     channels: tuple[str, ...] = ("",)
     pixel_size_um: float | None = None
     frame_hours: float | None = None
+
+
+def pixel_size_of(setting: float | None, about: ImageAbout) -> tuple[float | None, str]:
+    """µm along a pixel's side, and who says so; what files say is not believed where no microscope has such pixels."""
+    if setting is not None:
+        return setting, "setting"
+    if about.pixel_size_um is None:
+        return None, f"nowhere: {IN_PX}"
+    try:
+        return pixel_size(about.pixel_size_um), "the files"
+    except ValueError:
+        return None, f"nowhere, for the files say {about.pixel_size_um:g} µm, which no microscope has: {IN_PX}"
 
 
 def scaled(value: Any, unit: Any, units: dict[str, float]) -> float | None:

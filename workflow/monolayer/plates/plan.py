@@ -13,7 +13,7 @@ from monolayer.data.plane import ImagePlane
 from monolayer.files import InputError, atomic_write, read_json, write_json
 from monolayer.params.plates import PlateReading
 from monolayer.plates import layout
-from monolayer.plates.about import ImageAbout
+from monolayer.plates.about import ImageAbout, pixel_size_of
 from monolayer.plates.labels import label_paths, make_store
 from monolayer.plates.layout import SeriesFile
 from monolayer.plates.region import WHOLE, Region, tiles
@@ -80,8 +80,7 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
     abouts = dict(abouts_of(source))
     common = _common(abouts, settings, path)
     rows = list(_rows(files, abouts, common, settings))
-    size = settings.pixel_size_um or common.pixel_size_um
-    of = "setting" if settings.pixel_size_um else "the files" if size else "nowhere: lengths are in px"
+    size, of = pixel_size_of(settings.pixel_size_um, common)
     about = PlateAbout(
         path=str(source.path),
         kind=source.kind,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from monolayer.params.pixel_size import HIGH, LOW
 from monolayer.service import answers
 
 
@@ -20,7 +21,7 @@ class Asked(BaseModel):
     channel: int | None = Field(None, ge=1, description="Of several the one that shows the cells, counted from 1.")
     z: int | None = Field(None, ge=1, description="Of a stack the plane along z, counted from 1.")
     pixel_size_um: float | None = Field(
-        None, ge=1e-4, le=1e4, description="µm along a pixel's side, for columns in µm."
+        None, ge=LOW, le=HIGH, description="µm along a pixel's side, for columns in µm."
     )
     masks: answers.Masks = Field("rle", description="In JSON: how the masks are written.")
     picture: bool = Field(False, description="In JSON: with the frame as the network saw it, a PNG.")
