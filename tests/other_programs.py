@@ -29,16 +29,16 @@ import polars as pl
 import pytest
 import roifile
 import tifffile
+from drawn_cells import cells_of, four_cells
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import write_results
-from monolayer.coco.labels import label_tiff, rles_from_labels
+from monolayer.coco.labels import label_tiff
 from monolayer.coco.moments import pack
 from monolayer.coco.records import CELL, Result
 from monolayer.coco.rle import annotation, box_xywh, mask_from_rle, rle_from_mask
 from monolayer.evaluation import evaluate
 from monolayer.files import write_csv
 from monolayer.measurement import dictionary, files, morphology
-from monolayer.measurement.measure import instances
 from monolayer.measurement.ome import ome_tiff
 from monolayer.measurement.outlines import rings
 from monolayer.params.steps import EvaluateParams
@@ -88,25 +88,10 @@ def named(distribution: str) -> str:
 LABELS, ROIS = "label TIFF", "ImageJ ROI set"
 
 
-def drawn() -> NDArray[np.int32]:
-    """A disk, a ring, a cell in two parts, one at the corner."""
-    rows, columns = np.mgrid[:60, :80]
-    far = np.hypot(rows - 40, columns - 55)
-    labels = (np.hypot(rows - 15, columns - 20) <= 9).astype(np.int32)
-    labels[(far <= 12) & (far > 5)] = 2
-    labels[5:9, 50:60] = labels[12:15, 52:58] = 3
-    labels[:3, :4] = 4
-    return np.asarray(labels, np.int32)
-
-
-def cells_of(labels: NDArray[Any]) -> Instances:
-    return instances([(1.0, rle) for rle in rles_from_labels(labels)], *labels.shape)
-
-
 def series(folder: Path) -> Path:
     """Three frames, half an hour apart, of pixels of 0.65 µm."""
     path = folder / "series.tif"
-    path.write_bytes(label_tiff([drawn(), 0 * drawn(), drawn()], 0.65, 1800))
+    path.write_bytes(label_tiff([four_cells(), 0 * four_cells(), four_cells()], 0.65, 1800))
     return path
 
 
@@ -124,7 +109,7 @@ def imagej(*paths: Path) -> list[list[str]]:
 @meeting(LABELS, named("tifffile"), "frames along T, as many as there are, also 3 and 4; 0.65 µm exactly")
 def _(folder: Path) -> None:
     for count in (1, 2, 3, 4):
-        with tifffile.TiffFile(io.BytesIO(label_tiff([drawn()] * count, 0.65, 1800))) as tif:
+        with tifffile.TiffFile(io.BytesIO(label_tiff([four_cells()] * count, 0.65, 1800))) as tif:
             assert tif.series[0].axes == ("TYX" if count > 1 else "YX")
             assert tif.asarray().shape == (count, 60, 80)[count == 1 :]
             pixels, micrometres = tif.pages.first.tags["XResolution"].value
@@ -140,7 +125,7 @@ def _(folder: Path) -> None:
     many = np.arange(70_000, dtype=np.int32).reshape(250, 280)  # which are 32-bit
     (folder / "many.tif").write_bytes(label_tiff([many, many, many], 0.65, 1800))
     found = imagej(series(folder), folder / "many.tif")
-    for image, bits, labels in ((found[0], "16", drawn()), (found[4], "32", many)):
+    for image, bits, labels in ((found[0], "16", four_cells()), (found[4], "32", many)):
         assert image[:5] == ["image", "1", "1", "3", bits]
         assert abs(float(image[5]) - 0.65) < 1e-15
         assert image[6:] == ["micron", "1800.0"]
@@ -151,7 +136,7 @@ def _(folder: Path) -> None:
 
 @meeting("label OME-TIFF", IMAGEJ, "pixels of 0.65 µm; frames as slices: give ImageJ the label TIFF")
 def _(folder: Path) -> None:
-    (folder / "a.ome.tif").write_bytes(ome_tiff([drawn(), 0 * drawn(), drawn()], 0.65, "a.png"))
+    (folder / "a.ome.tif").write_bytes(ome_tiff([four_cells(), 0 * four_cells(), four_cells()], 0.65, "a.png"))
     image = imagej(folder / "a.ome.tif")[0]
     assert image[:5] == ["image", "1", "3", "1", "16"]
     assert abs(float(image[5]) - 0.65) < 1e-15
@@ -163,7 +148,7 @@ def _(folder: Path) -> None:
     with PillowImage.open(series(folder)) as image:
         assert getattr(image, "n_frames", 1) == 3
         assert image.mode == "I;16"
-        assert np.array_equal(np.asarray(image), drawn())
+        assert np.array_equal(np.asarray(image), four_cells())
 
 
 @meeting(LABELS, named("pillow"), "also with 70,000 cells, then 32-bit and signed")
@@ -179,10 +164,10 @@ def _(folder: Path) -> None:
 )
 def _(folder: Path) -> None:
     assert skimage_imread(series(folder)).shape == (60, 80, 3)
-    (folder / "five.tif").write_bytes(label_tiff([drawn()] * 5, None))
+    (folder / "five.tif").write_bytes(label_tiff([four_cells()] * 5, None))
     assert skimage_imread(folder / "five.tif").shape == (5, 60, 80)
-    (folder / "one.tif").write_bytes(label_tiff([drawn()], None))
-    assert np.array_equal(skimage_imread(folder / "one.tif"), drawn())
+    (folder / "one.tif").write_bytes(label_tiff([four_cells()], None))
+    assert np.array_equal(skimage_imread(folder / "one.tif"), four_cells())
 
 
 @meeting(
@@ -191,7 +176,7 @@ def _(folder: Path) -> None:
     "with `IMREAD_UNCHANGED` the labels, 16 or 32 bits; without it the upper 8 of 16 bits, and nothing of 32",
 )
 def _(folder: Path) -> None:
-    labels = 100 * drawn()
+    labels = 100 * four_cells()
     for name, pixels in (("small", labels), ("large", 70_000 * (labels > 0).astype(np.int32))):
         path = folder / f"{name}.tif"
         path.write_bytes(label_tiff([pixels], 0.65))
@@ -205,7 +190,7 @@ def _(folder: Path) -> None:
 
 @meeting(ROIS, named("roifile"), "the pixels of each cell, holes and parts too; frames")
 def _(folder: Path) -> None:
-    with zipfile.ZipFile(io.BytesIO(files.roi_zip([cells_of(drawn())] * 2))) as archive:
+    with zipfile.ZipFile(io.BytesIO(files.roi_zip([cells_of(four_cells())] * 2))) as archive:
         rois = [roifile.ImagejRoi.frombytes(archive.read(name)) for name in archive.namelist()]
     assert [roi.position for roi in rois] == [1] * 4 + [2] * 4
     for number, roi in enumerate(rois[:4], start=1):
@@ -215,12 +200,12 @@ def _(folder: Path) -> None:
         for path in paths if isinstance(paths, list) else [paths]:
             polygon = matplotlib.path.Path(np.asarray(path, float))
             inside ^= polygon.contains_points(np.c_[columns.ravel(), rows.ravel()])
-        assert np.array_equal(inside.reshape(60, 80), drawn() == number)
+        assert np.array_equal(inside.reshape(60, 80), four_cells() == number)
 
 
 @meeting(ROIS, IMAGEJ, f"the pixels of each cell, holes and parts too; frames; and so {FAR:,} px from the corner")
 def _(folder: Path) -> None:
-    near = cells_of(drawn())
+    near = cells_of(four_cells())
     far = Instances(
         *(near.height, near.width + FAR, near.masks, near.offsets_xy + np.array([FAR, 0], np.int32)),
         *(near.boxes_xyxy, near.scores),
@@ -230,7 +215,7 @@ def _(folder: Path) -> None:
     found = imagej(folder / "rois.zip", folder / "far.zip")
     assert [row[2] for row in found] == ["1"] * 4 + ["2"] * 4 + ["0"] * 4
     for number, row in enumerate(found):
-        y, x = np.nonzero(drawn() == number % 4 + 1)
+        y, x = np.nonzero(four_cells() == number % 4 + 1)
         x = x + (FAR if number > 7 else 0)
         assert [int(value) for value in row[3:6]] == [x.min(), y.min(), len(x)]
         assert float(row[6]) == float((x * (y + 1.0)).sum())
@@ -238,7 +223,7 @@ def _(folder: Path) -> None:
 
 @meeting(ROIS, named("roifile"), f"cells {FAR:,} px from the corner where they are")
 def _(folder: Path) -> None:
-    near = cells_of(drawn())
+    near = cells_of(four_cells())
     far = Instances(
         *(near.height, near.width + FAR, near.masks, near.offsets_xy + np.array([FAR, 0], np.int32)),
         *(near.boxes_xyxy, near.scores),
@@ -256,15 +241,15 @@ COCO_FILE = "COCO file and results"
 
 @meeting(COCO_FILE, named("pycocotools"), "the same masks and areas, ids from 1: it never matches annotation 0")
 def _(folder: Path) -> None:
-    found = cells_of(drawn())
+    found = cells_of(four_cells())
     image = {"id": 1, "file_name": "a.png", "height": 60, "width": 80}
     cells = files.coco_annotations(found, 1, 1)
     (folder / "coco.json").write_text(json.dumps({"images": [image], "annotations": cells, "categories": [CELL]}))
     coco = COCO(str(folder / "coco.json"))
     assert coco.getAnnIds() == [1, 2, 3, 4]
     for number in coco.getAnnIds():
-        assert np.array_equal(coco.annToMask(coco.anns[number]), drawn() == number)
-        assert coco.anns[number]["area"] == (drawn() == number).sum()
+        assert np.array_equal(coco.annToMask(coco.anns[number]), four_cells() == number)
+        assert coco.anns[number]["area"] == (four_cells() == number).sum()
 
 
 @meeting(
@@ -311,13 +296,13 @@ def _(folder: Path) -> None:
     "so ask for run lengths (`masks=rle`) where you want COCO",
 )
 def _(folder: Path) -> None:
-    found = cells_of(drawn())
+    found = cells_of(four_cells())
     outer, hole = (ring.ravel().tolist() for ring in rings(*found.crops[1]))
     both = [mask_from_rle(_packed([ring])) for ring in (outer, hole)]
-    assert np.array_equal(both[0] ^ both[1], drawn() == 2)
+    assert np.array_equal(both[0] ^ both[1], four_cells() == 2)
     assert mask_from_rle(_packed([outer, hole])).sum() == both[0].sum()
     whole = [ring.ravel().tolist() for ring in rings(*found.crops[0])]
-    assert np.array_equal(mask_from_rle(_packed(whole)), drawn() == 1)  # corners of pixels give back the pixels
+    assert np.array_equal(mask_from_rle(_packed(whole)), four_cells() == 1)  # corners of pixels give back the pixels
 
 
 def _packed(polygons: list[list[int]]) -> Any:
@@ -354,7 +339,7 @@ def is_right(found: Any) -> bool:
 )
 def _(folder: Path) -> None:
     image = {"id": 1, "file_name": "a.png", "height": 60, "width": 80}
-    cells = files.coco_annotations(cells_of(drawn()), 1, 1)
+    cells = files.coco_annotations(cells_of(four_cells()), 1, 1)
     (folder / "truth.json").write_text(json.dumps({"images": [image], "annotations": cells, "categories": [CELL]}))
     write_results(folder / "results.json.gz", [cast(Result, cell) for cell in cells])
     write_results(folder / "results.json", [cast(Result, cell) for cell in cells])
@@ -456,8 +441,8 @@ for _ in range(2):  # of stores of others the first time empties the list of lab
 def _(folder: Path) -> None:
     row = PlateImage(1, "A1", "1", "x", 0, "t", math.nan, "a.tif", 0, 60, 80, "A/1/0", "")
     make_store(folder, folder / "P1", [row, row._replace(number=2, frame=1)], 0.65)
-    open_labels(folder, "A/1/0")[1] = drawn()
-    run_isolated(["ngio==1.1.3"], NGIO, folder / STORE, drawn().sum())
+    open_labels(folder, "A/1/0")[1] = four_cells()
+    run_isolated(["ngio==1.1.3"], NGIO, folder / STORE, four_cells().sum())
 
 
 NAPARI = """
@@ -477,7 +462,7 @@ for column, shown in (("cell", "area_px2: 2"), ("index", "area_px2: 1")):
     "table of cells", "napari 0.9.2", "by row where the column is `cell`, by number where it is `index`", isolated=True
 )
 def _(folder: Path) -> None:
-    (folder / "labels.tif").write_bytes(label_tiff([drawn()], None))
+    (folder / "labels.tif").write_bytes(label_tiff([four_cells()], None))
     cells = table(folder).with_suffix(".parquet")
     run_isolated(["napari==0.9.2", "pyarrow", "tifffile"], NAPARI, folder / "labels.tif", cells)
 

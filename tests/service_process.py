@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,17 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def until_ready(url: str, process: subprocess.Popen[Any], said: Callable[[], str]) -> None:
+    """Wait for a service; one that ends instead has said why."""
+    for _ in range(1200):
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/ready").status_code == 200:
+                return
+        assert process.poll() is None, said()
+        time.sleep(0.1)
+    raise AssertionError(f"{url} is not ready after two minutes")
+
+
 @contextlib.contextmanager
 def served(folder: Path, files: int | None = None, **how: Any) -> Iterator[Served]:
     """The service with these limits; `keep`, `key`, `hosts` and `grace_s` are its settings; so many open files."""
@@ -80,12 +91,7 @@ def served(folder: Path, files: int | None = None, **how: Any) -> Iterator[Serve
         process = subprocess.Popen(words, stderr=out, env=os.environ | {"PYTHONPATH": paths})
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/ready").status_code == 200:
-                    break
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.05)
+        until_ready(url, process, log.read_text)
         yield Served(url, process, log)
     finally:
         process.kill()

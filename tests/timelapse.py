@@ -1,12 +1,17 @@
-"""A time-lapse of disks made in code, with its true tracks: they wander, divide, and may be missing for a frame."""
+"""A time-lapse of disks made in code, with its true tracks: they wander, divide, and may be missing for a frame.
+
+And how a real one is read.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from monolayer.coco.records import CELL, Annotation, Image, Truth
-from monolayer.coco.rle import annotation, rle_from_mask
+from monolayer.coco.rle import annotation, mask_from_rle, rle_from_mask
 from monolayer.params.tracking import TrackerParams
 
 SIZE = 160
@@ -86,3 +91,35 @@ def movie(well: str = "A1", drift: tuple[float, float] = (0.0, 0.0), without: se
         12: (5, walk(105, 41, 5), 2),
     }
     return Movie(tracks, well, drift, without or set())
+
+
+def read_sequence(folder: Path) -> tuple[Truth, tuple[int, int, int, int]]:
+    """The part of a real sequence that bears truth, with tracks; and which part that is, left, top, right, bottom.
+
+    The folder has annotations.json (COCO, masks with track_id, images with frame, info.crop_xyxy: that part) and the
+    challenge's man_track.txt.
+    """
+    known = json.loads((folder / "annotations.json").read_text())
+    parents = dict(np.loadtxt(folder / "man_track.txt", dtype=int)[:, [0, 3]].tolist())
+    left, top, right, bottom = known["info"]["crop_xyxy"]
+    truth = Truth(images=[], annotations=[], categories=[CELL])
+    for image in known["images"]:
+        truth["images"].append(
+            Image(
+                id=image["id"],
+                file_name=Path(image["file_name"]).with_suffix(".png").name,
+                width=right - left,
+                height=bottom - top,
+                cell_line="cells",
+                well="01",
+                timestamp=f"t{image['frame']}",
+                split="test",
+            )
+        )
+    for cell in known["annotations"]:
+        mask = mask_from_rle(cell["segmentation"])[top:bottom, left:right]
+        if mask.any():
+            made = annotation(len(truth["annotations"]) + 1, cell["image_id"], rle_from_mask(mask))
+            made["track_id"], made["parent_id"] = cell["track_id"], parents[cell["track_id"]]
+            truth["annotations"].append(made)
+    return truth, (left, top, right, bottom)

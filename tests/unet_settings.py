@@ -1,5 +1,11 @@
 """The smallest U-Net that learns something of the culture in seconds."""
 
+from __future__ import annotations
+
+from culture import Culture
+from monolayer.coco.io import read_truth
+from monolayer.data import dataset
+from monolayer.data.dataset import Sample
 from monolayer.params.families import UnetTrain
 
 SETTINGS = UnetTrain.model_validate(
@@ -37,3 +43,8 @@ SETTINGS = UnetTrain.model_validate(
         },
     }
 )
+
+
+def split(culture: Culture, name: str) -> list[Sample]:
+    """What it learns from, or is validated on."""
+    return dataset.samples(read_truth(culture.splits / f"{name}.json"), culture.images)

@@ -11,7 +11,7 @@ away at random and some pairs made one, and the cells that the model of the pack
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +23,7 @@ import yaml
 from monolayer.__main__ import main as monolayer
 from monolayer.backends.manifest import pretrained, read_manifest
 from monolayer.coco.io import write_results
-from monolayer.coco.records import CELL, Annotation, Image, Result, Truth, by_image
+from monolayer.coco.records import CELL, Annotation, Result, Truth, by_image
 from monolayer.coco.rle import annotation, mask_from_rle, rle_from_mask
 from monolayer.evaluation import evaluate
 from monolayer.files import write_json
@@ -35,37 +35,12 @@ from monolayer.tracking.mend import mend
 from monolayer.tracking.mending import track_scores
 from PIL import Image as PillowImage
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from timelapse import read_sequence
+
 TAKEN = 0.05  # share of true cells that are taken away
 MERGED = 2.0  # pairs of a frame that are made one, on the mean
 NEAR = 1.5  # of a cell's diameter: how far apart two that are made one lie
-
-
-def read_sequence(folder: Path) -> tuple[Truth, tuple[int, int, int, int]]:
-    """The part of the sequence that bears truth, with tracks; and which part that is, left, top, right, bottom."""
-    known = json.loads((folder / "annotations.json").read_text())
-    parents = dict(np.loadtxt(folder / "man_track.txt", dtype=int)[:, [0, 3]].tolist())
-    left, top, right, bottom = known["info"]["crop_xyxy"]
-    truth = Truth(images=[], annotations=[], categories=[CELL])
-    for image in known["images"]:
-        truth["images"].append(
-            Image(
-                id=image["id"],
-                file_name=Path(image["file_name"]).with_suffix(".png").name,
-                width=right - left,
-                height=bottom - top,
-                cell_line="cells",
-                well="01",
-                timestamp=f"t{image['frame']}",
-                split="test",
-            )
-        )
-    for cell in known["annotations"]:
-        mask = mask_from_rle(cell["segmentation"])[top:bottom, left:right]
-        if mask.any():
-            made = annotation(len(truth["annotations"]) + 1, cell["image_id"], rle_from_mask(mask))
-            made["track_id"], made["parent_id"] = cell["track_id"], parents[cell["track_id"]]
-            truth["annotations"].append(made)
-    return truth, (left, top, right, bottom)
 
 
 def every(truth: Truth, step: int) -> Truth:

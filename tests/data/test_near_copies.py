@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from monolayer.coco.records import Image
 from monolayer.data.near_copies import Pair, near_copies, together
+from monolayer.finetuning.alike import LEAST
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
@@ -73,7 +74,7 @@ def field() -> dict[str, NDArray[np.uint8]]:
 
 def test_shifted_brightened_and_later_frames_are_one_field(field: dict[str, Any], tmp_path: Path) -> None:
     images = listed(tmp_path, field)
-    pairs = near_copies(images, tmp_path, 0.14)
+    pairs = near_copies(images, tmp_path, LEAST)
     names = {tuple(sorted(images[index]["file_name"] for index in pair[:2])) for pair in pairs}
     of_field = sorted(name for name in field if "stranger" not in name and name != "blank.png")
     assert names <= {(a, b) for a in of_field for b in of_field if a < b}, "a stranger was taken for a copy"
@@ -81,14 +82,14 @@ def test_shifted_brightened_and_later_frames_are_one_field(field: dict[str, Any]
     assert sorted({images[index]["file_name"] for pair in together_ for index in pair[:2]}) == of_field
     of_pair = {tuple(images[index]["file_name"] for index in pair[:2]): pair.correlation for pair in pairs}
     assert of_pair["first.png", "brightened.png"] > 0.9  # rounding aside, the same
-    assert 0.14 <= of_pair["first.png", "later.png"] < of_pair["first.png", "brightened.png"]
+    assert LEAST <= of_pair["first.png", "later.png"] < of_pair["first.png", "brightened.png"]
 
 
 def test_neither_workers_nor_order_change_what_is_found(field: dict[str, Any], tmp_path: Path) -> None:
     images = listed(tmp_path, field)
-    pairs = near_copies(images, tmp_path, 0.14)
-    assert near_copies(images, tmp_path, 0.14, workers=2) == pairs
-    turned = near_copies(images[::-1], tmp_path, 0.14)
+    pairs = near_copies(images, tmp_path, LEAST)
+    assert near_copies(images, tmp_path, LEAST, workers=2) == pairs
+    turned = near_copies(images[::-1], tmp_path, LEAST)
     last = len(images) - 1
     assert sorted((last - pair.second, last - pair.first) for pair in turned) == [pair[:2] for pair in pairs]
 
@@ -97,7 +98,7 @@ def test_other_lines_and_sizes_are_not_compared(field: dict[str, Any], tmp_path:
     images = listed(tmp_path, {"first.png": field["first.png"]})
     images += listed(tmp_path, {"other.png": field["brightened.png"]}, line="b")
     images += listed(tmp_path, {"cut.png": field["brightened.png"][:-8]})
-    assert near_copies(images, tmp_path, 0.14) == []
+    assert near_copies(images, tmp_path, LEAST) == []
 
 
 def test_fields_are_chains_of_pairs() -> None:

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from monolayer.backends.manifest import CellDiameters, pretrained, read_manifest
+from monolayer.finetuning import alike
 from monolayer.finetuning.choosing import Learned, choose, distance_of, learned, spread, standardised
 from monolayer.finetuning.looking import ImageLook, agreement
+from monolayer.params.params import load
+from paths import ROOT
 
 NOTHING = Learned(None, [])
 
@@ -111,3 +115,7 @@ def test_agreement_is_1_for_the_same_cells_and_0_for_others() -> None:
     assert agreement(cells, np.roll(cells, 9, 0)) < 0.1
     assert agreement(np.zeros_like(cells), np.zeros_like(cells)) == 1
     assert agreement(cells, np.zeros_like(cells)) == 0
+
+
+def test_copies_are_what_audit_takes_for_them() -> None:
+    assert load(yaml.safe_load((ROOT / "params.yaml").read_text())).audit.near_copy == alike.LEAST

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from browser import faults_of
+from faults import contents
 from monolayer.__main__ import main
 from monolayer.coco.findings import Findings
 from monolayer.coco.labels import label_image
@@ -69,10 +70,6 @@ def suggested(images: Path) -> Path:
 def rows(output: Path) -> list[dict[str, str]]:
     with (output / "suggested.csv").open() as file:
         return list(csv.DictReader(file))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_odd_image_comes_first_and_copies_are_not_both_chosen(suggested: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import roifile
 import tifffile
+from drawn_cells import cells_of, four_cells
 from matplotlib.path import Path as Polygon
 from monolayer.coco import rle
 from monolayer.coco.instances import Instances
@@ -19,19 +20,11 @@ from monolayer.files import write_csv
 from monolayer.measurement import files
 from monolayer.measurement.dictionary import TABLES
 from pyarrow import parquet
-from test_morphology import cells_of
 
 
 @pytest.fixture
 def found() -> Instances:
-    """A disk, a ring, a cell in two parts, one at the corner."""
-    rows, columns = np.mgrid[:60, :80]
-    far = np.hypot(rows - 40, columns - 55)
-    labels = (np.hypot(rows - 15, columns - 20) <= 9).astype(np.int32)
-    labels[(far <= 12) & (far > 5)] = 2
-    labels[5:9, 50:60] = labels[12:15, 52:58] = 3
-    labels[:3, :4] = 4
-    return cells_of(labels)
+    return cells_of(four_cells())
 
 
 def test_label_tiff_holds_the_numbers(found: Instances) -> None:

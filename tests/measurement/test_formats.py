@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from drawn_cells import cells_of, four_cells
 from geojson_pydantic import FeatureCollection, MultiPolygon, Polygon
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,6 @@ from monolayer.measurement.ome import ome_tiff
 from monolayer.params.steps import NeighbourParams
 from shapely import contains_xy
 from shapely.geometry import shape
-from test_morphology import cells_of
 
 masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 NEAR = NeighbourParams(gap=1, radius=50)
@@ -33,14 +33,7 @@ NEAR = NeighbourParams(gap=1, radius=50)
 
 @pytest.fixture
 def found() -> Instances:
-    """A disk, a ring, a cell in two parts, one at the corner."""
-    rows, columns = np.mgrid[:60, :80]
-    far = np.hypot(rows - 40, columns - 55)
-    labels = (np.hypot(rows - 15, columns - 20) <= 9).astype(np.int32)
-    labels[(far <= 12) & (far > 5)] = 2
-    labels[5:9, 50:60] = labels[12:15, 52:58] = 3
-    labels[:3, :4] = 4
-    return cells_of(labels)
+    return cells_of(four_cells())
 
 
 def measured(found: Instances, pixel_size_um: float | None = 0.5) -> FoundCells:

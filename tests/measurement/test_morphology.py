@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_cells import cells_of
 from hypothesis import given
 from hypothesis import strategies as st
 from monolayer.coco.instances import Instances
 from monolayer.coco.moments import pack
-from monolayer.coco.rle import rle_from_mask
 from monolayer.measurement import morphology
-from monolayer.measurement.measure import instances
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import regionprops_table
@@ -33,12 +32,6 @@ NAMES = {
     "intensity_median": "intensity_median",
     "intensity_max": "intensity_max",
 }
-
-
-def cells_of(labels: NDArray[np.int32]) -> Instances:
-    """The cells 1, 2, ... of a label image."""
-    masks = [labels == number for number in range(1, labels.max(initial=0) + 1)]
-    return instances([(1.0, rle_from_mask(mask)) for mask in masks], *labels.shape)
 
 
 def measured(labels: NDArray[np.int32], pixels: NDArray[Any]) -> morphology.Columns:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from monolayer.params.data import Percentiles
 from monolayer.params.steps import ExportParams, ExportSettings, NeighbourParams, ParityLimits, TrainParams
 from monolayer.service.serve import load
 from paths import ROOT
+from service_process import free_port, until_ready
 from unet_settings import SETTINGS
 
 LEAST = 0.6
@@ -63,21 +63,14 @@ def exported(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def served(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     corrections = tmp_path_factory.mktemp("corrected") / "my"  # which it makes
     words = ["serve", "--model", str(exported), "--port", str(port), "--threads", "1"]
     words += ["--corrections", str(corrections)]
     with subprocess.Popen([sys.executable, "-m", "monolayer", *words], stderr=subprocess.PIPE, text=True) as process:
         url = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            try:
-                if httpx.get(f"{url}/ready").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                assert process.poll() is None, process.stderr and process.stderr.read()
-            time.sleep(0.1)
+        assert process.stderr is not None
+        until_ready(url, process, process.stderr.read)
         yield url, process
         process.terminate()
         assert process.wait(30) in (0, -signal.SIGTERM)

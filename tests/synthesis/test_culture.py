@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from culture import Culture
+from faults import contents
 from monolayer.measurement.measure import CellSource, measure
 from monolayer.params.extensions import ExtendParams
 from monolayer.params.steps import MeasureParams, NeighbourParams
 from monolayer.synthesis.extend import extend
 from monolayer.tracking.track import Measured, track
-from test_extend import SYNTHESIS, files
+from test_extend import SYNTHESIS
 from timelapse import LINKS
 
 LOW, HIGH, FRAMES = 0.04, 0.25, 40
@@ -88,7 +89,7 @@ def test_confluence_grows_as_asked_for(film: Path) -> None:
 
 def test_the_same_seed_gives_the_same_bytes(film: Path, culture: Culture, tmp_path: Path) -> None:
     extend(culture.images, culture.splits / "train.json", params(), tmp_path, workers=2)
-    assert files(tmp_path) == files(film)
+    assert contents(tmp_path) == contents(film)
 
 
 def test_several_backgrounds_are_several_wells(culture: Culture, tmp_path: Path) -> None:

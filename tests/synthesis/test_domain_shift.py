@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from culture import Culture
+from faults import contents
 from monolayer.coco.io import read_truth
 from monolayer.coco.moments import ellipses
 from monolayer.coco.records import CELL, Truth
@@ -20,7 +21,7 @@ from monolayer.synthesis.features import FEATURES, features, outlines
 from paths import DATA, needs_data
 from PIL import Image as PillowImage
 from scipy import stats
-from test_extend import files, params
+from test_extend import params
 
 RNG = np.random.default_rng
 SHIFT = DomainShiftParams(seed=0, variance=0.9, permutations=199, max_images=50, bins=20, samples=2)
@@ -228,9 +229,9 @@ def test_distributions_add_up(shifted: tuple[Path, Path]) -> None:
 
 def test_bytes_do_not_depend_on_workers(shifted: tuple[Path, Path], culture: Culture, tmp_path: Path) -> None:
     domain_shift.domain_shift(culture.images, culture.splits / "train.json", shifted[0], SHIFT, tmp_path, workers=2)
-    assert files(tmp_path) == files(shifted[1])
-    assert set(files(tmp_path)) == {"features.csv", "shift.csv", "distributions.csv", "shift.svg", "samples.png"}
-    assert b"<dc:date>" not in files(tmp_path)["shift.svg"]
+    assert contents(tmp_path) == contents(shifted[1])
+    assert set(contents(tmp_path)) == {"features.csv", "shift.csv", "distributions.csv", "shift.svg", "samples.png"}
+    assert b"<dc:date>" not in contents(tmp_path)["shift.svg"]
     assert PillowImage.open(tmp_path / "samples.png").size == (2 * 3 * 320, 2 * (96 + 16))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from culture import Culture, make_culture
+from faults import contents
 from monolayer.__main__ import main
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth
@@ -55,10 +56,6 @@ def params(layout_policy: str, seed: int = 0, **changes: Any) -> ExtendParams:
     return ExtendParams.model_validate(
         {"name": layout_policy, "extension": extension, "synthesis": synthesis, "seed": seed}
     )
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module", params=list(LAWS))
@@ -131,11 +128,11 @@ def test_the_recipe_names_every_cell_and_its_place(made: Path, culture: Culture)
 def test_bytes_do_not_depend_on_workers_and_do_on_the_seed(culture: Culture, tmp_path: Path, made: Path) -> None:
     layout_policy = made.name
     extend(culture.images, culture.splits / "train.json", params(layout_policy), tmp_path / "two", workers=2)
-    assert files(tmp_path / "two") == files(made)
+    assert contents(tmp_path / "two") == contents(made)
     extend(culture.images, culture.splits / "train.json", params(layout_policy, seed=1), tmp_path / "seed", workers=1)
-    other = files(tmp_path / "seed")
-    assert other.keys() == files(made).keys()
-    assert all(other[name] != data for name, data in files(made).items())
+    other = contents(tmp_path / "seed")
+    assert other.keys() == contents(made).keys()
+    assert all(other[name] != data for name, data in contents(made).items())
 
 
 def test_nothing_of_val_and_test_is_read(culture: Culture, tmp_path: Path, made: Path) -> None:
@@ -147,14 +144,14 @@ def test_nothing_of_val_and_test_is_read(culture: Culture, tmp_path: Path, made:
     shutil.copy(culture.splits / "train.json", tmp_path / "train.json")
     extend(tmp_path / "images", tmp_path / "train.json", params(made.name), tmp_path / "alone", workers=1)
     assert len(list(culture.images.iterdir())) > len(train)
-    assert files(tmp_path / "alone") == files(made)
+    assert contents(tmp_path / "alone") == contents(made)
 
 
 def test_a_second_run_leaves_nothing_of_the_first(culture: Culture, tmp_path: Path) -> None:
     extend(culture.images, culture.splits / "train.json", params("matched"), tmp_path, workers=1)
-    many = files(tmp_path)
+    many = contents(tmp_path)
     extend(culture.images, culture.splits / "train.json", params("matched", factor=1), tmp_path, workers=1)
-    assert len(files(tmp_path)) < len(many)
+    assert len(contents(tmp_path)) < len(many)
     assert len(list((tmp_path / "images").iterdir())) == len(truth_of(tmp_path)["images"])
 
 

@@ -1,13 +1,17 @@
-"""Links: those that laptrack finds by itself, within reach, over gaps, and to mothers of fitting size."""
+"""Links: those that laptrack finds by itself; by motile as well within reach, over gaps, to mothers of fitting size."""
 
 from __future__ import annotations
+
+from types import ModuleType
+from typing import cast
 
 import numpy as np
 import pytest
 from laptrack import LapTrack
 from monolayer.compiled import Floats
+from monolayer.tracking import linking, optimum
 from monolayer.tracking.lineage import lineage
-from monolayer.tracking.linking import Links, Reach, follow, link, spacing, within
+from monolayer.tracking.linking import Links, Reach, follow, spacing, within
 from timelapse import LINKS
 
 ANY = float("inf")
@@ -26,9 +30,19 @@ def wandering(cells: int, frames: int, seed: int, size: float = 300) -> list[Flo
     return found
 
 
-def edges(frames: list[Floats], reach: Reach, areas: list[Floats] | None = None) -> set[tuple[int, int]]:
-    links = link(frames, areas or [np.ones(len(frame)) for frame in frames], reach)
+def edges(
+    frames: list[Floats], reach: Reach, areas: list[Floats] | None = None, by: ModuleType = linking
+) -> set[tuple[int, int]]:
+    links = by.link(frames, areas or [np.ones(len(frame)) for frame in frames], reach)
     return set(zip(links.before.tolist(), links.after.tolist(), strict=True))
+
+
+@pytest.fixture(params=[linking, optimum], ids=["laptrack", "motile"])
+def by(request: pytest.FixtureRequest) -> ModuleType:
+    """Each of the two that link."""
+    if request.param is optimum:
+        pytest.importorskip("motile", reason="needs the extra motile")
+    return cast(ModuleType, request.param)
 
 
 def plain(frames: list[Floats], reach: Reach) -> set[tuple[int, int]]:
@@ -59,24 +73,24 @@ def at(*places: tuple[float, float]) -> Floats:
     return np.array(places, np.float64).reshape(-1, 2)
 
 
-def test_a_cell_moves_less_than_its_reach() -> None:
-    assert edges([at((0, 0)), at((4.9, 0))], Reach(5, 5, 0, 0, ANY)) == {(0, 1)}
-    assert edges([at((0, 0)), at((5, 0))], Reach(5, 5, 0, 0, ANY)) == set()
+def test_a_cell_moves_less_than_its_reach(by: ModuleType) -> None:
+    assert edges([at((0, 0)), at((4.9, 0))], Reach(5, 5, 0, 0, ANY), by=by) == {(0, 1)}
+    assert edges([at((0, 0)), at((5, 0))], Reach(5, 5, 0, 0, ANY), by=by) == set()
     assert len(within(at((0, 0)), at((3, 4)), 5).row) == 0
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2, 3])
-def test_a_cell_may_be_missing_in_so_many_frames(missing: int) -> None:
+def test_a_cell_may_be_missing_in_so_many_frames(missing: int, by: ModuleType) -> None:
     frames = [at((0, 0)), *[at()] * missing, at((1, 0))]
-    assert edges(frames, Reach(5, 5, 2, 0, ANY)) == ({(0, 1)} if missing <= 2 else set())
+    assert edges(frames, Reach(5, 5, 2, 0, ANY), by=by) == ({(0, 1)} if missing <= 2 else set())
 
 
-def test_daughters_are_together_about_as_large_as_their_mother() -> None:
+def test_daughters_are_together_about_as_large_as_their_mother(by: ModuleType) -> None:
     frames = [at((10, 10)), at((8, 10), (13, 10))]
     reach = Reach(6, 6, 1, 6, 1.7)
-    assert edges(frames, reach, [np.array([100.0]), np.array([50.0, 55.0])]) == {(0, 1), (0, 2)}
+    assert edges(frames, reach, [np.array([100.0]), np.array([50.0, 55.0])], by) == {(0, 1), (0, 2)}
     # a cell of full size beside one that stays as it is was not born of it
-    assert edges(frames, reach, [np.array([100.0]), np.array([100.0, 90.0])]) == {(0, 1)}
+    assert edges(frames, reach, [np.array([100.0]), np.array([100.0, 90.0])], by) == {(0, 1)}
 
 
 def test_the_one_division_of_a_small_colony_is_no_outlier() -> None:
@@ -97,9 +111,9 @@ def test_cells_far_from_each_other_may_move_farther() -> None:
     assert spacing([at(), at((1, 1))]) == 0
 
 
-def test_no_cells_have_no_links() -> None:
-    assert edges([at(), at(), at()], Reach(5, 5, 2, 5, ANY)) == set()
-    assert edges([at((1, 1)), at()], Reach(5, 5, 2, 5, ANY)) == set()
+def test_no_cells_have_no_links(by: ModuleType) -> None:
+    assert edges([at(), at(), at()], Reach(5, 5, 2, 5, ANY), by=by) == set()
+    assert edges([at((1, 1)), at()], Reach(5, 5, 2, 5, ANY), by=by) == set()
 
 
 def test_generations_count_divisions() -> None:

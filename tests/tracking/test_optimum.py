@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import test_linking
 import yaml
 from checkouts import Checkout
 from monolayer.compiled import Floats
@@ -26,10 +27,9 @@ from timelapse import movie
 MOTILE = PARAMS.model_copy(update={"tracker": "motile", "files": []})
 
 
-def edges(frames: list[Floats], reach: Reach, areas: list[Floats] | None = None) -> set[tuple[int, int]]:
+def edges(frames: list[Floats], reach: Reach) -> set[tuple[int, int]]:
     pytest.importorskip("motile", reason="needs the extra motile")
-    links = optimum.link(frames, areas or [np.ones(len(frame)) for frame in frames], reach)
-    return set(zip(links.before.tolist(), links.after.tolist(), strict=True))
+    return test_linking.edges(frames, reach, by=optimum)
 
 
 @pytest.mark.parametrize("reach", [Reach(14, 14, 2, 12, ANY), Reach(8, 16, 0, 0, ANY)])
@@ -56,25 +56,6 @@ def cost(links: set[tuple[int, int]], frames: list[Floats], reach: Reach) -> flo
     ends = [cell for cell in cells - {a for a, _ in links} if frame_of[cell] < len(frames) - 1]
     starts = [cell for cell in cells - {b for _, b in links} if frame_of[cell] > 0]
     return lengths + len(ends) + len(starts)
-
-
-def test_a_cell_moves_less_than_its_reach() -> None:
-    assert edges([at((0, 0)), at((4.9, 0))], Reach(5, 5, 0, 0, ANY)) == {(0, 1)}
-    assert edges([at((0, 0)), at((5, 0))], Reach(5, 5, 0, 0, ANY)) == set()
-    assert edges([at(), at(), at()], Reach(5, 5, 2, 5, ANY)) == set()
-
-
-@pytest.mark.parametrize("missing", [0, 1, 2, 3])
-def test_a_cell_may_be_missing_in_so_many_frames(missing: int) -> None:
-    frames = [at((0, 0)), *[at()] * missing, at((1, 0))]
-    assert edges(frames, Reach(5, 5, 2, 0, ANY)) == ({(0, 1)} if missing <= 2 else set())
-
-
-def test_daughters_are_together_about_as_large_as_their_mother() -> None:
-    frames = [at((10, 10)), at((8, 10), (13, 10))]
-    reach = Reach(6, 6, 1, 6, 1.7)
-    assert edges(frames, reach, [np.array([100.0]), np.array([50.0, 55.0])]) == {(0, 1), (0, 2)}
-    assert edges(frames, reach, [np.array([100.0]), np.array([100.0, 90.0])]) == {(0, 1)}
 
 
 def test_a_daughter_may_be_farther_than_a_cell_moves_and_no_other_cell() -> None:

@@ -29,7 +29,7 @@ from monolayer.tracking import dictionary
 from monolayer.tracking.track import Measured, track
 from paths import ROOT
 from PIL import Image as PillowImage
-from timelapse import LINKS, SIZE, Movie, movie
+from timelapse import LINKS, SIZE, Movie, movie, read_sequence
 
 PARAMS = LINKS.model_copy(update={"files": ["ctc", "napari"]})
 MEASURE = MeasureParams(
@@ -319,21 +319,7 @@ def test_kills(tracked: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not PSC.is_dir(), reason="needs the real sequence")
 def test_true_masks_of_a_real_sequence_are_tracked(tmp_path: Path) -> None:
-    known = json.loads((PSC / "annotations.json").read_text())
-    parents = dict(np.loadtxt(PSC / "man_track.txt", dtype=int)[:, [0, 3]].tolist())
-    left, top, right, bottom = known["info"]["crop_xyxy"]
-    truth = Truth(images=[], annotations=[], categories=[CELL])
-    for image in known["images"]:
-        name, stamp = Path(image["file_name"]).with_suffix(".png").name, f"t{image['frame']}"
-        common = {"cell_line": "PSC", "well": "01", "split": "test"}
-        size = {"width": right - left, "height": bottom - top}
-        truth["images"].append({"id": image["id"], "file_name": name, "timestamp": stamp, **size, **common})  # type: ignore[typeddict-item]
-    for cell in known["annotations"]:
-        mask = mask_from_rle(cell["segmentation"])[top:bottom, left:right]
-        if mask.any():
-            made = annotation(len(truth["annotations"]) + 1, cell["image_id"], rle_from_mask(mask))
-            made["track_id"], made["parent_id"] = cell["track_id"], parents[cell["track_id"]]
-            truth["annotations"].append(made)
+    truth, _ = read_sequence(PSC)
     path, cells = prepared(tmp_path, truth)
     track(path, cells, PARAMS, tmp_path / "tracks")
     [row] = read(tmp_path, "scores").to_dict("records")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -16,6 +14,7 @@ import pytest
 from monolayer.service.sample import sample
 from paths import ROOT
 from PIL import Image as PillowImage
+from service_process import free_port, until_ready
 
 API = """
 import sys
@@ -58,20 +57,12 @@ def test_the_wheel_predicts_and_serves(tmp_path: Path) -> None:
     assert (lacking.returncode, lacking.stderr.count("\n")) == (1, 1)
     assert "pip install 'monolayer[service]'" in lacking.stderr
     run("uv", "pip", "install", "--python", python, f"{wheel}[service]")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with subprocess.Popen(
         [monolayer, "serve", "--port", str(port), "--threads", "1"], cwd=tmp_path, env=env
     ) as service:
         url = f"http://127.0.0.1:{port}"
-        for _ in range(1200):
-            try:
-                if httpx.get(f"{url}/ready").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                assert service.poll() is None
-            time.sleep(0.1)
+        until_ready(url, service, lambda: "it ended")
         files = {"image": ("a.png", (tmp_path / "images/a.png").read_bytes())}
         answer = httpx.post(f"{url}/segment", params={"score_min": 0.3}, files=files, timeout=120)
         service.terminate()

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from collected import fetched, kinds
 from culture import Culture, make_culture
-from monolayer.coco.io import read_truth
-from monolayer.coco.records import CELL, Truth
+from monolayer.coco.records import CELL
 from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask
-from monolayer.data import download
 from monolayer.files import InputError
 from monolayer.params.data import CocoSource
 from paths import DATA, needs_data
@@ -37,15 +36,6 @@ def source(images: Path, annotations: Path, **changed: Any) -> CocoSource:
         "max_images": None,
     }
     return CocoSource.model_validate(settings | changed)
-
-
-def fetched(params: CocoSource, folder: Path) -> Truth:
-    download.download(params, folder / "images", folder / "annotations.json")
-    return read_truth(folder / "annotations.json")
-
-
-def kinds(truth: Truth) -> dict[str, int]:
-    return {finding["kind"]: finding["count"] for finding in truth["findings"]}
 
 
 def test_truth_of_the_culture_comes_back(culture: Culture, tmp_path: Path) -> None:

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from monolayer.coco.io import read_truth
-from monolayer.coco.records import Truth
-from monolayer.data import download
+from collected import fetched, kinds
 from monolayer.data.sources import fetch
 from monolayer.files import InputError
 from monolayer.params.data import LivecellSource
@@ -39,15 +37,6 @@ def source(**changed: Any) -> LivecellSource:
         "pins": {name: {"size": None, "sha256": None} for name in ["images.zip", *LISTS]},
     }
     return LivecellSource.model_validate(settings | changed)
-
-
-def fetched(params: LivecellSource, folder: Path) -> Truth:
-    download.download(params, folder / "images", folder / "annotations.json")
-    return read_truth(folder / "annotations.json")
-
-
-def kinds(truth: Truth) -> dict[str, int]:
-    return {finding["kind"]: finding["count"] for finding in truth["findings"]}
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from collected import kinds
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
@@ -144,10 +145,6 @@ def fetched(images: Path, masks: Path, tmp_path: Path, **changed: Any) -> Truth:
     out = tmp_path / "out"
     download.download(MasksSource.model_validate(settings | changed), out / "images", out / "annotations.json")
     return read_truth(out / "annotations.json")
-
-
-def kinds(truth: Truth) -> dict[str, int]:
-    return {finding["kind"]: finding["count"] for finding in truth["findings"]}
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__.strip("_"))

@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from collected import fetched
 from monolayer.coco import rle
-from monolayer.coco.io import read_truth
-from monolayer.coco.records import Truth
-from monolayer.data import download
 from monolayer.data.sources import fetch, roboflow
 from monolayer.files import InputError
 from monolayer.params.data import RoboflowSource
@@ -79,11 +77,6 @@ def source(**changed: Any) -> RoboflowSource:
         "sha256": None,
     }
     return RoboflowSource.model_validate(settings | changed)
-
-
-def fetched(params: RoboflowSource, folder: Path) -> Truth:
-    download.download(params, folder / "images", folder / "annotations.json")
-    return read_truth(folder / "annotations.json")
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collected import fetched
 from culture import Culture, make_culture
-from monolayer.coco.io import read_truth
-from monolayer.coco.records import Truth
-from monolayer.data import download
 from monolayer.data.split import assign
 from monolayer.files import InputError
 from monolayer.params.data import SplitParams, UnionSource
@@ -41,11 +39,6 @@ def renamed(folder: Path) -> Culture:
         text = text.replace(f'"{path.name}"', f'"b_{path.name}"')
     culture.annotations.write_text(text)
     return culture
-
-
-def fetched(params: UnionSource, folder: Path) -> Truth:
-    download.download(params, folder / "images", folder / "annotations.json")
-    return read_truth(folder / "annotations.json")
 
 
 def test_all_of_both_parts_under_ids_of_their_own(culture: Culture, tmp_path: Path) -> None:

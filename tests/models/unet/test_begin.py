@@ -14,24 +14,21 @@ from culture import Culture
 from monolayer import models
 from monolayer.backends.manifest import pretrained, read_manifest
 from monolayer.backends.ort import OnnxRuntime
-from monolayer.coco.io import read_truth
-from monolayer.data import dataset
-from monolayer.data.dataset import Sample, read_image
+from monolayer.data.dataset import read_image
 from monolayer.evaluation.matching import IOUS, match_labels
 from monolayer.files import InputError
 from monolayer.models import Trained
 from monolayer.models.rescaled import ScaledCells, usual_diameter
 from monolayer.models.unet import family
 from monolayer.models.unet.unfold import settle, unfolded
-from monolayer.params.families import UnetPredict, UnetTrain
+from monolayer.params.families import UnetTrain
 from monolayer.params.params import load
 from monolayer.params.steps import TrainParams
 from paths import ROOT
 from torch import Tensor
-from unet_settings import SETTINGS
+from unet_settings import SETTINGS, split
 
 READY = cast(UnetTrain, load(yaml.safe_load((ROOT / "params.yaml").read_text())).train_params("ready").settings)
-PREDICT = UnetPredict(batch=2, tile=128, overlap=32, tta=1, saddle_ratio=0.65)
 
 
 def test_the_rows_for_your_own_images_fit_the_model_in_the_package() -> None:
@@ -45,10 +42,6 @@ def test_the_rows_for_your_own_images_fit_the_model_in_the_package() -> None:
 def with_settings(settings: UnetTrain = SETTINGS, epochs: int = 1, **changes: Any) -> UnetTrain:
     fit = settings.fit.model_copy(update={"epochs": epochs, "amp": "none"})
     return settings.model_copy(update={"fit": fit, "patches": 16} | changes)
-
-
-def split(culture: Culture, name: str) -> list[Sample]:
-    return dataset.samples(read_truth(culture.splits / f"{name}.json"), culture.images)
 
 
 def train(culture: Culture, settings: UnetTrain, folder: Path) -> Trained:
@@ -138,7 +131,7 @@ def test_cells_are_brought_to_the_scale_that_is_asked_for(culture: Culture, tmp_
     assert family.constants(network)["zoom"] == pytest.approx(1.5)
     tp = fp = fn = 0
     for index, sample in enumerate(shown):
-        [found] = family.predict(network, [read_image(sample.path)], PREDICT)
+        [found] = family.predict(network, [read_image(sample.path)], SETTINGS.val_predict)
         true = ScaledCells(shown, 1.0).labels(index)
         assert found.label_image().shape == true.shape
         tp, fp, fn = (

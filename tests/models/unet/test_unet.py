@@ -8,22 +8,14 @@ import numpy as np
 import pytest
 import torch
 from culture import Culture
-from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
-from monolayer.data import dataset
 from monolayer.data.dataset import Sample, read_image
 from monolayer.evaluation.matching import IOUS, match_labels
 from monolayer.models import Trained
 from monolayer.models.unet import family
 from monolayer.params.families import UnetPredict, UnetTrain
 from torch import nn
-from unet_settings import SETTINGS
-
-PREDICT = UnetPredict(batch=2, tile=128, overlap=32, tta=1, saddle_ratio=0.65)
-
-
-def split(culture: Culture, name: str) -> list[Sample]:
-    return dataset.samples(read_truth(culture.splits / f"{name}.json"), culture.images)
+from unet_settings import SETTINGS, split
 
 
 @pytest.mark.parametrize(("levels", "bottom"), [(4, 512), (5, 1024), (6, 2048)])
@@ -78,7 +70,7 @@ def test_training_finds_the_cells_of_the_culture(culture: Culture, trained: Trai
     network = family.build(SETTINGS, trained.state, "cpu")
     tp = fp = fn = 0
     for sample in split(culture, "test"):
-        [found] = family.predict(network, [read_image(sample.path)], PREDICT)
+        [found] = family.predict(network, [read_image(sample.path)], SETTINGS.val_predict)
         pred = label_image((result["segmentation"] for result in found.results(1)), found.height, found.width)
         true = label_image((a["segmentation"] for a in sample.annotations), found.height, found.width)
         tp, fp, fn = (a + b for a, b in zip((tp, fp, fn), match_labels(true, pred, IOUS[:1]), strict=True))
@@ -136,7 +128,7 @@ def test_tiling_changes_little_and_nothing_far_from_the_edges(culture: Culture, 
 def test_images_of_any_size(culture: Culture, trained: Trained) -> None:
     network = family.build(SETTINGS, trained.state, "cpu")
     images = [np.full(shape, 128, np.uint8) for shape in [(1, 1), (5, 300), (129, 127)]]
-    for image, found in zip(images, family.predict(network, images, PREDICT), strict=True):
+    for image, found in zip(images, family.predict(network, images, SETTINGS.val_predict), strict=True):
         assert (found.height, found.width) == image.shape
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import PARAMS, Verbs, add_plane, add_threads, add_verb, score, whole
+from monolayer.cli.options import PARAMS, Verbs, add_cells, add_plane, add_threads, add_verb, cells_of, whole
 from monolayer.cli.paths import RESULTS, Written
 
 MEASURED = tuple(f"{table}.{form}" for table in ("cells", "images", "growth") for form in ("parquet", "csv"))
@@ -113,11 +113,7 @@ def _add_measure(verbs: Verbs) -> None:
         truth="COCO file that lists the images; without --results its own cells are measured",
         output=Written("folder to write cells, images, growth, dictionary.csv and masks/ to", inside=MEASURED),
     )
-    found = verb.add_argument_group("cells that were found")
-    found.add_argument("--results", type=Path, metavar="PATH", help="COCO results (.json, .json.gz) to measure")
-    least = found.add_mutually_exclusive_group()
-    least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
-    least.add_argument("--score-min", type=score, default=0.0, metavar="S", help="from which score up cells count")
+    add_cells(verb)
     add_plane(verb.add_argument_group("image files"))
 
 
@@ -131,12 +127,7 @@ def measure(args: Namespace) -> None:
         --results cells.json --score-min 0.5
     """
     from monolayer.data.plane import ImagePlane
-    from monolayer.evaluation.threshold import score_threshold
     from monolayer.measurement import measure
 
-    if args.scores and not args.results:
-        args.verb.error("--scores says from which score up --results count; give both")
-    score_min = score_threshold(args.scores) if args.scores else args.score_min
-    cells = measure.CellSource(args.results, score_min)
-    which = ImagePlane(args.channel, args.z)
+    cells, which = cells_of(args), ImagePlane(args.channel, args.z)
     measure.measure(args.images, args.truth, cells, args.params, args.output, workers=args.workers, which=which)

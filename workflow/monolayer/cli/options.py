@@ -15,6 +15,8 @@ TYPE_CHECKING = False  # see monolayer/__init__.py
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from monolayer.measurement.measure import CellSource
+
 PROGRAM = "monolayer"
 PARAMS = "the verb's own section of params.yaml as JSON (see the command lines that snakemake -p prints)"
 
@@ -160,6 +162,27 @@ def add_plane(group: argparse._ActionsContainer) -> None:
     about = "of files with several channels the one that shows the cells, counted from 1"
     group.add_argument("--channel", type=whole(1), metavar="N", help=about)
     group.add_argument("--z", type=whole(1), metavar="N", help="of stacks the plane along z, counted from 1")
+
+
+def add_cells(verb: Parser, required: bool = False) -> None:
+    """Results of any tool, and from which score up they count."""
+    found = verb.add_argument_group("cells that were found")
+    results = "COCO results (.json, .json.gz)"
+    found.add_argument("--results", type=Path, required=required, metavar="PATH", help=results)
+    least = found.add_mutually_exclusive_group(required=required)
+    least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
+    about = "from which score up cells count"
+    least.add_argument("--score-min", type=score, default=0.0, metavar="S", help=about)
+
+
+def cells_of(args: argparse.Namespace) -> CellSource:
+    """What the options of `add_cells` name; without --results the truth's own cells."""
+    from monolayer.evaluation.threshold import score_threshold
+    from monolayer.measurement.measure import CellSource
+
+    if args.scores and not args.results:
+        args.verb.error("--scores says from which score up --results count; give both")
+    return CellSource(args.results, score_threshold(args.scores) if args.scores else args.score_min)
 
 
 def add_exported(group: argparse._ActionsContainer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from monolayer.cli.options import Verbs, add_threads, add_verb, score
+from monolayer.cli.options import Verbs, add_cells, add_threads, add_verb, cells_of
 from monolayer.cli.paths import RESULTS, Written
 
 
@@ -23,11 +23,7 @@ def add_verbs(verbs: Verbs) -> None:
             apart=("cells",),
         ),
     )
-    found = verb.add_argument_group("cells that were found")
-    found.add_argument("--results", type=Path, metavar="PATH", help="COCO results (.json, .json.gz) that were measured")
-    least = found.add_mutually_exclusive_group()
-    least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
-    least.add_argument("--score-min", type=score, default=0.0, metavar="S", help="from which score up cells count")
+    add_cells(verb)
     verb = add_verb(
         verbs,
         mend,
@@ -35,10 +31,7 @@ def add_verbs(verbs: Verbs) -> None:
         truth="COCO file that lists the images",
         output=Written("COCO results to write (.json, .json.gz)", *RESULTS),
     )
-    verb.add_argument("--results", type=Path, required=True, metavar="PATH", help="COCO results (.json, .json.gz)")
-    least = verb.add_mutually_exclusive_group(required=True)
-    least.add_argument("--scores", type=Path, metavar="PATH", help="scores of `evaluate`, whose threshold is taken")
-    least.add_argument("--score-min", type=score, metavar="S", help="from which score up cells count")
+    add_cells(verb, required=True)
     verb = add_verb(
         verbs,
         mend_run,
@@ -69,14 +62,9 @@ def track(args: Namespace) -> None:
       monolayer track --truth test.json --cells measured --params "$PARAMS" --output tracks \\
         --results cells.json --score-min 0.5
     """
-    from monolayer.evaluation.threshold import score_threshold
-    from monolayer.measurement.measure import CellSource
     from monolayer.tracking import track
 
-    if args.scores and not args.results:
-        args.verb.error("--scores says from which score up --results count; give both")
-    score_min = score_threshold(args.scores) if args.scores else args.score_min
-    cells = track.Measured(args.cells), CellSource(args.results, score_min)
+    cells = track.Measured(args.cells), cells_of(args)
     track.track(args.truth, cells, args.params, args.output, workers=args.workers)
 
 
@@ -88,12 +76,9 @@ def mend(args: Namespace) -> None:
         "division_area": 1.7, "drift": 5}'
       monolayer mend --truth test.json --results cells.json --score-min 0.5 --params "$PARAMS" --output mended.json
     """
-    from monolayer.evaluation.threshold import score_threshold
-    from monolayer.measurement.measure import CellSource
     from monolayer.tracking import mend
 
-    score_min = score_threshold(args.scores) if args.scores else args.score_min
-    mend.mend(args.truth, CellSource(args.results, score_min), args.params, args.output)
+    mend.mend(args.truth, cells_of(args), args.params, args.output)
 
 
 def mend_run(args: Namespace) -> None:
