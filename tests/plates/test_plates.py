@@ -92,17 +92,23 @@ KINDS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("channel", [2, "Phase"])
-def test_every_kind_of_file_gives_the_same_cells(kind: str, channel: int | str, tmp_path: Path) -> None:
-    """One of two channels, 16 bits; axes, pixel size and times are those that the file says."""
-    plain = tmp_path / "plain"
+@pytest.fixture(scope="module")
+def same(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the images of KINDS as plain files."""
+    folder = tmp_path_factory.mktemp("same")
+    plain = folder / "plain"
     plain.mkdir()
     for time in range(3):
         tifffile.imwrite(
             plain / f"V_A1_1_00d{2 * time:02d}h00m.tif", made.field(4 + 2 * time, time).astype(np.uint16) * 257
         )
-    same = run(plain, tmp_path / "same", pixel_size_um=made.PIXEL_UM)
+    return run(plain, folder / "results", pixel_size_um=made.PIXEL_UM)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channel", [2, "Phase"])
+def test_every_kind_of_file_gives_the_same_cells(kind: str, channel: int | str, same: Path, tmp_path: Path) -> None:
+    """One of two channels, 16 bits; axes, pixel size and times are those that the file says."""
     found = run(KINDS[kind](tmp_path), tmp_path / "found", channel=channel)
     about = made.about(found)
     assert (about["channel"], about["pixel_size_um"], about["pixel_size_from"]) == (2, made.PIXEL_UM, "the files")

@@ -110,6 +110,7 @@ def runnable(command: Command) -> bool:
     return command.words[1] in VERBS and not re.search(r"\.pt\b|tensorrt|plates", " ".join(command.words))
 
 
+@pytest.mark.workflow
 def test_examples_of_a_shell_run(desk: Path) -> None:
     """What predict leaves is scored; another tool's label images are stood for by the same ones."""
     ran = [command for command in of("monolayer") if runnable(command)]
