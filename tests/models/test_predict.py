@@ -193,9 +193,9 @@ def test_files_of_other_forms(folder: Path, fake: dict[str, Any], tmp_path: Path
     assert cell["properties"]["measurements"]["area_um2"] == 25 / 4
 
 
-def test_format_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+def test_format_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["predict", "--images", "x", "--output", "y", "--format", "geojson"])
+        main(["predict", "--images", str(tmp_path), "--output", str(tmp_path / "y.json"), "--format", "geojson"])
     assert "name a folder for them" in capsys.readouterr().err
 
 
