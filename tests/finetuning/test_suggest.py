@@ -196,15 +196,14 @@ def test_images_of_16_bits_without_cells_are_no_stumbling_block(tmp_path: Path) 
         ({"a.png": b"", "b.png": b""}, "--count 3", "images has 2 images, of which 3 can't be chosen; give --count 2"),
         ({"a.png": b"x"}, "--count 1", "a.png is no PNG, JPEG or TIFF"),
         ({"a.png": b"", "a.tif": b""}, "--count 1", "a.png and a.tif of"),
-        ({"a.png": None}, "--count 1 --model none", "none is not the model.json of an exported run"),
     ],
 )
 def test_what_can_not_be_used_is_one_line_and_leaves_nothing(
-    given: dict[str, bytes | None], words: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: dict[str, bytes], words: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "images").mkdir()
     for name, data in given.items():
-        (tmp_path / "images" / name).write_bytes(data or b"")
+        (tmp_path / "images" / name).write_bytes(data)
     paths = ["--images", str(tmp_path / "images"), "--output", str(tmp_path / "out")]
     assert main(["suggest", *paths, *words.split()]) == 1
     shown = capsys.readouterr().err
