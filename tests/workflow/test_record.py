@@ -180,7 +180,7 @@ def test_a_stage_has_the_params_of_its_rule(stage: Stage) -> None:
 @pytest.mark.parametrize("stage", stages(), ids=lambda stage: stage.name)
 def test_a_stage_runs_its_rule_alone_and_all_of_it(stage: Stage) -> None:
     options = stage.command[: stage.command.index("--")]
-    assert options[-3:] == ["--allowed-rules", stage.rule, "-F"]
+    assert options[-3:] == ["--allowed-rules", stage.rule, "-f"]
     assert all(job.rule == stage.rule for job in its_jobs(stage))
     idle = [job.outputs for job in its_jobs(stage) if not job.outputs & stage.targets]
     assert not idle, f"the command of stage {stage.name} needs a target among each of {idle}"

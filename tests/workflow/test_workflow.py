@@ -117,6 +117,21 @@ def test_nothing_is_left_to_do(finished: Path) -> None:
         assert f" {heavy}\n" not in done.stderr, f"the Snakefile loads {heavy} to say that nothing is to be done"
 
 
+@pytest.mark.parametrize("name", ["split", "predict", "report"])
+def test_a_stage_of_dvc_plans_its_rule_alone(finished: Path, name: str) -> None:
+    """Whatever else there is: with a checkpoint among the rules, --allowed-rules keeps no other from being forced."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    stage = stages["stages"][name]
+    command = stage.get("do", stage)["cmd"]
+    for key, value in {"sm": stages["vars"][0]["sm"], "dataset": "own", "key": "yolo"}.items():
+        command = command.replace(f"${{{key}}}", value)
+    words = command.split()
+    assert words[:3] == ["snakemake", "--cores", "all"]
+    done = snakemake(finished, "--dry-run", *words[words.index("--allowed-rules") :])
+    assert done.returncode == 0, done.stderr
+    assert set(re.findall(r"^rule (\w+):$", done.stdout, re.MULTILINE)) == {name}
+
+
 def test_a_changed_parameter_reruns_its_model_and_the_tables(finished: Path) -> None:
     text = (finished / "my.yaml").read_text()
     override = yaml.safe_load(text)
