@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -9,7 +10,8 @@ from unicodedata import normalize
 
 
 class Names:
-    """Paths of images. A path means the one that is equal, or else equal but for the suffix, or else ends alike.
+    """Paths of images. A path means the one that is equal, or else equal but for the suffix, or else ends alike; where
+    none is, the same without the .ome of .ome.tif.
 
     >>> names = Names(["plate1/B1.png", "plate2/B1.png", "c.ome.tif"])
     >>> [names.find(name) for name in ("plate2/B1.png", "plate1/B1.tif", "plates/c.jpg", "B1.png", "plate3/B1.png")]
@@ -25,20 +27,30 @@ class Names:
             self._exact[name].append(index)
             self._whole[parts].append(index)
             self._base[parts[-1]].append(index)
+        bare = [self._bare(name) for name in names]
+        self._without_ome = Names(bare) if bare != list(names) else None
 
     @staticmethod
     def parts(name: str) -> tuple[str, ...]:
-        """Folders and stem; the .ome of .ome.tif is of the suffix."""
+        """Folders and stem."""
         path = PurePosixPath(normalize("NFC", name.replace("\\", "/")))
-        if not path.name:
-            return (name,)
-        bare = path.with_suffix("")
-        return (bare.with_suffix("") if bare.suffix.lower() == ".ome" else bare).parts
+        return path.with_suffix("").parts if path.name else (name,)
+
+    @staticmethod
+    def _bare(name: str) -> str:
+        """a.tif for a.ome.tif."""
+        return re.sub(r"\.ome(\.\w+)$", r"\1", name, flags=re.IGNORECASE)
 
     def find(self, name: str) -> list[int]:
         """Indices of the images that the path can mean: one, unless nothing tells several apart."""
         parts = self.parts(name)
-        return self._exact.get(name) or self._whole.get(parts) or self._ends_alike(parts)
+        found = self._exact.get(name) or self._whole.get(parts) or self._ends_alike(parts)
+        if found:
+            return found
+        bare = self._bare(name)
+        if self._without_ome is not None:
+            return self._without_ome.find(bare)
+        return self.find(bare) if bare != name else []
 
     def _ends_alike(self, parts: tuple[str, ...]) -> list[int]:
         """Those of which one path is the end of the other, as where one of them was written from another folder."""

@@ -125,9 +125,9 @@ def _is_marked(name: str, stems: set[str]) -> bool:
 
 def _image_of(place: Path) -> str:
     """The name of the image that a file of masks is named after: without its mark, and the .ome behind it."""
-    stem = place.stem.removesuffix(".ome")
-    mark = next((mark for mark in (*MARKS, IGNORE) if stem.endswith(mark)), "")
-    return place.with_name(f"{stem.removesuffix(mark)}.png").as_posix()
+    bare = place.stem.removesuffix(".ome")
+    mark = next((mark for mark in (*MARKS, IGNORE) if bare.endswith(mark)), "")
+    return place.with_name(f"{bare.removesuffix(mark) if mark else place.stem}.png").as_posix()
 
 
 def _by_frame(place: Path, names: list[str]) -> list[str]:
