@@ -57,6 +57,22 @@ def test_distance_falls_linearly_towards_the_edge() -> None:
     np.testing.assert_allclose(distance[30, 40:60] / 255, np.linspace(1, 0.05, 20), atol=0.06)
 
 
+def test_targets_are_the_same_whatever_the_threads() -> None:
+    """OpenCV's distances have another last digit with another number of threads."""
+    before, found, labels = cv2.getNumThreads(), [], np.zeros((200, 128, 128), np.int32)
+    rng = np.random.default_rng(0)
+    for one in labels:
+        for index in range(1, 9):
+            cv2.circle(one, tuple(rng.integers(0, 128, 2).tolist()), int(rng.integers(6, 22)), index, -1)
+    try:
+        for threads in (1, 2, 3):
+            cv2.setNumThreads(threads)
+            found.append(np.stack([patches.targets(one, distance=True) for one in labels]))
+    finally:
+        cv2.setNumThreads(before)
+    assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
 def test_empty_and_full_images_have_targets() -> None:
     for value in (0, 1):
         for distance in (True, False):

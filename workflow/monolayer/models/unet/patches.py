@@ -52,7 +52,9 @@ def targets(labels: NDArray[np.int32], distance: bool) -> NDArray[np.uint8]:
     ):
         touching = (one != other) & (one > 0) & (other > 0)
         before[touching] = behind[touching] = 0
-    distance_map = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    rough = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    # the last digit of its root hangs on how many threads took the rows; squares of distances are whole numbers
+    distance_map = np.sqrt(np.rint(np.square(rough)))
     largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
     np.maximum.at(largest, labels.ravel(), distance_map.ravel())
     height = distance_map / np.maximum(largest, 1)[labels]
