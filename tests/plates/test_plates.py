@@ -366,6 +366,16 @@ def test_a_pattern_finds_what_names_say(tmp_path: Path) -> None:
     assert all("ch2" in one.file for one in found)
 
 
+def test_a_wells_images_stand_together(tmp_path: Path) -> None:
+    """Tables are made well by well, also of wells that sort alike."""
+    (tmp_path / "scans").mkdir()
+    for name in ("dish1_1", "dish01_1", "dish1_2", "dish01_2"):
+        tifffile.imwrite(tmp_path / "scans" / f"{name}_0.tif", made.field(2, 0))
+    pattern = r"regex:(?P<well>dish\d+)_(?P<field>\d)_(?P<time>\d)"
+    plan.plan(tmp_path / "scans", made.reading(pattern=pattern), tmp_path / "out")
+    assert [one.well for one in read_plan(tmp_path / "out")] == ["dish01", "dish01", "dish1", "dish1"]
+
+
 @pytest.mark.parametrize(
     ("name", "pattern"), [("V_A1_1_00d01h00m", None), ("A1-t1", r"regex:(?P<well>A1)-(?P<time>t\d)")]
 )

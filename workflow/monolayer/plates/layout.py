@@ -51,7 +51,7 @@ def listed(path: Path, settings: PlateReading, only: set[str] | None = None) -> 
                 f"{path}: {first} and {one.file} are both well {one.well}, field {one.field}, "
                 f"time {one.stamp or 'unknown'}; take one away, or tell them apart by plate_settings.pattern"
             )
-    return sorted(found, key=lambda one: (well_key(one.well), natural(one.field), one.file))
+    return sorted(found, key=lambda one: (well_key(one.well), one.well, natural(one.field), one.file))
 
 
 def _by_known_names(path: Path, names: Sequence[str]) -> list[SeriesFile]:
