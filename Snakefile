@@ -23,7 +23,7 @@ report: "workflow/captions/workflow.rst"
 container: "envs/monolayer.sif"  # with --sdm apptainer; built from envs/monolayer.def
 
 
-P = params.load(config)
+P = params.load(config, workflow.overwrite_configfiles)
 
 
 include: "workflow/rules/common.smk"

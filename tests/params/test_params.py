@@ -100,6 +100,11 @@ def test_a_fault_is_named_with_its_path(config: Config, change: Callable[[Config
     assert len(str(error.value).splitlines()) == 2
 
 
+def test_a_fault_names_the_files_that_it_may_stand_in(config: Config) -> None:
+    with pytest.raises(ParamsError, match=r"^params\.yaml, my\.yaml can't be used"):
+        load({**config, "surprise": 1}, ["my.yaml"])
+
+
 def test_every_run_resolves_at_both_scales_and_survives_json(config: Config) -> None:
     for scale in ("quick", "full"):
         params: Params = load({**config, "scale": scale})

@@ -351,6 +351,23 @@ def test_a_folder_that_is_no_plate_is_refused(names: tuple[str, ...], said: str,
         plan.plan(tmp_path / "scans", made.reading(), tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("dish1_f1_t0.tif", "dish01_f1_t1.tif"), r"dish01 \(dish01_f1_t1.tif\) and dish1 .* are one well"),
+        (("dish1_f1_t0.tif", "dish1_f01_t1.tif"), r"f01 \(dish1_f01_t1.tif\) and f1 .* are one field"),
+        (("dish1_f1_t1.tif", "dish1_f1_t01.tif"), r"t01 \(dish1_f1_t01.tif\) and t1 .* are one time"),
+    ],
+)
+def test_what_a_pattern_finds_in_two_spellings_is_refused(names: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for name in (*names, "dish2_f1_t0.tif"):
+        tifffile.imwrite(tmp_path / "scans" / name, made.field(2, 0))
+    pattern = r"regex:(?P<well>dish\d+)_(?P<field>f\d+)_(?P<time>t\d+)"
+    with pytest.raises(InputError, match=said):
+        plan.plan(tmp_path / "scans", made.reading(pattern=pattern, frame_hours=1), tmp_path / "out")
+
+
 def test_a_pattern_finds_what_names_say(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     for well in ("r01c02", "r01c10"):
@@ -370,8 +387,8 @@ def test_a_wells_images_stand_together(tmp_path: Path) -> None:
     """Tables are made well by well, also of wells that sort alike."""
     (tmp_path / "scans").mkdir()
     for name in ("dish1_1", "dish01_1", "dish1_2", "dish01_2"):
-        tifffile.imwrite(tmp_path / "scans" / f"{name}_0.tif", made.field(2, 0))
-    pattern = r"regex:(?P<well>dish\d+)_(?P<field>\d)_(?P<time>\d)"
+        tifffile.imwrite(tmp_path / "scans" / f"{name}.tif", made.field(2, 0))
+    pattern = r"regex:(?P<well>dish\d+)_(?P<field>\d)"
     plan.plan(tmp_path / "scans", made.reading(pattern=pattern), tmp_path / "out")
     assert [one.well for one in read_plan(tmp_path / "out")] == ["dish01", "dish01", "dish1", "dish1"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -291,10 +291,10 @@ def refuse_repeated_keys(path: Path) -> None:
     walk(yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader), "")
 
 
-def load(config: Mapping[str, Any]) -> Params:
-    """Type the merged configuration (params.yaml, --configfile, --config) or raise ParamsError, a line per fault."""
+def load(config: Mapping[str, Any], more: Sequence[str | Path] = ()) -> Params:
+    """Type params.yaml merged with `more` files and --config, or raise ParamsError, a line per fault."""
     try:
         return Params.model_validate(dict(config))
     except ValidationError as error:
-        lines = "\n".join(f"  {line}" for line in faults(error))
-        raise ParamsError(f"params.yaml can't be used:\n{lines}") from None
+        files = ", ".join(["params.yaml", *map(str, more)])
+        raise ParamsError("\n  ".join([f"{files} can't be used:", *faults(error)])) from None

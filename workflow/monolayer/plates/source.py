@@ -12,7 +12,7 @@ from monolayer.params.plates import PlateReading
 from monolayer.plates import layout
 from monolayer.plates.about import ImageAbout, about_file
 from monolayer.plates.companion import OmeSet, set_of
-from monolayer.plates.layout import SeriesFile
+from monolayer.plates.layout import SeriesFile, natural
 from monolayer.plates.ngff import ZarrImage, is_zarr, listed_zarr
 
 WELL = re.compile(r"([A-Za-z]{1,2})(\d+)")  # a plate has up to two letters for its rows
@@ -67,13 +67,21 @@ def _apart(path: Path, files: list[SeriesFile]) -> list[SeriesFile]:
 
 
 def _check_spelling(source: PlateSource) -> None:
-    """Refuse A1 beside A01: one well in two ways is a mixture, and as two wells it would tell two growths."""
-    first: dict[tuple[str, int], SeriesFile] = {}
+    """Refuse A1 beside A01: one well in two ways is a mixture, and as two wells it would tell two growths.
+
+    So it is with dish1 beside dish01, fields and times. A file that is a well by itself may have any name.
+    """
+    first: dict[tuple[object, ...], tuple[str, str]] = {}
     for one in source.files:
-        if match := WELL.fullmatch(one.well):
-            other = first.setdefault((match[1].upper(), int(match[2])), one)
-            if other.well != one.well:
-                both = f"{other.well} ({other.file}) and {one.well} ({one.file}) are one well, written in two ways"
+        of_plate = WELL.fullmatch(one.well)
+        if not (one.stamp or of_plate):
+            continue
+        key: tuple[object, ...] = ()
+        for what, name in (("well", one.well), ("field", one.field), ("time", one.stamp)):
+            key = (*key, *natural(name.upper() if what == "well" and of_plate else name), what)
+            other, file = first.setdefault(key, (name, one.file))
+            if other != name:
+                both = f"{other} ({file}) and {name} ({one.file}) are one {what}, written in two ways"
                 raise InputError(f"{source.path}: {both}; name its files in one way")
 
 
