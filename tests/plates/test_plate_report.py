@@ -59,6 +59,24 @@ def test_the_map_follows_its_slider(results: Path, browser: Browser) -> None:
     assert not faults
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("well[RATE] = -0.02", "counts change by -2 % per h"),
+        ("well[RATE] = null", "no exponential fits the counts"),
+        ("plate.cells_per_image.A1 = [3, 4, null, null]", "a fit needs three times, and this well has 2"),
+        ("plate.cells_per_image.A1 = [0, 0, 0, 0]", "no cell was found"),
+    ],
+)
+def test_a_well_without_a_doubling_time_says_why(results: Path, browser: Browser, change: str, said: str) -> None:
+    page = browser.new_page()
+    page.goto((results / "report.html").as_uri())
+    page.evaluate(f"() => {{ const well = plate.wells.A1; well[DOUBLING] = null; {change}; choose('A1'); }}")
+    assert page.locator("#fitted").inner_text().endswith(f"No doubling time: {said}")
+    page.close()
+
+
 def test_the_same_files_give_the_same_page(results: Path, tmp_path: Path) -> None:
     conditions = str(results.parent / "map.csv")
     report.report(results, made.settings(conditions=conditions), tmp_path / "again.html")

@@ -101,9 +101,17 @@ function curve() {
     (fit ? `<path class="fit" d="${path(steps.map((t) => [t, fitted(t)]))}"/>` : `<path class="line" d="${path(own)}"/>`) + `${dots}</svg>`;
   const found = well;
   const lags = found[LAG] === null ? "" : ` after a lag of ${number(found[LAG])} ${plate.unit} (${number(found[LAG_LOW])} to ${number(found[LAG_HIGH])})`;
-  const doubles = found[DOUBLING] === null ? "No doubling time could be fitted" : `Counts double in ${number(found[DOUBLING])} ${plate.unit} (95 % interval ${number(found[LOW])} to ${found[HIGH] === null ? "∞" : number(found[HIGH])})${lags}`;
+  const doubles = found[DOUBLING] === null ? undoubled(found[RATE]) : `Counts double in ${number(found[DOUBLING])} ${plate.unit} (95 % interval ${number(found[LOW])} to ${found[HIGH] === null ? "∞" : number(found[HIGH])})${lags}`;
   document.getElementById("chosen").textContent = [chosen, found[CONDITION]].filter(Boolean).join(", ");
   document.getElementById("fitted").textContent = `${title} over time. ${doubles}`;
+}
+
+function undoubled(rate) {
+  const counts = plate.cells_per_image[chosen].filter((count) => count !== null);
+  if (!counts.some((count) => count > 0)) return "No doubling time: no cell was found";
+  if (counts.length < 3) return `No doubling time: a fit needs three times, and this well has ${counts.length}`;
+  if (rate === null) return "No doubling time: no exponential fits the counts";
+  return `No doubling time: counts change by ${number(100 * rate)} % per ${plate.unit}`;
 }
 
 function shot() {
