@@ -105,6 +105,14 @@ def test_a_fault_names_the_files_that_it_may_stand_in(config: Config) -> None:
         load({**config, "surprise": 1}, ["my.yaml"])
 
 
+def test_a_small_number_as_dvc_writes_it_is_a_number(config: Config) -> None:
+    """`dvc exp run -S` writes 1e-05, which PyYAML, and so Snakemake, takes for a text."""
+    changed = copy.deepcopy(config)
+    changed["models"]["unet"]["quick"]["train"]["fit"]["learning_rate"] = yaml.safe_load("1e-05")
+    settings = load(changed).train_params("unet").settings
+    assert settings.fit.learning_rate == 0.00001
+
+
 def test_every_run_resolves_at_both_scales_and_survives_json(config: Config) -> None:
     for scale in ("quick", "full"):
         params: Params = load({**config, "scale": scale})
