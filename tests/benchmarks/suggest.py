@@ -205,7 +205,7 @@ def scored(run: Predictor, samples: Sequence[Sample], work: Path) -> tuple[Path,
 def mask_ap(model: Tuned, pool: Pool, work: Path) -> Floats:
     """On test: itself, then each draw of the bootstrap."""
     evaluate.evaluate(scored(model.predictor, pool.test, work), None, PARAMS, work / "scores.json", 1)
-    return evaluate.read_draws(work / "scores.bootstrap.npz")[1]["mask_ap"]
+    return evaluate.read_draws(work / "scores.bootstrap.npz").values["mask_ap"]
 
 
 def suggested(pool: Pool, count: int, work: Path, workers: int) -> list[Sample]:

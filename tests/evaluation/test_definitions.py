@@ -24,7 +24,7 @@ def test_examples_hold(module: ModuleType) -> None:
     [
         *(metrics.precision_curve, metrics.mean_precision, metrics.recall, metrics.best_threshold, metrics.detection),
         *(metrics.by_image, metrics.image_means, metrics.headline, metrics.details, metrics.f1, metrics.ratio),
-        *(bootstrap.draws, bootstrap.interval, bootstrap.p_value),
+        *(bootstrap.draws, bootstrap.interval, bootstrap.drawn, bootstrap.difference),
         *(breakdown.f1_by_score, breakdown.error_kinds, matching.match_labels),
     ],
 )

@@ -203,7 +203,33 @@ def test_compare_tells_real_differences(tmp_path: Path) -> None:
     )
     assert 0 < float(worse["low"]) < float(worse["difference"]) < float(worse["high"])
     assert worse["real"] == "true"
-    assert float(worse["p"]) == pytest.approx(2 / 51)
+    assert float(worse["p"]) == pytest.approx(1 / 51), "so few draws tell no smaller one"
+
+
+def test_equal_runs_rarely_differ() -> None:
+    """Of 400 differences of equals, seen in so few images that plain percentiles would call every tenth real."""
+    rng = np.random.default_rng(0)
+    for count in (6, 12):
+        lines, names = ["A"] * count, [str(n) for n in range(count)]
+        weights = np.vstack([np.ones((1, count)), bootstrap.draws(lines, names, 999, 0)])
+        of = bootstrap.drawn(lines, names)
+        found = [bootstrap.difference(weights @ rng.normal(size=count) / count, of) for _ in range(400)]
+        assert np.mean([one.real for one in found]) == pytest.approx(0.05, abs=0.025)
+        assert [one.real for one in found] == [one.p <= 0.05 for one in found]
+
+
+def test_runs_on_truth_that_was_drawn_anew_are_not_paired(tmp_path: Path) -> None:
+    """As many cells, two pixels to the right: the same results have another AP."""
+    truth = make_truth(8)
+    results = write(tmp_path / "r.json", make_results(truth, 0.5))
+    for name in ("a", "b"):
+        evaluate.evaluate((write(tmp_path / "t.json", truth), results), None, PARAMS, tmp_path / f"{name}.json", 1)
+        for cell in truth["annotations"]:
+            mask = np.roll(mask_from_rle(cell["segmentation"]), 2, axis=1)
+            rle = rle_from_mask(mask)
+            cell |= {"segmentation": rle, "bbox": [float(edge) for edge in box_xywh(rle)]}
+    evaluate.compare([tmp_path / "a.json", tmp_path / "b.json"], tmp_path / "metrics.csv")
+    assert table(tmp_path / "pairs.csv") == []
 
 
 def test_runs_on_other_images_are_not_paired(tmp_path: Path) -> None:

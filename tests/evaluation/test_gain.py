@@ -18,6 +18,8 @@ PARAMS = EvaluateParams(protocol="livecell", n_resamples=200, seed=0, resample="
 
 def verdict(tmp_path: Path, images: int, base: float, tuned: float, **changed: Any) -> dict[str, Any]:
     truth = make_truth(images)
+    for image, line in zip(truth["images"], changed.pop("lines", []), strict=False):
+        image["cell_line"] = line
     path = write(tmp_path / "truth.json", truth)
     params = PARAMS.model_copy(update={"resample": changed.pop("resample", "image")})
     for name, noise in (("ready", base), ("tuned", tuned)):
@@ -46,11 +48,15 @@ def test_no_gain_is_refused_unless_asked_for(tmp_path: Path, tuned: float) -> No
 
 
 def test_few_images_or_wells_show_nothing(tmp_path: Path) -> None:
+    """Lines with an image each are drawn as they are, so that they show nothing either."""
     found = verdict(tmp_path, 5, base=3.0, tuned=0.5)
     assert not found["better"]
     assert "nothing is shown by 5 images, for which 6 are needed" in found["said"]
     found = verdict(tmp_path, 12, base=3.0, tuned=0.5, resample="well")
     assert "nothing is shown by 4 wells" in found["said"]
+    found = verdict(tmp_path, 6, base=3.0, tuned=0.5, lines=["A", "B", "C", "D", "E", "E"])
+    assert not found["better"]
+    assert "nothing is shown by 2 images" in found["said"]
 
 
 def test_scores_of_other_images_are_refused(tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ def judged(count: int, seed: int, slope: float = -0.8) -> list[JudgedImage]:
     return found
 
 
+def test_spoilt_images_count_for_none_more() -> None:
+    nine = judged(9, 0)
+    with pytest.raises(InputError, match="val has 9 images with cells"):
+        fit([*nine, *(one._replace(how="defocused") for one in nine)], nine, NETWORKS, {})
+
+
 def test_a_fit_finds_what_lowers_the_f1_and_how_far_off_it_is() -> None:
     fitted = fit(judged(60, 0), judged(400, 1), NETWORKS, {})
     assert fitted.weights["doubt"].weight == pytest.approx(-0.8, abs=0.06)
@@ -132,7 +138,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("expect")
     model = Path(shutil.copytree(pretrained(), folder / "model"))
     (model / EXPECTED).unlink(missing_ok=True)
-    for seed, (split, count) in enumerate({"val": 8, "test": 6}.items(), 1):
+    for seed, (split, count) in enumerate({"val": 10, "test": 6}.items(), 1):
         truth(folder, split, count, seed)
     expect(folder / "images", folder, made.finding(model=str(model)), model / EXPECTED, 1)
     return model
@@ -140,7 +146,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_fitted_on_val_and_checked_on_test(model: Path) -> None:
     found = json.loads((model / EXPECTED).read_text())
-    assert found["fitted_on"] == 8
+    assert found["fitted_on"] == 10
     assert found["networks"] == network_sums(model)
     assert set(found["checks"]) == {
         *("val, left out", "val, left out, as they are", "test", "test, as they are"),
@@ -162,7 +168,7 @@ def test_a_plate_tells_what_is_expected_and_flags_what_is_low(model: Path, tmp_p
     assert wells["expected_f1"].to_numpy() == pytest.approx(images.groupby("well")["expected_f1"].mean().to_numpy())
     report.report(results, made.settings(**settings), results / "report.html")
     page = (results / "report.html").read_text()
-    assert "had in 8 validation images with truth" in page
+    assert "had in 10 validation images with truth" in page
     assert "Wells whose expected F1 is below 1.0" in page
 
 

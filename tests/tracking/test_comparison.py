@@ -37,10 +37,10 @@ def write(folder: Path, tra: list[float], wells: list[str], **more: Any) -> Path
 
 
 def test_means_and_paired_differences(tmp_path: Path) -> None:
-    wells = ["A1", "A2", "A3", "A4"]
+    wells = ["A1", "A2", "A3", "A4", "A5", "A6"]
     good, bad = (
-        write(tmp_path / "good", [0.9, 0.8, 0.7, 0.6], wells),
-        write(tmp_path / "bad", [0.8, 0.7, 0.6, 0.5], wells),
+        write(tmp_path / "good", [0.9, 0.8, 0.7, 0.6, 0.8, 0.7], wells),
+        write(tmp_path / "bad", [0.8, 0.7, 0.6, 0.5, 0.7, 0.6], wells),
     )
     compare([good, bad], PARAMS, tmp_path / "tracks.csv")
     table = pd.read_csv(tmp_path / "tracks.csv")
@@ -50,11 +50,19 @@ def test_means_and_paired_differences(tmp_path: Path) -> None:
     assert (table["tra_low"] < table["tra"]).all()
     assert (table["tra_high"] > table["tra"]).all()
     np.testing.assert_allclose(table["division_f1"], 2 / 3)
-    assert table["true_cells"].tolist() == [40] * 4
+    assert table["true_cells"].tolist() == [60] * 4
     pairs = pd.read_csv(tmp_path / "tracks.pairs.csv").set_index(["metric", "cell_line"])
     np.testing.assert_allclose(pairs.loc[("tra", "all"), ["difference", "low", "high"]].astype(float), 0.1)
     assert pairs.loc[("tra", "all"), "real"]
     assert not pairs.loc[("seg", "all"), "real"]
+
+
+def test_few_wells_show_nothing(tmp_path: Path) -> None:
+    """Five, and a sixth that is the only one of its line."""
+    wells, lines = ["A1", "A2", "A3", "A4", "A5", "B1"], ["disk"] * 5 + ["ring"]
+    folders = [write(tmp_path / name, [score] * 6, wells, cell_line=lines) for name, score in (("a", 0.9), ("b", 0.8))]
+    compare(folders, PARAMS, tmp_path / "tracks.csv")
+    assert not pd.read_csv(tmp_path / "tracks.pairs.csv")["real"].any()
 
 
 def test_one_well_has_no_interval(tmp_path: Path) -> None:

@@ -2,17 +2,54 @@
 
 Percentile bootstrap: Efron & Tibshirani 1993, chapter 13. Images are drawn within their cell line, since a data set
 fixes how many of each line it has; drawing whole wells allows for frames of one well that resemble each other.
+
+Intervals of single values are plain percentiles, which are rather narrow where images are few. Those of differences,
+from which a verdict follows, are Student's with the standard error that the draws show (ibid., chapter 12), which
+allows for few images.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from monolayer.compiled import Floats, Ints
 
 LEVEL = 0.95
+FEWEST = 6  # units: fewer all improve by chance with more than 5 % (2 / 2^5), whatever an interval says
+
+
+class Drawn(NamedTuple):
+    """How many images, or wells, are drawn, of lines that have several; and how many of their values are free."""
+
+    units: int
+    freedom: int
+
+
+class Difference(NamedTuple):
+    """A difference with its 95 % interval and two-sided p; real where that leaves out 0 and FEWEST units are drawn."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    real: bool
+
+
+def drawn(lines: Sequence[str], groups: Sequence[str]) -> Drawn:
+    """What a draw of images of these lines and groups draws: the one group of a line counts as it is in each draw.
+
+    >>> drawn(["A", "B", "B", "B"], ["well 1", "well 2", "well 2", "well 3"])
+    Drawn(units=2, freedom=1)
+    """
+    several = [
+        count for count in Counter(line for line, _ in set(zip(lines, groups, strict=True))).values() if count > 1
+    ]
+    return Drawn(sum(several), sum(several) - len(several))
 
 
 def draws(lines: Sequence[str], groups: Sequence[str], count: int, seed: int) -> Ints:
@@ -47,12 +84,25 @@ def interval(values: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def p_value(differences: Floats) -> float:
-    """Two-sided p of no difference: twice the smaller share of draws at or beyond 0, one added to each count.
+def difference(values: Floats, of: Drawn) -> Difference:
+    """A difference (1 + B,), the value itself and its draws.
 
-    >>> p_value(np.r_[-np.ones(4), np.ones(95)])  # 2 · (4 + 1) / (99 + 1)
-    0.1
+    With n images of L lines the draws scatter less than estimates do, by sqrt((n - L) / n).
+
+    >>> draws = np.r_[5.0, np.linspace(-1, 11, 1001)]
+    >>> [round(number, 3) for number in difference(draws, Drawn(1000, 999))[:4]]
+    [5.0, -1.808, 11.808, 0.15]
+    >>> [round(number, 3) for number in difference(draws, Drawn(8, 7))[:4]]
+    [5.0, -3.766, 13.766, 0.219]
     """
-    known = differences[~np.isnan(differences)]
-    tail = min((known <= 0).sum(), (known >= 0).sum())
-    return float(min(1.0, 2 * (tail + 1) / (len(known) + 1)))
+    from scipy import stats
+
+    value, known = float(values[0]), values[1:][~np.isnan(values[1:])]
+    if len(known) == 0:
+        return Difference(value, math.nan, math.nan, math.nan, False)
+    error = float(known.std()) * math.sqrt(of.units / of.freedom)
+    reach = error * float(stats.t.isf((1 - LEVEL) / 2, of.freedom))
+    low, high = value - reach, value + reach
+    p = 2 * float(stats.t.sf(abs(value) / error, of.freedom)) if error > 0 else float(value == 0)
+    least = 1 / (len(known) + 1)  # so many draws tell no smaller one
+    return Difference(value, low, high, max(p, least), of.units >= FEWEST and (low > 0 or high < 0))

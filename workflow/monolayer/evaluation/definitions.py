@@ -106,9 +106,10 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "difference": Definition(
         "Difference of two runs",
-        "run_a - run_b on the same draws of images; real where the 95 % interval leaves out 0, p is two-sided. Of "
+        "run_a - run_b on the same draws of images, with Student's 95 % interval and two-sided p by the standard error "
+        "of the draws. Real where it leaves out 0 and six images (or wells) are drawn, of lines that have several. Of "
         "twenty differences between equals, about one looks real.",
-        "Efron & Tibshirani 1993, chapters 13 and 15",
+        "Efron & Tibshirani 1993, chapters 6 and 12",
     ),
     "density": Definition("Density", "Quartiles of the test images by true cells per megapixel; bin 1 is sparsest."),
     "size": Definition(

@@ -10,13 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from monolayer.coco.table import CellTable, Images, read_results, read_truth
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import bootstrap, breakdown, matching, metrics
+from monolayer.evaluation.bootstrap import Drawn
 from monolayer.evaluation.definitions import prefixes
 from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import Evidence
@@ -31,6 +32,14 @@ HEAD = ("protocol", "score_threshold", "threshold_from")
 PAIRED = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "mean_accuracy", "pixel_f1")
 PAIR_COLUMNS = ("run_a", "run_b", "cell_line", "metric", "difference", "low", "high", "p", "real")
 log = logging.getLogger(__name__)
+
+
+class Draws(NamedTuple):
+    """On which test set a run was scored, the draws of each score (1 + B,), and what they draw of each line."""
+
+    on: str
+    values: dict[str, Floats]
+    drawn: dict[str, Drawn]
 
 
 # ---- one run -----------------------------------------------------------------------------------------
@@ -51,7 +60,7 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
             *(evidence.masks.cap, params.protocol, len(capped), len(images), images.names[capped[0]]),
         )
     run, by_line = output.name.removesuffix(".json"), groups(images)
-    numbers, draws = score(evidence, images, params)
+    numbers, values = score(evidence, images, params)
     scores = plain({"run": run} | head(evidence, params, threshold, pred) | numbers)
     tables = {
         "images": image_rows(evidence, images),
@@ -61,7 +70,9 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
     }
     for name, rows in tables.items():
         write_csv(output.with_name(f"{run}.{name}.csv"), [plain(row) for row in rows])
-    write_draws(output.with_name(f"{run}.bootstrap.npz"), draws, test_set(evidence, images, params))
+    write_draws(
+        output.with_name(f"{run}.bootstrap.npz"), Draws(test_set(true, images, params), values, drawn(images, params))
+    )
     write_json(output.with_name(f"{run}.headline.json"), {name: scores[name] for name in PAIRED}, indent=1)
     write_json(output, scores, indent=1)
     return scores
@@ -130,10 +141,19 @@ def units(images: Images, params: EvaluateParams) -> list[str]:
     return [f"{line}/{well}" for line, well in zip(images.lines, images.wells, strict=True)]
 
 
+def drawn(images: Images, params: EvaluateParams) -> dict[str, Drawn]:
+    """What the bootstrap draws of all images, and of those of each line."""
+    of = units(images, params)
+    return {
+        line: bootstrap.drawn([images.lines[i] for i in chosen], [of[i] for i in chosen])
+        for line, chosen in groups(images).items()
+    }
+
+
 def score(evidence: Evidence, images: Images, params: EvaluateParams) -> tuple[Row, dict[str, Floats]]:
     """Flat scores, `line/metric` for a cell line, with intervals; and the draws of each, the value itself first."""
-    drawn = units(images, params)
-    weights = bootstrap.draws(images.lines, drawn, params.n_resamples, params.seed)
+    of_line = drawn(images, params)
+    weights = bootstrap.draws(images.lines, units(images, params), params.n_resamples, params.seed)
     weights = np.vstack([np.ones((1, len(images)), np.int64), weights])
     scores: Row = {}
     capped = evidence.masks.capped
@@ -141,7 +161,7 @@ def score(evidence: Evidence, images: Images, params: EvaluateParams) -> tuple[R
     for group, chosen in groups(images).items():
         prefix = "" if group == "all" else f"{group}/"
         numbers = metrics.headline(evidence, chosen, weights[:, chosen])
-        uncertain = len({drawn[i] for i in chosen}) > len({images.lines[i] for i in chosen})  # a line has two to draw
+        uncertain = of_line[group].units > 0
         scores |= {f"{prefix}images": len(chosen), f"{prefix}cells": int(evidence.masks.positives[0][:, chosen].sum())}
         for name, values in numbers.items():
             low, high = bootstrap.interval(values[1:]) if uncertain else (math.nan, math.nan)
@@ -203,46 +223,48 @@ def run_rows(scores: Row) -> list[Row]:
     ]
 
 
-Draws = tuple[str, dict[str, Floats]]  # on which test set, and the draws of each score
-
-
 def pair_rows(a: tuple[str, Draws], b: tuple[str, Draws]) -> list[Row]:
     """Differences a - b of two runs, each draw on the same images."""
-    (run_a, (set_a, draws_a)), (run_b, (set_b, draws_b)) = a, b
-    if set_a != set_b:
+    (run_a, draws_a), (run_b, draws_b) = a, b
+    if draws_a.on != draws_b.on:
         log.warning("%s and %s were scored on other images or draws: no differences between them", run_a, run_b)
         return []
     rows = []
-    for name in draws_a:
+    for name, values in draws_a.values.items():
         line, _, metric = name.rpartition("/")
-        difference = draws_a[name] - draws_b[name]
-        if metric in PAIRED and not math.isnan(difference[0]):
-            low, high = bootstrap.interval(difference[1:])
-            cells = (difference[0], low, high, bootstrap.p_value(difference[1:]), str(low > 0 or high < 0).lower())
+        found = bootstrap.difference(values - draws_b.values[name], draws_a.drawn[line or "all"])
+        if metric in PAIRED and not math.isnan(found.value):
+            cells = (*found[:4], str(found.real).lower())
             rows.append(dict(zip(PAIR_COLUMNS, (run_a, run_b, line or "all", metric, *cells), strict=True)))
     return rows
 
 
-def test_set(evidence: Evidence, images: Images, params: EvaluateParams) -> str:
-    """The same text for runs whose draws can be paired: the same images, truth and settings."""
-    cells = evidence.masks.positives[0].sum(axis=0).tolist()
-    facts = [images.ids, images.lines, units(images, params), cells, params.model_dump()]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+def test_set(true: CellTable, images: Images, params: EvaluateParams) -> str:
+    """The same text for runs whose draws can be paired: the same images, true cells and settings."""
+    cells = np.column_stack([true.image, true.category, true.crowd, true.area, true.pixels, true.boxes_xywh])
+    cells = cells[np.lexsort(cells.T)]  # in whatever order a file has them
+    facts = [images.ids, images.lines, units(images, params), params.model_dump()]
+    return hashlib.sha256(json.dumps(facts).encode() + cells.tobytes()).hexdigest()
 
 
 # ---- files -------------------------------------------------------------------------------------------
 
 
-def write_draws(path: Path, draws: dict[str, Floats], on: str) -> None:
-    values = np.array(list(draws.values()), np.float64)  # (scores, 1 + draws)
+def write_draws(path: Path, draws: Draws) -> None:
+    names, values = np.array(list(draws.values), np.str_), np.array(list(draws.values.values()), np.float64)
+    lines, drawn = np.array(list(draws.drawn), np.str_), np.array(list(draws.drawn.values()), np.int64)
     with atomic_write(path) as partial, partial.open("wb") as file:
-        np.savez(file, names=np.array(list(draws), np.str_), values=values, test_set=np.array(on))
+        np.savez(file, names=names, values=values, test_set=np.array(draws.on), lines=lines, drawn=drawn)
 
 
 def read_draws(path: Path) -> Draws:
     try:
         with np.load(path) as file:
-            return str(file["test_set"]), dict(zip(file["names"].tolist(), file["values"], strict=True))
+            values = dict(zip(file["names"].tolist(), file["values"], strict=True))
+            drawn = {
+                line: Drawn(*row) for line, row in zip(file["lines"].tolist(), file["drawn"].tolist(), strict=True)
+            }
+            return Draws(str(file["test_set"]), values, drawn)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} is not readable as draws ({error}); evaluate the run again") from error
 

@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 
 from monolayer.coco.table import read_truth
-from monolayer.evaluation.evaluate import pair_rows, read_draws, read_scores, units
+from monolayer.evaluation.bootstrap import FEWEST
+from monolayer.evaluation.evaluate import drawn, pair_rows, read_draws, read_scores
 from monolayer.files import InputError, write_json
 from monolayer.params.steps import EvaluateParams, GainParams
 
 METRIC = "mask_ap"
-FEWEST = 6  # images, or wells: fewer all improve by chance with more than 5 % (2 / 2^5), whatever an interval says
 log = logging.getLogger(__name__)
 
 
@@ -27,22 +27,25 @@ def gain(truth: Path, base: Path, scores: Path, params: GainParams, output: Path
     row = next((row for row in rows if (row["metric"], row["cell_line"]) == (METRIC, "all")), None)
     images, _ = read_truth(truth)
     protocol = EvaluateParams.model_validate({key: scored[params.run][key] for key in EvaluateParams.model_fields})
-    drawn = len(set(units(images, protocol)))
-    if row is None and drawn >= FEWEST:
+    units = drawn(images, protocol)["all"].units
+    if row is None and units >= FEWEST:
         raise InputError(f"{scores} and {base} are of other images or draws; evaluate both runs again")
-    better = row is not None and drawn >= FEWEST and row["low"] > 0
+    better = row is not None and row["real"] == "true" and row["difference"] > 0
     what = f"{params.run} against {params.base}, mask AP on {len(images)} test images"
     if row is not None:
         what += f": {row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
     why = "better" if better else "not shown to be better"
-    if drawn < FEWEST:
+    if units < FEWEST:
         unit = "wells" if protocol.resample == "well" else "images"
-        why = f"nothing is shown by {drawn} {unit}, for which {FEWEST} are needed; annotate more, or raise split.test"
+        why = f"nothing is shown by {units} {unit}, for which {FEWEST} are needed"
+        why += "; annotate more, or raise split.test" + (
+            " (of a line that has one alone, chance draws nothing)" if len(set(images.lines)) > 1 else ""
+        )
     exported = better or params.unproven
     log.info("%s: %s; %s", what, why, "exported" if exported else "not exported (unproven: true would)")
     found = {key: None if row is None else row[key] for key in ("difference", "low", "high", "p")}
-    record = {"run": params.run, "base": params.base, "metric": METRIC, "images": len(images), "drawn": drawn, **found}
-    record["test_set"] = draws[params.run][0][:16]
+    record = {"run": params.run, "base": params.base, "metric": METRIC, "images": len(images), "drawn": units, **found}
+    record["test_set"] = draws[params.run].on[:16]
     record["scores"] = {
         name: {end: scored[name][f"{METRIC}{end}"] for end in ("", "_low", "_high")}
         for name in (params.base, params.run)

@@ -19,7 +19,7 @@ import numpy as np
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
 from monolayer.compiled import Floats
-from monolayer.data.dataset import Sample, read_image, samples
+from monolayer.data.dataset import Sample, samples
 from monolayer.data.images import Pixels
 from monolayer.files import InputError, write_json
 from monolayer.models.predictor import Frame
@@ -119,7 +119,7 @@ def judge(model: PlateModel, listed: Sequence[Sample], label: str) -> Iterator[J
 
 
 def _shown(sample: Sample, how: str) -> Pixels:
-    image = read_image(sample.path)
+    image = sample.pixels()  # what nobody annotated is covered: cells there count neither way
     return image if how == AS_IT_IS else SPOILT[how](image)
 
 
@@ -128,10 +128,10 @@ def fit(
 ) -> ExpectedF1:
     """A line through val's numbers, whose weights can't be above 0, and how well it holds on both splits."""
     val = [one for one in val if not any(math.isnan(value) for value in one.values.values())]
-    groups = {one.group for one in val}
-    if len(val) < LEAST or len(groups) < 3:
+    groups, plain = {one.group for one in val}, [one for one in val if one.how == AS_IT_IS]
+    if len(plain) < LEAST or len(groups) < 3:
         raise InputError(
-            f"val has {len(val)} images with cells, of {len(groups)} wells; an expected F1 takes {LEAST} of three wells"
+            f"val has {len(plain)} images with cells, of {len(groups)} wells; expected F1 takes {LEAST} of three wells"
         )
     names = [name for name in val[0].values if np.ptp([one.values[name] for one in val]) > 0]
     left_out = np.array([_left_out(val, names, one) for one in val])
@@ -139,7 +139,6 @@ def fit(
     tail = (1 - LEVEL) / 2 * (1 - 1 / len(val))  # a little wider for few images
     below, above = -float(np.quantile(errors, tail)), float(np.quantile(errors, 1 - tail))
     start, weights = _line(val, names)
-    plain = [one for one in val if one.how == AS_IT_IS]
     fitted = ExpectedF1(
         format=1,
         networks=networks,

@@ -69,10 +69,11 @@ def tool_card(record: Path, scores: Path, params: CardParams) -> str:
 
 
 def scores_on_test(scored: dict[str, Any]) -> str:
+    drawn = "wells" if scored["resample"] == "well" else "images"
     return (
         f"## Scores on test images\n\n{table(by_line(scored))}\n\n"
-        f"With 95 % intervals of the bootstrap over images; F1, precision and recall at IoU .50, of cells with a score "
-        f"of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
+        f"With 95 % intervals of the bootstrap over {drawn}; F1, precision and recall at IoU .50, of cells with a "
+        f"score of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
         f"Protocol: {scored['protocol']}."
     )
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import bootstrap
+from monolayer.evaluation.bootstrap import Drawn
 from monolayer.files import InputError, write_csv
 from monolayer.params.steps import TrackScoresParams
 from monolayer.tracking.dictionary import SCORE
@@ -27,6 +28,8 @@ COLUMNS = ("run", "tracker", "cell_line", "timelapses", *COUNTS)
 PAIRS = ("run_a", "run_b", "cell_line", "metric", "difference", "low", "high", "p", "real")
 DIGITS = 10
 
+Draws = dict[tuple[str, str], tuple[Floats, Drawn]]  # of a line's score: the value itself first, and what is drawn
+
 
 def compare(folders: Sequence[Path], params: TrackScoresParams, output: Path) -> None:
     """Write a row for each run and cell line, and beside it, as .pairs.csv, a row for each pair of runs and score."""
@@ -36,7 +39,7 @@ def compare(folders: Sequence[Path], params: TrackScoresParams, output: Path) ->
     tables = {name: read(folder / "scores.parquet") for name, folder in zip(names, folders, strict=True)}
     scored = {name: table for name, table in tables.items() if len(table)}
     logger.info("%d of %d runs have tracks that truth can score", len(scored), len(tables))
-    rows, draws = list[dict[str, Any]](), dict[str, dict[tuple[str, str], Floats]]()
+    rows, draws = list[dict[str, Any]](), dict[str, Draws]()
     for name, table in scored.items():
         made, draws[name] = run_rows(name, table, params)
         rows += made
@@ -62,20 +65,17 @@ def read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path} is not readable as scores of tracks ({error}); track the run again") from error
 
 
-def run_rows(
-    run: str, table: pd.DataFrame, params: TrackScoresParams
-) -> tuple[list[dict[str, Any]], dict[tuple[str, str], Floats]]:
+def run_rows(run: str, table: pd.DataFrame, params: TrackScoresParams) -> tuple[list[dict[str, Any]], Draws]:
     """The rows of a run, over all lines and for each; and the draws of each score, the value itself first."""
     lines = table["cell_line"].tolist()
     wells = (table["cell_line"] + "/" + table["well"]).tolist()
     weights = bootstrap.draws(lines, wells, params.n_resamples, params.seed)
     weights = np.vstack([np.ones((1, len(table)), np.int64), weights])
-    rows, draws = list[dict[str, Any]](), dict[tuple[str, str], Floats]()
+    rows, draws = list[dict[str, Any]](), Draws()
     for line in ("all", *sorted(set(lines))):
         chosen = np.array([line in ("all", own) for own in lines])
-        drawn = {well for well, own in zip(wells, chosen, strict=True) if own}
-        lines_drawn = {own for own, is_in in zip(lines, chosen, strict=True) if is_in}
-        uncertain = len(drawn) > len(lines_drawn)  # a line has two to draw
+        drawn = bootstrap.drawn(*([of[i] for i in np.flatnonzero(chosen)] for of in (lines, wells)))
+        uncertain = drawn.units > 0
         row: dict[str, Any] = {"run": run, "tracker": table["tracker"].iloc[0], "cell_line": line}
         row |= {"timelapses": int(chosen.sum())} | {name: int(table.loc[chosen, name].sum()) for name in COUNTS}
         for name, values in pooled(table[chosen], weights[:, chosen]).items():
@@ -83,7 +83,7 @@ def run_rows(
             ends = {"": values[0], "_low": low, "_high": high}
             row |= {f"{name}{end}": None if math.isnan(v) else round(float(v), DIGITS) for end, v in ends.items()}
             if uncertain:
-                draws[line, name] = values
+                draws[line, name] = values, drawn
         rows.append(row)
     return rows, draws
 
@@ -102,17 +102,14 @@ def pooled(table: pd.DataFrame, weights: Ints) -> dict[str, Floats]:
     return found
 
 
-def pair_rows(
-    a: tuple[str, dict[tuple[str, str], Floats]], b: tuple[str, dict[tuple[str, str], Floats]]
-) -> list[dict[str, Any]]:
+def pair_rows(a: tuple[str, Draws], b: tuple[str, Draws]) -> list[dict[str, Any]]:
     """Differences a - b of two runs, each draw of the same wells."""
     (run_a, draws_a), (run_b, draws_b) = a, b
     rows = []
-    for (line, name), values in draws_a.items():
-        difference = values - draws_b[line, name]
-        if not math.isnan(difference[0]):
-            low, high = bootstrap.interval(difference[1:])
-            numbers = (round(float(value), DIGITS) for value in (difference[0], low, high))
-            cells = (run_a, run_b, line, name, *numbers, bootstrap.p_value(difference[1:]))
-            rows.append(dict(zip(PAIRS, (*cells, str(low > 0 or high < 0).lower()), strict=True)))
+    for (line, name), (values, drawn) in draws_a.items():
+        found = bootstrap.difference(values - draws_b[line, name][0], drawn)
+        if not math.isnan(found.value):
+            numbers = (round(number, DIGITS) for number in found[:3])
+            cells = (run_a, run_b, line, name, *numbers, found.p, str(found.real).lower())
+            rows.append(dict(zip(PAIRS, cells, strict=True)))
     return rows

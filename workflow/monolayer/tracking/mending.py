@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from monolayer.coco.records import CELL, Image, Truth
 from monolayer.coco.table import read_truth
-from monolayer.evaluation import evaluate
-from monolayer.evaluation.gain import FEWEST, METRIC
+from monolayer.evaluation import bootstrap, evaluate
+from monolayer.evaluation.bootstrap import FEWEST
+from monolayer.evaluation.gain import METRIC
 from monolayer.evaluation.threshold import score_threshold
 from monolayer.files import write_bytes, write_json
 from monolayer.measurement.measure import CellSource, Found, cells_of, instances
@@ -95,7 +96,8 @@ def verdict(truth: Path, params: EvaluateParams, gains: dict[str, Gain | None]) 
     """Whether val says that mending helps: mask AP or TRA is really higher, and neither that is known is lower."""
     images, _ = read_truth(truth)
     wells = len(set(zip(images.lines, images.wells, strict=True)))
-    drawn = {"mask AP": len(set(evaluate.units(images, params))), "TRA": wells}
+    timelapses = bootstrap.drawn(images.lines, images.wells).units
+    drawn = {"mask AP": evaluate.drawn(images, params)["all"].units, "TRA": timelapses}
     known = {name: gain for name, gain in gains.items() if gain is not None}
     lower = [name for name, gain in known.items() if (gain["difference"] or 0) < 0]
     higher = [name for name, gain in known.items() if (gain["low"] or 0) > 0 and drawn[name] >= FEWEST]
