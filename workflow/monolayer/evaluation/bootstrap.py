@@ -30,7 +30,7 @@ class Drawn(NamedTuple):
     freedom: int
 
 
-class Difference(NamedTuple):
+class PairedDifference(NamedTuple):
     """A difference with its 95 % interval and two-sided p; real where that leaves out 0 and FEWEST units are drawn."""
 
     value: float
@@ -84,7 +84,7 @@ def interval(values: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def difference(values: Floats, of: Drawn) -> Difference:
+def difference(values: Floats, of: Drawn) -> PairedDifference:
     """A difference (1 + B,), the value itself and its draws.
 
     With n images of L lines the draws scatter less than estimates do, by sqrt((n - L) / n).
@@ -99,10 +99,10 @@ def difference(values: Floats, of: Drawn) -> Difference:
 
     value, known = float(values[0]), values[1:][~np.isnan(values[1:])]
     if len(known) == 0:
-        return Difference(value, math.nan, math.nan, math.nan, False)
+        return PairedDifference(value, math.nan, math.nan, math.nan, False)
     error = float(known.std()) * math.sqrt(of.units / of.freedom)
     reach = error * float(stats.t.isf((1 - LEVEL) / 2, of.freedom))
     low, high = value - reach, value + reach
     p = 2 * float(stats.t.sf(abs(value) / error, of.freedom)) if error > 0 else float(value == 0)
     least = 1 / (len(known) + 1)  # so many draws tell no smaller one
-    return Difference(value, low, high, max(p, least), of.units >= FEWEST and (low > 0 or high < 0))
+    return PairedDifference(value, low, high, max(p, least), of.units >= FEWEST and (low > 0 or high < 0))
