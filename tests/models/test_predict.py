@@ -22,7 +22,7 @@ from monolayer.backends import manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.records import Image
 from monolayer.data.dataset import Sample
-from monolayer.files import InputError
+from monolayer.files import PIXEL_BYTES, InputError, write_bytes
 from monolayer.measurement.formats import FORMATS, FileMaker
 from monolayer.models import predict, predictor
 from monolayer.models.journal import journal_of
@@ -292,6 +292,82 @@ def test_a_changed_image_a_lost_label_and_other_settings_are_done_again(tmp_path
         folder_results(images, out.with_name("other.json"), choice._replace(score_min=0.6))
 
 
+def outcome(images: Path, out: Path, choice: predict.Choice) -> str:
+    try:
+        folder_results(images, out, choice)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def test_no_label_of_the_users_is_overwritten(tmp_path: Path, fake: dict[str, Any]) -> None:
+    """The journal of an earlier try exempts what that try wrote, as it wrote it, and no more."""
+    fake["all"] = 5
+    images, out, labels = tmp_path / "images", tmp_path / "out.json", tmp_path / "mine"
+    many(images, 3)
+    labels.mkdir()
+    (labels / "00.tif").write_bytes(b"mine")
+    assert "02.png is no PNG" in outcome(images, out, ALL)  # without labels; its journal knows the images
+    for _ in range(2):
+        assert "00.tif exists and would be overwritten" in outcome(images, out, ALL._replace(labels=labels))
+    assert (labels / "00.tif").read_bytes() == b"mine"
+    (labels / "00.tif").unlink()
+    assert "02.png is no PNG" in outcome(images, out, ALL._replace(labels=labels))
+    (labels / "01.tif").write_bytes(b"corrected")
+    assert "02.png is no PNG" in outcome(images, out, ALL._replace(labels=labels))  # done: nothing is written
+    for _ in range(2):
+        other = ALL._replace(labels=labels, score_min=0.6)
+        assert "01.tif exists and would be overwritten" in outcome(images, out, other)
+    assert (labels / "01.tif").read_bytes() == b"corrected"
+    (labels / "01.tif").unlink()
+    (images / "02.png").unlink()
+    assert outcome(images, out, other) == ""
+
+
+def test_a_file_of_before_that_a_kill_left_is_made_again(
+    tmp_path: Path, fake: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its line is noted, its new content is not there yet: what is there is neither up to date nor the user's."""
+    fake["all"] = 5
+    images, out, labels = tmp_path / "images", tmp_path / "out.json", tmp_path / "labels"
+    many(images, 3)
+    choice = ALL._replace(labels=labels)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert "02.png is no PNG" in outcome(images, out, choice)
+    for again in (choice, choice._replace(score_min=0.6)):
+        fake["all"] += 2
+        PillowImage.fromarray(np.zeros((50 + fake["all"], 60), np.uint8)).save(images / "00.png")
+        with monkeypatch.context() as patch:
+            patch.setattr(predict, "write_bytes", killed)
+            with pytest.raises(KeyboardInterrupt):
+                folder_results(images, out, again)
+        assert "02.png is no PNG" in outcome(images, out, again)
+        assert tifffile.imread(labels / "00.tif").shape == (50 + fake["all"], 60)
+
+
+def test_another_pixel_size_is_not_gone_on_with(
+    tmp_path: Path, fake: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every option of the command that a file hangs on: files of two are not mixed."""
+    fake["all"] = 5
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    many(images, 3)
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"weights")
+    words = ["predict", "--weights", str(weights), "--images", str(images), "--results", str(tmp_path / "out.json")]
+    words += ["--labels", str(labels), "--format", "ome-tiff", "--pixel-size"]
+    assert main([*words, "1"]) == 1
+    assert "02.png is no PNG" in capsys.readouterr().err
+    (images / "02.png").write_bytes((images / "01.png").read_bytes())
+    assert main([*words, "2"]) == 0
+    for path in sorted(labels.iterdir()):
+        with tifffile.TiffFile(path) as tif:
+            assert 'PhysicalSizeX="2.0"' in str(tif.ome_metadata)
+
+
 def test_a_killed_prediction_goes_on(tmp_path: Path, fake: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """What a kill leaves: a line that is cut, a label image without one; none of both is trusted."""
     fake["all"] = 5
@@ -301,13 +377,13 @@ def test_a_killed_prediction_goes_on(tmp_path: Path, fake: dict[str, Any], monke
     whole = folder_results(images, tmp_path / "whole.json")
     made = list[int]()
 
-    def killed(*_: Any) -> bytes:
+    def killed(path: Path, content: bytes) -> None:
         made.append(1)
         if len(made) == 4:
             raise KeyboardInterrupt
-        return b"labels"
+        write_bytes(path, content)
 
-    monkeypatch.setattr("monolayer.coco.labels.label_tiff", killed)
+    monkeypatch.setattr(predict, "write_bytes", killed)
     choice = ALL._replace(labels=tmp_path / "labels")
     with pytest.raises(KeyboardInterrupt):
         folder_results(images, out, choice)
@@ -425,3 +501,24 @@ def test_cells_of_another_size_than_the_models_are_told(
 def test_a_diameter_is_of_exported_runs(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--diameter is of exported runs, and weights.pt is none"):
         folder_results(folder, tmp_path / "out.json", ALL._replace(diameter=30.0))
+
+
+def test_what_a_diameter_enlarges_is_counted_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells of a quarter of the usual diameter: 16 times the pixels."""
+    _, about = manifest.read_manifest(manifest.pretrained())
+    assert about.diameters is not None
+    small = predictor.load(manifest.pretrained(), threads=1, diameter=about.diameters.median / 4)
+    assert small.enlarged == pytest.approx(16)
+    assert predictor.load(manifest.pretrained(), threads=1, diameter=400.0).enlarged == 1
+    (tmp_path / "images").mkdir()
+    PillowImage.fromarray(np.zeros((100, 100), np.uint8)).save(tmp_path / "images/a.png")
+    monkeypatch.setattr(predict, "free_memory", lambda: PIXEL_BYTES * 15 * 100 * 100)
+    choice = predict.Choice(None, None, tta=1, diameter=about.diameters.median / 4)
+    with pytest.raises(InputError, match=r"a\.png, at the model's scale, has 160,000 pixels, .*cut it into tiles"):
+        predict.predict_folder(manifest.pretrained(), tmp_path / "images", tmp_path / "o.json", choice, threads=1)
+
+
+@pytest.mark.parametrize("diameter", [0, -20.0, float("nan"), float("inf"), "16"])
+def test_no_diameter(diameter: Any) -> None:
+    with pytest.raises(InputError, match=f"diameter is {diameter}; give the usual one of the cells in px"):
+        predictor.load(manifest.pretrained(), threads=1, diameter=diameter)

@@ -127,11 +127,12 @@ def _predict_folder(args: Namespace) -> None:
         percentiles=_percentiles(args),
         which=ImagePlane(args.channel, args.z),
         diameter=args.diameter,
+        pixel_size_um=args.pixel_size,
         limits=ReadLimits(pixels, max(pixels, OWN.pixels), cure=cure),
         forms={name: formats.FORMATS[name].suffix for name in args.format or ["labels"]},
     )
     near = None if model.suffix == ".pt" else manifest.read_manifest(model)[1].neighbours
-    maker = formats.FileMaker(choice.which, choice.limits, near, args.pixel_size)
+    maker = formats.FileMaker(choice.which, choice.limits, near, choice.pixel_size_um)
     predict.predict_folder(model, args.images, args.output, choice, args.threads, make=maker)
 
 

@@ -16,7 +16,7 @@ from monolayer.data.images import Pixels, eight_bit, fingerprint
 from monolayer.data.plane import ImagePlane
 from monolayer.data.reading import read_frame
 from monolayer.evaluation.matching import IOUS, match_labels
-from monolayer.files import check_memory, free_memory
+from monolayer.files import free_memory
 from monolayer.models import predictor
 from monolayer.models.dihedral import turn, turn_back
 from monolayer.models.predictor import Predictor
@@ -71,7 +71,7 @@ def check(reading: Reading, path: Path) -> None:
     run, _ = loaded(reading, 1)
     pixels = read_pixels(reading, path)
     predictor.check_size(str(path), pixels, run.network(None, str(path)).pipeline)
-    check_memory(pixels.size, str(path), free_memory())
+    predictor.check_room(str(path), pixels.size, run.enlarged, free_memory())
 
 
 def look(reading: Reading, path: Path) -> ImageLook:

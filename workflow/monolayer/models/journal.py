@@ -6,9 +6,10 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -20,13 +21,16 @@ from monolayer.files import InputError
 class Journal:
     """Lines of JSON: what the results depend on, then for each image its name, the state of its file and its cells.
 
-    known are all images that it names; done says where the lines of those are whose results would be the same today.
+    A line ends with the sums of the files that were written of its image, by path: what has another sum by now is not
+    ours. known are all images that it names; done says where the lines of those are whose results would be the same
+    today; wrote are the sums that each file had, whatever the settings, the newest last.
     """
 
     file: IO[bytes]
     head: bytes
     known: set[str]
     done: dict[str, tuple[list[int], int]]
+    wrote: dict[str, list[str]]
     end: int  # of what can be gone on with
 
     def begin(self) -> None:
@@ -35,15 +39,27 @@ class Journal:
         self.known = set(self.done)
         if not self.end:
             self._write(self.head)
+            if self.wrote:
+                self._write(_line("", [], [], self.wrote))
 
     def has(self, name: str, state: list[int]) -> bool:
         return name in self.done and self.done[name][0] == state
 
-    def add(self, name: str, state: list[int], results: Iterable[Result]) -> None:
-        """Note an image, down to the disk."""
+    def add(self, name: str, state: list[int], results: Iterable[Result], files: Mapping[Path, bytes]) -> None:
+        """Note an image and what its files will hold, down to the disk."""
+        sums = {str(path.resolve()): [sha256(content).hexdigest()] for path, content in files.items()}
         place = self.file.seek(0, os.SEEK_END)
-        self._write(json.dumps([name, state, list(results)], separators=(",", ":")).encode() + b"\n")
+        self._write(_line(name, state, list(results), sums))
         self.done[name] = state, place
+        _extend(self.wrote, sums)
+
+    def is_own(self, path: Path) -> bool:
+        """Whether a file is as a call for the same output wrote it."""
+        return sha256(path.read_bytes()).hexdigest() in self.wrote.get(str(path.resolve()), ())
+
+    def is_outdated(self, path: Path) -> bool:
+        """Whether it is so, but not of the last call: a kill came before that could write it."""
+        return self.is_own(path) and sha256(path.read_bytes()).hexdigest() != self.wrote[str(path.resolve())][-1]
 
     def results(self, numbers: dict[int, str]) -> Iterator[Result]:
         """The cells of images, under their numbers."""
@@ -56,6 +72,15 @@ class Journal:
         self.file.write(line)
         self.file.flush()
         os.fsync(self.file.fileno())
+
+
+def _line(*entry: object) -> bytes:
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+
+
+def _extend(wrote: dict[str, list[str]], sums: Mapping[str, list[str]]) -> None:
+    for path, more in sums.items():
+        wrote.setdefault(path, []).extend(more)
 
 
 @contextmanager
@@ -73,15 +98,17 @@ def journal_of(output: Path, depends: dict[str, Any]) -> Iterator[Journal]:
         head = json.dumps(depends, sort_keys=True).encode() + b"\n"
         file.seek(0)
         same, end = file.readline() == head, file.tell()
-        found: dict[str, tuple[list[int], int]] = {}
+        found, wrote = dict[str, tuple[list[int], int]](), dict[str, list[str]]()
         while (line := file.readline()).endswith(b"\n"):
-            name, state, _ = json.loads(line)
+            name, state, _, *sums = json.loads(line)  # a version before wrote none
             found[name], end = (state, end), file.tell()
-        journal = Journal(file, head, set(found), found if same else {}, end if same else 0)
+            _extend(wrote, *sums or ({},))
+        found.pop("", None)
+        journal = Journal(file, head, set(found), found if same else {}, wrote, end if same else 0)
         ended = False
         try:
             yield journal
             ended = True
         finally:
-            if ended or not (journal.done or journal.known):
+            if ended or not (journal.done or journal.known or journal.wrote):
                 path.unlink()

@@ -23,7 +23,7 @@ from monolayer.data.dataset import Sample, read_image, samples
 from monolayer.data.images import Pixels, eight_bit
 from monolayer.data.plane import ANY, OWN, ImagePlane, ReadLimits
 from monolayer.data.reading import SUFFIXES, image_files, read_frame
-from monolayer.files import InputError, check_memory, free_memory, write_bytes
+from monolayer.files import InputError, free_memory, write_bytes
 from monolayer.models import predictor
 from monolayer.models.journal import Journal, journal_of
 from monolayer.models.predictor import Frame, Predictor
@@ -61,9 +61,11 @@ LABELS = {"labels": ".tif"}
 
 
 class Choice(NamedTuple):
-    """Cells from which score up are written, and where to, as label images besides; what runs an exported run.
+    """All that the files of a prediction hang on, beside the model: an interrupted one goes on with the same only.
 
-    `forms` are what is written of each image in place of a label TIFF, by name the suffix.
+    Cells from which score up are written, and where to, as label images besides; what runs an exported run.
+
+    `forms` are what is written of each image in place of a label TIFF, by name the suffix; the pixel size is for these.
 
     Without score_min results hold every cell, since they tell its score, and label images those from the run's own
     threshold up, which `evaluate` chose on val. Without percentiles images of more than 8 bits are scaled by those of
@@ -80,6 +82,7 @@ class Choice(NamedTuple):
     which: ImagePlane = ANY
     limits: ReadLimits = OWN
     diameter: float | None = None
+    pixel_size_um: float | None = None
     forms: Mapping[str, str] = LABELS
 
 
@@ -92,7 +95,8 @@ def predict_folder(
 
     `model` is an exported run's folder or a weights.pt. Images are numbered over all shards. One that can't be used is
     named at the end, as an error, and `output` is not written before all are: what was found is kept beside it, and
-    the same command goes on with it, after a kill too. Label images of others are not overwritten.
+    the same command goes on with it, after a kill too. No file in the folder of label images is overwritten but what a
+    call for the same output wrote and nobody changed since.
     """
     files = _image_files(images, choice.labels)
     first, step = choice.shard
@@ -109,10 +113,9 @@ def predict_folder(
     with journal_of(output, {key: str(value) for key, value in depends.items()}) as journal:
         if choice.labels is not None:
             logger.info("label images hold cells with a score of %g or more", run.least)
-            new = (name for name in own.values() if name not in journal.known)
-            _check_free(path for name in new for path in _label_paths(choice, name).values())
-        journal.begin()
         folder = Folder({name: files[name] for name in own.values()}, choice, run.percentiles, run.least, journal, make)
+        folder.check_free()
+        journal.begin()
         faults = folder.segment(run.predictor, f"predict {images.name}")
         found = {number: name for number, name in own.items() if name in journal.done and name not in faults}
         partial = output.with_name(f"incomplete.{output.name}")
@@ -148,16 +151,23 @@ class Folder:
     journal: Journal
     make: Make | None
 
+    def check_free(self) -> None:
+        """Refuse to write over a file that is not ours, or that somebody changed since."""
+        for name in self._todo():
+            for path in _label_paths(self.choice, name).values():
+                if path.exists() and not self.journal.is_own(path):
+                    raise InputError(f"{path} exists and would be overwritten; give another folder for label images")
+
     def segment(self, run: Predictor, label: str) -> dict[str, str]:
         """Note the cells of all images that are not done; what can't be used is returned with the reason."""
-        network, faults, states = run.network(None, "an image of a folder"), dict[str, str](), dict[str, list[int]]()
+        network, faults = run.network(None, "an image of a folder"), dict[str, str]()
         given = deque[str]()
 
         def read(name: str) -> tuple[str, Pixels | None]:
             try:
                 image = self._read(name)
                 predictor.check_size(str(self.files[name]), image, network.pipeline)
-                check_memory(image.size, str(self.files[name]), free_memory())
+                predictor.check_room(str(self.files[name]), image.size, run.enlarged, free_memory())
                 return name, image
             except (InputError, OSError) as error:
                 faults[name] = str(error)
@@ -169,17 +179,18 @@ class Folder:
                     given.append(name)
                     yield Frame(name, None, partial(_same, image))
 
-        todo = []
-        for name, path in self.files.items():
-            status = path.stat()
-            states[name] = [status.st_size, status.st_mtime_ns]
-            if not self._is_done(name, states[name]):
-                todo.append(name)
+        todo = self._todo()
         if len(todo) < len(self.files):
             logger.info("%d of %d images are done already", len(self.files) - len(todo), len(self.files))
         for instances in track(run.stream(frames()), len(todo), label):
-            self._note(name := given.popleft(), states[name], instances)
+            self._note(name := given.popleft(), todo[name], instances)
         return dict(sorted(faults.items()))
+
+    def _todo(self) -> dict[str, list[int]]:
+        """The images that are not done, with the states of their files."""
+        found = ((name, path.stat()) for name, path in self.files.items())
+        states = {name: [status.st_size, status.st_mtime_ns] for name, status in found}
+        return {name: state for name, state in states.items() if not self._is_done(name, state)}
 
     def _read(self, name: str) -> Pixels:
         path = self.files[name]
@@ -187,21 +198,24 @@ class Folder:
         return eight_bit(own, str(path), self.percentiles)
 
     def _is_done(self, name: str, state: list[int]) -> bool:
-        """Whether its cells are noted, and its label image, which comes after, is there."""
+        """Whether its cells are noted, and its label image, which comes after, is there, mended by somebody or not."""
         paths = _label_paths(self.choice, name).values()
-        return self.journal.has(name, state) and all(path.exists() for path in paths)
+        there = (path.exists() and not self.journal.is_outdated(path) for path in paths)
+        return self.journal.has(name, state) and all(there)
 
     def _note(self, name: str, state: list[int], instances: Instances) -> None:
         from monolayer.coco.labels import label_tiff
 
         kept = instances.at_least(self.choice.score_min or 0.0)
-        self.journal.add(name, state, kept.results(0))
-        shown = kept.at_least(self.least)
+        shown, made = kept.at_least(self.least), dict[Path, bytes]()
         for form, path in _label_paths(self.choice, name).items():
             if self.make is None:
-                write_bytes(path, label_tiff([shown.label_image()], None))
+                made[path] = label_tiff([shown.label_image()], self.choice.pixel_size_um)
             else:
-                write_bytes(path, self.make(form, name, self.files[name], shown))
+                made[path] = self.make(form, name, self.files[name], shown)
+        self.journal.add(name, state, kept.results(0), made)
+        for path, content in made.items():
+            write_bytes(path, content)
 
 
 def _same(image: Pixels) -> Pixels:
@@ -284,9 +298,3 @@ def _check_names(choice: Choice, names: Iterable[str]) -> None:
     for path, number in Counter(path for name in names for path in _label_paths(choice, name).values()).items():
         if number > 1:
             raise InputError(f"{number} images would have the label image {path}; rename all but one of them")
-
-
-def _check_free(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.exists():
-            raise InputError(f"{path} exists and would be overwritten; give another folder for the label images")

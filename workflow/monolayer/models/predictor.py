@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
+from math import inf
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,7 @@ from monolayer import models
 from monolayer.backends import Backend
 from monolayer.backends.manifest import Manifest, identity, onnx_name, read_manifest
 from monolayer.coco.instances import Instances
-from monolayer.files import InputError
+from monolayer.files import InputError, check_memory
 from monolayer.models.pipeline import Check, Pipeline, find, pipeline, unchecked
 from monolayer.models.rescaled import RescaledPipeline
 from monolayer.parallel import prefetch
@@ -81,10 +83,19 @@ class Predictor:
             )
         return self.networks[key]
 
+    @property
+    def enlarged(self) -> float:
+        """Pixels that its networks see, and that memory holds, for each pixel of an image; at least 1."""
+        return max(1.0, *(_enlarged(network.pipeline) for network in self.networks.values()))
+
     def _batches(self, frames: Iterable[Frame]) -> Iterator[tuple[Network, list[Frame]]]:
         for _, group in groupby(((self.network(f.cell_line, f.name), f) for f in frames), lambda pair: id(pair[0])):
             while some := list(islice(group, self.batch)):
                 yield some[0][0], [frame for _, frame in some]
+
+
+def _enlarged(of: Pipeline) -> float:
+    return of.factor**2 * _enlarged(of.inner) if isinstance(of, RescaledPipeline) else 1.0
 
 
 def _preprocess(given: tuple[Network, list[Frame]]) -> Batch:
@@ -112,6 +123,11 @@ def check_size(name: str, image: NDArray[np.uint8], of: Pipeline) -> None:
         raise InputError(
             f"{name} is {width}x{height} px; this network needs {of.stride} px a side, so enlarge or pad it"
         )
+
+
+def check_room(name: str, pixels: int, enlarged: float, free: int) -> None:
+    """Refuse an image for whose cells the memory is too small, at the scale that the network sees it."""
+    check_memory(round(enlarged * pixels), name if enlarged == 1 else f"{name}, at the model's scale,", free)
 
 
 def from_weights(weights: Path, settings: PredictSettings | None, threads: int) -> Predictor:
@@ -159,6 +175,8 @@ def load(
     Other settings than its own may be given, or another tta. With the usual diameter (px) of the cells in the images,
     those are brought to the scale of the training images.
     """
+    if diameter is not None and not (isinstance(diameter, Real) and 0 < diameter < inf):
+        raise InputError(f"diameter is {diameter}; give the usual one of the cells in px, above 0")
     folder, manifest = read_manifest(path)
     settings = with_tta(settings or manifest.settings, tta)
     if dtype not in manifest.dtypes:

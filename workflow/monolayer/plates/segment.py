@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from monolayer.backends.manifest import Manifest, read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.data.images import Pixels, eight_bit
-from monolayer.files import InputError, check_memory, free_memory
+from monolayer.files import InputError, free_memory
 from monolayer.measurement.files import arrow
 from monolayer.measurement.measure import cell_columns, image_row, trimmed, with_um
 from monolayer.models import predictor
@@ -163,7 +163,7 @@ class Shard:
         grey = eight_bit(own, image.file, self.model.manifest.percentiles)
         network = self.model.predictor.network(image.line or None, image.name)
         predictor.check_size(image.file, grey, network.pipeline)
-        check_memory(grey.size, image.file, free_memory())
+        predictor.check_room(image.file, grey.size, self.model.predictor.enlarged, free_memory())
         return ReadImage(image, state, own, grey)
 
     def _measured(self, one: ReadImage, found: Instances) -> tuple[dict[str, Any], Any]:
