@@ -141,7 +141,7 @@ def test_a_draft_is_read_as_its_images_whatever_its_name(names: tuple[str, ...],
             path.parent.mkdir(parents=True, exist_ok=True)
             tifffile.imwrite(path, np.zeros((8, 8), np.uint8))
     _, drawn = masks.assigned(images, drafts / "drafts", Findings())
-    assert drawn == {name: [drafts / draft_of(name)] for name in names}
+    assert drawn == {name: [(drafts / draft_of(name), False)] for name in names}
 
 
 def test_masks_of_no_image_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -29,10 +29,11 @@ from monolayer.measurement.outlines import rings
 from monolayer.params.data import AuditParams, MasksSource
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from roifile import ROI_TYPE, ImagejRoi
+from roifile import ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 from scipy import ndimage
 
 SIZE = HEIGHT, WIDTH = 60, 80
+SQUARE = {"roitype": ROI_TYPE.RECT, "left": 2, "top": 2, "right": 9, "bottom": 9}
 Labels = NDArray[np.int32]
 
 
@@ -101,14 +102,18 @@ def _geojson(labels: Labels) -> tuple[str, bytes]:
     return ".geojson", json.dumps(content).encode()
 
 
+def packed(mask: NDArray[np.bool_]) -> str:
+    """A mask as labelme packs it."""
+    buffer = io.BytesIO()
+    PillowImage.fromarray(mask).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
 def _labelme(labels: Labels) -> tuple[str, bytes]:
     shapes = []
     for mask, x, y in placed(labels):
-        buffer = io.BytesIO()
-        PillowImage.fromarray(mask).save(buffer, "PNG")
         points = [[x, y], [x + mask.shape[1] - 1, y + mask.shape[0] - 1]]
-        text = base64.b64encode(buffer.getvalue()).decode()
-        shapes.append({"label": "cell", "shape_type": "mask", "points": points, "mask": text})
+        shapes.append({"label": "cell", "shape_type": "mask", "points": points, "mask": packed(mask)})
     content = {"shapes": shapes, "imagePath": "a.png", "imageHeight": HEIGHT, "imageWidth": WIDTH}
     return ".json", json.dumps(content).encode()
 
@@ -256,6 +261,177 @@ def test_regions_that_nobody_annotated_count_neither_way(tmp_path: Path) -> None
         assert not any(cell["iscrowd"] for cell in sample.annotations)
 
 
+@pytest.mark.parametrize("name", ["a_ignore{}", "a_ignore.ome{}", "a_Ignore_masks{}"])
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__.strip("_"))
+def test_a_file_of_what_to_ignore_has_no_cells(
+    tmp_path: Path, form: Callable[[Labels], tuple[str, bytes]], name: str
+) -> None:
+    """In any form, alone and beside the cells."""
+    images, masks = folders(tmp_path, "a.png", "b.png")
+    blank = np.zeros(SIZE, np.int32)
+    blank[:20, :30], blank[40:, 50:] = 1, 2
+    suffix, content = form(blank)
+    (masks / name.format(suffix[suffix.index(".") :])).write_bytes(content)
+    (masks / "b.tif").write_bytes(_tiff(cells())[1])
+    assert [image["file_name"] for image in fetched(images, masks, tmp_path)["images"]] == ["b.png"]
+    (masks / "a.tif").write_bytes(_tiff(cells())[1])
+    truth = fetched(images, masks, tmp_path)
+    crowds = [cell["segmentation"] for cell in truth["annotations"] if cell["iscrowd"]]
+    assert np.array_equal(label_image(crowds, *SIZE) > 0, blank > 0)
+    assert sum(not cell["iscrowd"] for cell in truth["annotations"]) == 2 * len(placed(cells()))
+
+
+def test_masks_in_the_folder_of_ome_tiffs_are_no_images(tmp_path: Path) -> None:
+    images, _ = folders(tmp_path)
+    tifffile.imwrite(images / "a.ome.tif", np.zeros(SIZE, np.uint16))
+    (images / "a_masks.ome.tif").write_bytes(_tiff(cells())[1])
+    (images / "a_ignore.ome.tif").write_bytes(_tiff((cells() == 1).astype(np.int32))[1])
+    truth = fetched(images, images, tmp_path)
+    assert len(truth["images"]) == 1
+    assert kinds(truth) == {"ignored_regions": 1}
+
+
+def test_markers_of_tracks_are_no_masks(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "t000.png")
+    (masks / "man_track000.tif").write_bytes(_tiff(cells())[1])
+    with pytest.raises(InputError, match=r"man_track000.tif holds markers of tracks.*`source: ctc`"):
+        fetched(images, masks, tmp_path)
+
+
+def test_labelme_background_is_no_cell_and_a_mask_is_cut_at_the_edge(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    box = {"shape_type": "rectangle", "points": [[0, 0], [30, 20]]}
+    square = {"shape_type": "mask", "points": [[-3, 58], [1, 62]], "mask": packed(np.ones((5, 5), np.bool_))}
+    shapes = [
+        {"label": "cell", "shape_type": "rectangle", "points": [[40, 30], [50, 40]]},
+        *({"label": label, **box} for label in ("_background_", "__background__", "__ignore__")),
+        {"label": "cell", **square},
+    ]
+    (masks / "a.json").write_text(json.dumps({"shapes": shapes}))
+    truth = fetched(images, masks, tmp_path)
+    assert [(cell["area"], cell["iscrowd"]) for cell in truth["annotations"]] == [(100, 0), (4, 0), (600, 1)]
+    assert kinds(truth) == {"clipped": 1, "ignored_regions": 1, "no_cell": 2}
+    told = {finding["kind"]: finding["examples"] for finding in truth["findings"]}
+    assert told["no_cell"][0].endswith("a.json: shape 2 (_background_)")
+    assert told["clipped"][0].endswith("a.json: shape 5: by 3.0 px")
+
+
+def test_texts_over_an_image_are_no_cells(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    text = roi(**SQUARE, subtype=ROI_SUBTYPE.TEXT, position=7)
+    (masks / "a.zip").write_bytes(zipped(a=roi(**SQUARE, position=1), label=text))
+    truth = fetched(images, masks, tmp_path)
+    assert len(truth["annotations"]) == 1
+    assert kinds(truth) == {"no_cell": 1}
+    assert truth["findings"][0]["examples"][0].endswith("a.zip: label.roi (text)")
+
+
+def corners(x0: float, y0: float, x1: float, y1: float) -> list[list[list[float]]]:
+    return [[[x0, y0], [x1, y0], [x1, y1], [x0, y1]]]
+
+
+def qupath(*objects: tuple[list[list[list[float]]], str]) -> bytes:
+    """Features of these corners and object types."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": box},
+            "properties": {"objectType": kind} if kind else {},
+        }
+        for box, kind in objects
+    ]
+    return json.dumps(features).encode()
+
+
+CELL_A, CELL_B, REGION = corners(5, 5, 15, 15), corners(20, 5, 30, 15), corners(2, 2, 40, 40)
+
+
+@pytest.mark.parametrize(
+    ("objects", "areas"),
+    [
+        ([(REGION, "annotation"), (CELL_A, "detection"), (CELL_B, "detection")], [100, 100]),
+        ([(REGION, "annotation"), (CELL_A, "cell")], [100]),  # that holds one
+        ([(REGION, "annotation"), (corners(0, 0, 45, 45), "annotation"), (CELL_A, "cell")], [100]),  # regions
+        ([(corners(4, 4, 15, 15), "annotation"), (CELL_A, "cell")], [121, 100]),  # a cell drawn again
+        ([(REGION, ""), (CELL_A, ""), (CELL_B, "")], [100, 100]),
+        ([(REGION, ""), (CELL_A, "")], [1444, 100]),  # a large cell and a small one: nobody knows
+    ],
+)
+def test_a_region_around_cells_is_none(tmp_path: Path, objects: Any, areas: list[int]) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    (masks / "a.geojson").write_bytes(qupath(*objects))
+    truth = fetched(images, masks, tmp_path)
+    assert [cell["area"] for cell in truth["annotations"]] == areas
+    assert kinds(truth) == ({"regions": len(objects) - len(areas)} if len(objects) > len(areas) else {})
+    if truth["findings"]:
+        assert "a.geojson: feature 1, around feature" in str(truth["findings"][0]["examples"])
+
+
+def test_a_region_among_rois_and_labelme_shapes_is_none(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "a.png", "b.png")
+    around = {**SQUARE, "left": 0, "top": 0, "right": 40, "bottom": 40}
+    second = {**SQUARE, "left": 20, "right": 27}
+    (masks / "a.zip").write_bytes(zipped(a=roi(**around), b=roi(**SQUARE), c=roi(**second)))
+    boxes = [[[2, 2], [40, 40]], [[5, 5], [15, 15]], [[20, 5], [30, 15]]]
+    shapes = [{"label": "cell", "shape_type": "rectangle", "points": box} for box in boxes]
+    (masks / "b.json").write_text(json.dumps({"shapes": shapes}))
+    truth = fetched(images, masks, tmp_path)
+    assert [cell["area"] for cell in truth["annotations"]] == [49, 49, 100, 100]
+    first, other = truth["findings"][0]["examples"]
+    assert first.endswith("a.zip: a.roi, around c.roi and b.roi")
+    assert other.endswith("b.json: shape 1, around shape 3 and shape 2")
+
+
+def test_a_cell_around_others_has_its_cure(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    (masks / "a.geojson").write_bytes(qupath((REGION, "cell"), (CELL_A, "detection"), (CELL_B, "detection")))
+    with pytest.raises(InputError, match="feature 1 is a cell around feature 3 and feature 2; export cells without"):
+        fetched(images, masks, tmp_path)
+
+
+def at(**plane: int) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": CELL_A, **({"plane": plane} if plane else {})}
+
+
+@pytest.mark.parametrize(
+    ("planes", "says"),
+    [
+        ([at(), at(c=-1, z=1, t=0)], r"2 planes along z \(0, 1\)"),
+        ([at(c=-1, z=0, t=0), at(c=-1, z=0, t=2)], r"2 frames \(0, 2\)"),
+        ([at(c=0, z=0, t=0), at(c=1, z=0, t=0)], r"2 channels \(0, 1\)"),
+        ([at(c=0, z=3, t=0), at(c=-1, z=3, t=0)], ""),  # of all channels
+    ],
+)
+def test_qupath_outlines_of_several_planes(tmp_path: Path, planes: list[dict[str, Any]], says: str) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    (masks / "a.geojson").write_text(json.dumps([{"type": "Feature", "geometry": one} for one in planes]))
+    if not says:
+        assert len(fetched(images, masks, tmp_path)["annotations"]) == 2
+        return
+    with pytest.raises(InputError, match=rf"a.geojson has outlines on {says}; save those of the image's own"):
+        fetched(images, masks, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("positions", "says"),
+    [
+        ([{"t_position": 1, "z_position": z} for z in (1, 2, 3)], r"3 planes along z \(1, 2, 3\)"),
+        ([{"t_position": t, "z_position": 1} for t in (1, 2)], r"2 frames \(1, 2\)"),
+        ([{"c_position": c} for c in (1, 2)], r"2 channels \(1, 2\)"),
+        ([{"c_position": 0, "z_position": 2}, {"c_position": 1, "z_position": 2}, {}], ""),  # 0 is all
+    ],
+)
+def test_rois_of_several_planes(tmp_path: Path, positions: list[dict[str, int]], says: str) -> None:
+    images, masks = folders(tmp_path, "a.png")
+    given = {str(number): roi(**SQUARE, **position) for number, position in enumerate(positions)}
+    (masks / "a.zip").write_bytes(zipped(**given))
+    if not says:
+        assert len(fetched(images, masks, tmp_path)["annotations"]) == 3
+        return
+    with pytest.raises(InputError, match=rf"a.zip has outlines on {says}; save those of the image's own"):
+        fetched(images, masks, tmp_path)
+
+
 def roi(**settings: Any) -> bytes:
     return ImagejRoi(**settings).tobytes()
 
@@ -276,7 +452,6 @@ def shape(**settings: Any) -> bytes:
     return json.dumps({"shapes": [settings]}).encode()
 
 
-SQUARE = {"roitype": ROI_TYPE.RECT, "left": 2, "top": 2, "right": 9, "bottom": 9}
 BAD: dict[str, tuple[str, bytes, str]] = {
     "another size": (".tif", _tiff(cells()[:50])[1], "a.tif is 80x50 px, its image 80x60 px"),
     "cut short": (".tif", _tiff(cells())[1][:400], "a.tif is not readable as a label image"),
@@ -285,7 +460,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "a line": (".roi", roi(roitype=ROI_TYPE.LINE, x1=1, y1=1, x2=5, y2=5), "a.roi is a line, which encloses nothing"),
     "a roi cut short": (".roi", roi(**SQUARE)[:30], "a.roi can't be read"),
     "a zip of other things": (".zip", zipped()[:0] or b"PK\x03\x04", "a.zip can't be read"),
-    "two frames": (".zip", zipped(a=roi(**SQUARE, position=1), b=roi(**SQUARE, position=2)), "has ROIs on 2 frames"),
+    "two frames": (".zip", zipped(a=roi(**SQUARE, position=1), b=roi(**SQUARE, position=2)), r"on 2 slices \(1, 2\)"),
     "a point": (".geojson", feature("Point", [1, 2]), "feature 1 is a Point, which encloses nothing"),
     "two corners": (".geojson", feature("Polygon", [[[1, 2], [3, 4]]]), "feature 1 has 2 points; an outline has three"),
     "no numbers": (".geojson", feature("Polygon", [[["x", 2], [3, 4], [5, 6]]]), "has points"),
@@ -293,6 +468,11 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "beside the image": (".geojson", feature("Polygon", [[[90, 70], [95, 70], [95, 75]]]), "has no pixel in its image"),
     "a labelme line": (".json", shape(shape_type="line", points=[[1, 1], [5, 5]]), "shape 1 is a line"),
     "a labelme mask": (".json", shape(shape_type="mask", points=[[1, 1], [5, 5]], mask="x"), "has no PNG as its mask"),
+    "a labelme mask beside the image": (
+        ".json",
+        shape(shape_type="mask", points=[[-5, 5], [-1, 9]], mask=packed(np.ones((5, 5), np.bool_))),
+        "shape 1 has no pixel in its image",
+    ),
     "COCO": (".json", b'{"images": [], "annotations": []}', "is a COCO file; give it as `annotations`"),
     "other JSON": (".json", b'{"a": 1}', "is JSON, but neither GeoJSON"),
     "no JSON": (".json", b"cells", "is no label image, ROI zip, GeoJSON nor labelme file"),

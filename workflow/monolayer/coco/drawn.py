@@ -17,27 +17,41 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.coco.findings import Findings
+from monolayer.coco.names import is_background, is_ignored
+from monolayer.coco.regions import around_others
 from monolayer.coco.rle import Placed
 from monolayer.compiled import Floats
 from monolayer.files import InputError
 
 FAR = 2  # sizes of the image, by which an outline may lie outside; beyond, it is of another image or unit
-IGNORED = "ignore"  # the class of a region that nobody annotated; QuPath's own is `Ignore*`
+AXES = {"c": "channels", "z": "planes along z", "t": "frames", "position": "slices"}
 LARGEST = 1 << 24  # bytes of a ROI
 ZIP, ROI = b"PK\x03\x04", b"Iout"
 
 
 class DrawnCell(NamedTuple):
-    """Parts, each of closed outlines (N, 2) xy, or a mask in its place; `where` is what an error calls it."""
+    """Parts, each of closed outlines (N, 2) xy, or a mask in its place; `where` is what an error calls it.
+
+    no_cell is why it is none, kind QuPath's objectType, plane the number on each of AXES that the file names.
+    """
 
     where: str
     parts: list[list[Floats]]
     mask: Placed | None = None
     ignored: bool = False
+    no_cell: str = ""
+    kind: str = ""
+    plane: tuple[tuple[str, int], ...] = ()
 
 
-def read_drawn(path: Path, size: tuple[int, int]) -> tuple[list[Placed], list[Placed]]:
-    """The cells of a file, and the regions that it says nobody annotated, in an image of that (height, width)."""
+def read_drawn(
+    path: Path, size: tuple[int, int], findings: Findings, *, ignored: bool = False
+) -> tuple[list[Placed], list[Placed]]:
+    """The cells of a file, and the regions that it says nobody annotated, in an image of that (height, width).
+
+    A file that is `ignored` as a whole has such regions alone.
+    """
     try:
         data = path.read_bytes()
         drawn = list(_rois(data, path) if data.startswith((ZIP, ROI)) else _json(data, path, size))
@@ -45,13 +59,49 @@ def read_drawn(path: Path, size: tuple[int, int]) -> tuple[list[Placed], list[Pl
         raise
     except Exception as error:  # of damaged files readers raise of all kinds
         raise InputError(f"{path} can't be read ({error!r}); export it again") from error
-    cells, ignored = list[Placed](), list[Placed]()
     for one in drawn:
-        placed = one.mask or united([filled(rings, size, one.where) for rings in one.parts])
-        if not placed[0].any():
-            raise InputError(f"{one.where} has no pixel in its image of {size[1]}x{size[0]} px; remove it")
-        (ignored if one.ignored else cells).append(placed)
-    return cells, ignored
+        if one.no_cell:
+            findings.add("no_cell", f"{one.where} ({one.no_cell})")
+    drawn = [one for one in drawn if not one.no_cell]
+    _check_plane([dict(one.plane) for one in drawn], path)
+    placed = [_placed(one, size, findings) for one in drawn]
+    regions = [mask for mask, one in zip(placed, drawn, strict=True) if ignored or one.ignored]
+    cells = [(mask, one) for mask, one in zip(placed, drawn, strict=True) if not (ignored or one.ignored)]
+    around = around_others([mask for mask, _ in cells], [one.kind for _, one in cells])
+    for index, held in around.items():
+        own, others = cells[index][1], [cells[other][1].where.removeprefix(f"{path}: ") for other in held]
+        if own.kind == "cell":
+            raise InputError(f"{own.where} is a cell around {' and '.join(others)}; export cells without their parts")
+        findings.add("regions", f"{own.where}, around {' and '.join(others)}")
+    return [mask for index, (mask, _) in enumerate(cells) if index not in around], regions
+
+
+def _check_plane(planes: list[dict[str, int]], path: Path) -> None:
+    """Refuse outlines of several planes; what names no number on an axis is of all."""
+    for axis, what in AXES.items():
+        found = sorted({plane[axis] for plane in planes if axis in plane})
+        if len(found) > 1:
+            named = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
+            raise InputError(
+                f"{path} has outlines on {len(found)} {what} ({named}); save those of the image's own by themselves"
+            )
+
+
+def _placed(one: DrawnCell, size: tuple[int, int], findings: Findings) -> Placed:
+    """Its pixels in an image of that size; what leaves it is cut off, and noted."""
+    if one.mask is not None:
+        mask, x, y = one.mask
+        corners = np.array([(x, y), (x + mask.shape[1], y + mask.shape[0])], np.float64)
+        left, top = max(0, -x), max(0, -y)
+        placed = mask[top : max(0, size[0] - y), left : max(0, size[1] - x)], max(0, x), max(0, y)
+    else:
+        corners = np.concatenate([ring for rings in one.parts for ring in rings] or [np.empty((0, 2))])
+        placed = united([filled(rings, size, one.where) for rings in one.parts])
+    if not placed[0].any():
+        raise InputError(f"{one.where} has no pixel in its image of {size[1]}x{size[0]} px; remove it")
+    if (over := max(0.0, -corners.min(), *(corners.max(0) - size[::-1]))) > 1:
+        findings.add("clipped", f"{one.where}: by {over:.1f} px")
+    return placed
 
 
 # ---- outlines to pixels ----------------------------------------------------------------------------------
@@ -105,39 +155,32 @@ def _rois(data: bytes, path: Path) -> Iterator[DrawnCell]:
         members = [member for member in archive.infolist() if member.filename.lower().endswith(".roi")]
         if not members:
             raise InputError(f"{path} is a zip without a .roi; save it with ImageJ's ROI manager")
-        positions = set()
         for member in members:
             if member.file_size > LARGEST:
                 raise InputError(f"{path}: {member.filename} has {member.file_size:,} bytes, which no outline has")
-            content = archive.read(member)
-            positions.add(_position(content))
-            yield _roi(content, f"{path}: {member.filename}")
-        if len(positions - {0}) > 1:
-            raise InputError(
-                f"{path} has ROIs on {len(positions - {0})} frames; save those of each image by themselves"
-            )
-
-
-def _position(data: bytes) -> int:
-    from roifile import ImagejRoi
-
-    roi = ImagejRoi.frombytes(data)
-    return int(roi.t_position or roi.z_position or roi.position or 0)
+            yield _roi(archive.read(member), f"{path}: {member.filename}")
 
 
 def _roi(data: bytes, where: str) -> DrawnCell:
-    from roifile import ROI_TYPE, ImagejRoi
+    from roifile import ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 
     roi = ImagejRoi.frombytes(data)
+    if roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE):  # shown over an image, in a box
+        return DrawnCell(where, [], no_cell=f"{roi.subtype.name.lower()}")
     areas = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED, ROI_TYPE.RECT, ROI_TYPE.OVAL)
     if roi.roitype not in areas:
         raise InputError(f"{where} is a {roi.roitype.name.lower()}, which encloses nothing; draw its outline")
     rings = [np.asarray(ring, np.float64) for ring in roi.coordinates(multi=True)]
-    return DrawnCell(where, [rings], ignored=_is_ignored(roi.name))
+    places = {"c": roi.c_position, "z": roi.z_position, "t": roi.t_position}
+    places = {axis: number for axis, number in places.items() if number} or {"position": roi.position}
+    plane = tuple((axis, int(number)) for axis, number in places.items() if number)  # 0 is all
+    return _classed(DrawnCell(where, [rings], plane=plane), roi.name)
 
 
-def _is_ignored(name: object) -> bool:
-    return isinstance(name, str) and name.strip().lower().startswith(IGNORED)
+def _classed(one: DrawnCell, name: object) -> DrawnCell:
+    """What its class or label makes of a shape."""
+    no_cell = str(name) if is_background(name) else ""
+    return one._replace(ignored=is_ignored(name), no_cell=no_cell)
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------
@@ -172,8 +215,17 @@ def _features(features: list[dict[str, Any]], path: Path) -> Iterator[DrawnCell]
         if not isinstance(polygons, list) or not all(isinstance(rings, list) for rings in polygons):
             raise InputError(f"{where} has coordinates {str(coordinates)[:60]}; a {kind} has lists of points")
         parts = [[_points(ring, where) for ring in rings] for rings in polygons]
-        named = properties.get("classification") or {}
-        yield DrawnCell(where, parts, ignored=_is_ignored(named.get("name") if isinstance(named, dict) else named))
+        named, plane = properties.get("classification") or {}, geometry.get("plane") or {}
+        places = {"c": plane.get("c", -1), "z": plane.get("z", 0), "t": plane.get("t", 0)}  # as QuPath leaves them out
+        one = DrawnCell(where, parts, kind=_kind(feature, properties))
+        one = one._replace(plane=tuple((axis, int(number)) for axis, number in places.items() if number >= 0))
+        yield _classed(one, named.get("name") if isinstance(named, dict) else named)
+
+
+def _kind(feature: dict[str, Any], properties: dict[str, Any]) -> str:
+    """QuPath's objectType, which older versions wrote as the id: PathDetectionObject."""
+    said = str(properties.get("objectType") or properties.get("object_type") or feature.get("id")).lower()
+    return next((kind for kind in ("annotation", "detection", "cell") if kind in (said, said[4:-6])), "")
 
 
 def _points(given: Any, where: str) -> Floats:
@@ -197,7 +249,8 @@ def _labelme(content: dict[str, Any], path: Path, size: tuple[int, int]) -> Iter
             raise InputError(f"{path}: shape {number} is no object; export it again")
         group = shape.get("group_id")
         one = _shape(shape, f"{path}: shape {number}")
-        groups.setdefault(("alone", number) if group is None else (group, one.ignored), []).append(one)
+        key = ("alone", number) if group is None else (group, one.ignored, one.no_cell)
+        groups.setdefault(key, []).append(one)
     for parts in groups.values():
         if len(parts) > 1 and any(part.mask for part in parts):
             raise InputError(f"{parts[0].where} is a mask in a group; draw parts of a cell as polygons")
@@ -206,20 +259,21 @@ def _labelme(content: dict[str, Any], path: Path, size: tuple[int, int]) -> Iter
 
 def _shape(shape: dict[str, Any], where: str) -> DrawnCell:
     kind, points = shape.get("shape_type") or "polygon", _points(shape.get("points"), where)
-    ignored = _is_ignored(shape.get("label"))
+    one = _classed(DrawnCell(where, []), shape.get("label"))
     if kind == "polygon":
-        return DrawnCell(where, [[points]], ignored=ignored)
+        return one._replace(parts=[[points]])
     if kind in ("rectangle", "circle", "mask") and len(points) != 2:
         raise InputError(f"{where} is a {kind} of {len(points)} points; it has two")
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points
-        return DrawnCell(where, [[np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])]], ignored=ignored)
+        return one._replace(parts=[[np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])]])
     if kind == "circle":
         angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
         radius = np.hypot(*(points[1] - points[0]))
-        return DrawnCell(where, [[points[0] + radius * np.c_[np.cos(angle), np.sin(angle)]]], ignored=ignored)
+        return one._replace(parts=[[points[0] + radius * np.c_[np.cos(angle), np.sin(angle)]]])
     if kind == "mask":
-        return DrawnCell(where, [], (_png(shape.get("mask"), where), *np.rint(points[0]).astype(int).tolist()), ignored)
+        x, y = np.rint(points[0]).astype(int).tolist()
+        return one._replace(mask=(_png(shape.get("mask"), where), x, y))
     raise InputError(f"{where} is a {kind}, which encloses nothing; draw its outline as a polygon")
 
 

@@ -27,6 +27,8 @@ REPAIRED = {
     "unannotated": "images without a file of masks; left out",
     "no_image": "files of masks whose image is not there; not used",
     "ignored_regions": "regions that nobody annotated; they count neither way",
+    "no_cell": "shapes that are no cells, backgrounds and texts; left out",
+    "regions": "outlines that hold two or more others, or in QuPath detections, as a region of interest does; left out",
     "no_line": "images without an annotation, whose cell line no category tells; left out",
     "annotated_twice": "files annotated twice within a split; treated as `dedup` says",
     "left_split": "files listed in several splits; kept only in the one that judges more (test, then val)",

@@ -1,4 +1,4 @@
-"""Which image of a list a path means: images are told apart by their paths, whatever their numbers and suffixes."""
+"""Which image of a list a path means, whatever its number and suffix; which names of classes are no cell's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,29 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from unicodedata import normalize
+
+
+def without_ome(name: str) -> str:
+    """a.tif for a.ome.tif."""
+    return re.sub(r"\.ome(\.\w+)$", r"\1", name, flags=re.IGNORECASE)
+
+
+def is_ignored(name: object) -> bool:
+    """Whether a class, label or category is that of a region that nobody annotated.
+
+    >>> [is_ignored(name) for name in ("ignore", "Ignore*", "__ignore__", "ignored 2", "cell", None)]
+    [True, True, True, True, False, False]
+    """
+    return _plain(name).startswith("ignore")
+
+
+def is_background(name: object) -> bool:
+    """Whether it is that of no cell at all, as labelme's _background_."""
+    return _plain(name) == "background"
+
+
+def _plain(name: object) -> str:
+    return name.strip(" _*").lower() if isinstance(name, str) else ""
 
 
 class Names:
@@ -27,7 +50,7 @@ class Names:
             self._exact[name].append(index)
             self._whole[parts].append(index)
             self._base[parts[-1]].append(index)
-        bare = [self._bare(name) for name in names]
+        bare = [without_ome(name) for name in names]
         self._without_ome = Names(bare) if bare != list(names) else None
 
     @staticmethod
@@ -36,18 +59,13 @@ class Names:
         path = PurePosixPath(normalize("NFC", name.replace("\\", "/")))
         return path.with_suffix("").parts if path.name else (name,)
 
-    @staticmethod
-    def _bare(name: str) -> str:
-        """a.tif for a.ome.tif."""
-        return re.sub(r"\.ome(\.\w+)$", r"\1", name, flags=re.IGNORECASE)
-
     def find(self, name: str) -> list[int]:
         """Indices of the images that the path can mean: one, unless nothing tells several apart."""
         parts = self.parts(name)
         found = self._exact.get(name) or self._whole.get(parts) or self._ends_alike(parts)
         if found:
             return found
-        bare = self._bare(name)
+        bare = without_ome(name)
         if self._without_ome is not None:
             return self._without_ome.find(bare)
         return self.find(bare) if bare != name else []

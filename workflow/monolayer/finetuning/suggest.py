@@ -15,7 +15,7 @@ from monolayer.coco.instances import Instances
 from monolayer.coco.labels import label_tiff
 from monolayer.data.images import Pixels
 from monolayer.data.reading import SUFFIXES, image_files
-from monolayer.data.sources.masks import IGNORE, MARKS, assigned
+from monolayer.data.sources.masks import IGNORE, MARKS, assigned, without_masks
 from monolayer.files import InputError, whole_folder, write_bytes, write_csv
 from monolayer.finetuning import page
 from monolayer.finetuning.alike import near_copies_among
@@ -101,7 +101,7 @@ def _files(images: Path, annotated: Path | None) -> tuple[dict[str, Path], list[
         log_findings(one for one in findings.records() if one["kind"] == "no_image")
         files, known = dict(sorted(every.items())), sorted(drawn)
     else:
-        files, known = _without_masks(image_files(images, images.rglob("*"))[0]), []
+        files, known = without_masks(image_files(images, images.rglob("*"))[0]), []
     if not files:
         raise InputError(f"{images} holds no image ({', '.join(SUFFIXES)}); give the folder that they are in")
     twice = [place for place, number in Counter(map(draft_of, files)).items() if number > 1]
@@ -109,17 +109,6 @@ def _files(images: Path, annotated: Path | None) -> tuple[dict[str, Path], list[
         alike = " and ".join(name for name in files if draft_of(name) == twice[0])
         raise InputError(f"{alike} of {images} would have one draft, {twice[0]}; rename all but one of them")
     return files, known
-
-
-def _without_masks(files: dict[str, Path]) -> dict[str, Path]:
-    """The images that are no masks of others, as a_cp_masks.png is beside a.tif."""
-    stems = {PurePosixPath(name).with_suffix("").as_posix() for name in files}
-
-    def is_mask(name: str) -> bool:
-        stem = PurePosixPath(name).with_suffix("").as_posix()
-        return any(stem.endswith(mark) and stem.removesuffix(mark) in stems for mark in (*MARKS, IGNORE))
-
-    return {name: path for name, path in files.items() if not is_mask(name)}
 
 
 def check_all(reading: Reading, files: dict[str, Path]) -> None:

@@ -11,7 +11,7 @@ from monolayer.coco.drawn import read_drawn
 from monolayer.coco.findings import Findings
 from monolayer.coco.label_folder import MANY, parts_of
 from monolayer.coco.labels import read_labels, rles_from_labels
-from monolayer.coco.names import Names
+from monolayer.coco.names import Names, without_ome
 from monolayer.coco.reader import ListedImage
 from monolayer.coco.records import Image, Rle, Truth
 from monolayer.coco.rle import annotation, rles_from_crops
@@ -29,7 +29,7 @@ PICTURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG")
 NUMPY = b"\x93NUMPY"
 MARKS = ("_cp_masks", "_masks", "_mask", "_seg", "_labels", "_label", "_rois")  # behind an image's name
 IGNORE = "_ignore"  # behind it, of an image of what nobody annotated
-CTC = re.compile(r"(?:man_seg|man_track|mask)(\d{3,4})")  # of the image t000
+CTC = re.compile(r"(man_seg|man_track|mask)(\d{3,4})")  # of the image t000
 
 
 def collect(params: MasksSource, folder: Path) -> tuple[Truth, Read]:
@@ -55,8 +55,8 @@ def collect(params: MasksSource, folder: Path) -> tuple[Truth, Read]:
             split=None,
         )
         part.images.append(image)
-        for file in drawn[one.file_name]:
-            cells, ignored = read_masks(file, (height, width))
+        for file, all_ignored in drawn[one.file_name]:
+            cells, ignored = read_masks(file, (height, width), findings, ignored=all_ignored)
             for rle in cells + ignored:
                 part.annotations.append(annotation(len(part.annotations) + 1, one.id, rle))
             for cell in part.annotations[len(part.annotations) - len(ignored) :]:
@@ -81,16 +81,17 @@ def _line(params: MasksSource, one: ListedImage) -> str:
 # ---- which file is of which image ------------------------------------------------------------------------
 
 
-def assigned(images: Path, masks: Path, findings: Findings) -> tuple[dict[str, Path], dict[str, list[Path]]]:
-    """The images by name; and the files of masks of each that has some: of its cells, and of what is to be ignored."""
+def assigned(
+    images: Path, masks: Path, findings: Findings
+) -> tuple[dict[str, Path], dict[str, list[tuple[Path, bool]]]]:
+    """The images by name; and the files of masks of each that has some, and whether they say what is to be ignored."""
     for path, key in ((images, "images"), (masks, "masks")):
         if not path.is_dir():
             raise InputError(f"{path} is no folder; set `{key}` to the one that your {key} are in")
     inside = images.resolve() in masks.resolve().parents
     below = (path for path in images.rglob("*") if not (inside and masks.resolve() in path.resolve().parents))
     pictures = image_files(images, below)[0]
-    stems = {PurePosixPath(name).with_suffix("").as_posix() for name in pictures}
-    files = {name: path for name, path in pictures.items() if not _is_marked(name, stems)}
+    files = without_masks(pictures)
     names = list(files)
     known, own = Names(names), {path.resolve() for path in files.values()}
     drawn: dict[tuple[str, bool], Path] = {}
@@ -99,13 +100,13 @@ def assigned(images: Path, masks: Path, findings: Findings) -> tuple[dict[str, P
         hidden = any(part.startswith(".") for part in place.parts)
         if hidden or path.suffix.lower() not in SUFFIXES or path.is_dir() or path.resolve() in own:
             continue
-        meant = [names[index] for index in known.find(_image_of(place))] or _by_frame(place, names)
+        meant, ignored = _meant(path, place, known, names)
         if not meant:
             findings.add("no_image", str(path))
             continue
         if len(meant) > 1:
             raise InputError(f"{path} can be of {' or '.join(meant[:3])}; save it under the image's own path")
-        of = meant[0], place.stem.endswith(IGNORE)
+        of = meant[0], ignored
         if of in drawn:
             raise InputError(f"{drawn[of]} and {path} are both masks of {meant[0]}; remove one")
         drawn[of] = path
@@ -114,44 +115,76 @@ def assigned(images: Path, masks: Path, findings: Findings) -> tuple[dict[str, P
         findings.add("unannotated", str(files[name]))
     if not annotated:
         raise InputError(f"{masks} has masks of none of the {len(files)} images of {images}; name each as its image")
-    return files, {name: [drawn[key] for key in ((name, False), (name, True)) if key in drawn] for name in annotated}
+    of_name = {name: [(name, ignored) for ignored in (False, True)] for name in annotated}
+    return files, {name: [(drawn[key], key[1]) for key in keys if key in drawn] for name, keys in of_name.items()}
 
 
-def _is_marked(name: str, stems: set[str]) -> bool:
-    """Whether an image is one of another's masks: a_cp_masks.png beside a.tif."""
-    stem = PurePosixPath(name).with_suffix("").as_posix()
-    return any(stem.endswith(mark) and stem.removesuffix(mark) in stems for mark in (*MARKS, IGNORE))
+def _meant(path: Path, place: Path, known: Names, names: list[str]) -> tuple[list[str], bool]:
+    """The images that a file of masks can be of, and whether it says what is to be ignored in them."""
+    for base, ignored in unmarked(place.as_posix()):
+        if found := [names[index] for index in known.find(f"{base}.png")] or _by_frame(path, base, names):
+            return found, ignored
+    return [], False
 
 
-def _image_of(place: Path) -> str:
-    """The name of the image that a file of masks is named after: without its mark, and the .ome behind it."""
-    bare = place.stem.removesuffix(".ome")
-    mark = next((mark for mark in (*MARKS, IGNORE) if bare.endswith(mark)), "")
-    return place.with_name(f"{bare.removesuffix(mark) if mark else place.stem}.png").as_posix()
+def without_masks(files: dict[str, Path]) -> dict[str, Path]:
+    """The images that are no masks of others, as a_cp_masks.png is beside a.tif."""
+    stems = {_stem(name) for name in files} | {_stem(without_ome(name)) for name in files}
+    others = {name: {base for base, _ in unmarked(name)} - {_stem(name)} for name in files}
+    return {name: path for name, path in files.items() if not stems & others[name]}
 
 
-def _by_frame(place: Path, names: list[str]) -> list[str]:
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def unmarked(name: str) -> list[tuple[str, bool]]:
+    """The paths, without suffix, that the image of a file of masks can have, likeliest first; and whether the file then
+    says what is to be ignored.
+
+    >>> [unmarked(name) for name in ("a_masks.png", "b/a_ignore.ome.tif", "a.ome.tif", "a_ignore_rois.zip")]
+    [[('a', False)], [('b/a', True)], [('a.ome', False)], [('a_ignore', False), ('a', True)]]
+    """
+    bare = _stem(without_ome(name))
+    if bare.lower().endswith(IGNORE):
+        own = bare[: -len(IGNORE)]
+        return [(base, True) for base in dict.fromkeys((own, _without_mark(own)))]
+    plain = _without_mark(bare)
+    also = [(plain[: -len(IGNORE)], True)] if plain.lower().endswith(IGNORE) else []
+    return [(_stem(name) if plain == bare else plain, False), *also]
+
+
+def _without_mark(stem: str) -> str:
+    return stem.removesuffix(next((mark for mark in MARKS if stem.endswith(mark)), ""))
+
+
+def _by_frame(path: Path, base: str, names: list[str]) -> list[str]:
     """As the Cell Tracking Challenge names masks: man_seg012.tif is of t012.tif."""
-    match = CTC.fullmatch(place.stem)
-    frames = {f"t{match[1]}"} if match else set()
-    return [name for name in names if PurePosixPath(name).stem in frames]
+    match = CTC.fullmatch(PurePosixPath(base).name)
+    found = [name for name in names if PurePosixPath(name).stem == f"t{match[2]}"] if match else []
+    if found and match and match[1] == "man_track":
+        raise InputError(
+            f"{path} holds markers of tracks, which need not be whole cells; take `source: ctc`, or set `masks` to the "
+            "folder of man_seg files"
+        )
+    return found
 
 
 # ---- what a file holds -----------------------------------------------------------------------------------
 
 
-def read_masks(path: Path, size: tuple[int, int]) -> tuple[list[Rle], list[Rle]]:
-    """The cells of a file of any kind, and what is to be ignored."""
+def read_masks(path: Path, size: tuple[int, int], findings: Findings, *, ignored: bool) -> tuple[list[Rle], list[Rle]]:
+    """The cells of a file of any kind, and what is to be ignored, which may be all of it."""
     with path.open("rb") as file:
         start = file.read(8)
     if not start.startswith((*PICTURES, NUMPY)):
-        cells, ignored = read_drawn(path, size)
-        return rles_from_crops(cells, *size), rles_from_crops(ignored, *size)
+        cells, regions = read_drawn(path, size, findings, ignored=ignored)
+        return rles_from_crops(cells, *size), rles_from_crops(regions, *size)
     labels = read_seg_npy(path) if start.startswith(NUMPY) else read_labels(path)
     if labels.shape != size:
         height, width = labels.shape
         raise InputError(f"{path} is {width}x{height} px, its image {size[1]}x{size[0]} px; save the masks at its size")
-    if path.stem.endswith(IGNORE):
+    if ignored:
         return [], rles_from_labels(np.minimum(labels, 1))
     rles = rles_from_labels(labels)
     if (parts := parts_of(labels)) >= MANY * max(len(rles), 1):
