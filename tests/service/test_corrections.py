@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -367,15 +368,44 @@ def test_a_folder_that_is_gone_for_good_is_said(tmp_path: Path) -> None:
             assert told(answer, 507).startswith("nothing was saved (File exists)")
 
 
-def test_an_earlier_version_that_is_put_back_is_a_new_one(place: tuple[str, Path]) -> None:
-    """Who copies it over the newest means it; a crash leaves masks that are older than the newest version."""
+@pytest.mark.parametrize("put", [shutil.copy, shutil.copy2, os.replace])
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_earlier_version_that_is_put_back_is_a_new_one(
+    place: tuple[str, Path], tmp_path: Path, put: Callable[[Path, Path], object], number: int
+) -> None:
+    """Who puts it there means it, whether the copy has the date of today or, as by `cp -p`, that of the version."""
     url, folder = place
-    for began, labels in enumerate((ONE, TWO)):
+    for began, labels in enumerate((ONE, TWO, THREE)):
         send(url, labels, began)
-    shutil.copy(folder / "versions/a.0001.tif", folder / "masks/a.tif")
+    shutil.copy2(folder / f"versions/a.{number:04d}.tif", tmp_path / "copy.tif")
+    put(tmp_path / "copy.tif", folder / "masks/a.tif")
     found = newest(url).json()
-    assert (found["version"], found["labels"]) == (3, json.loads(runs(ONE)))
-    assert np.array_equal(tifffile.imread(folder / "versions/a.0002.tif"), TWO)
+    assert (found["version"], found["labels"]) == (4, json.loads(runs((ONE, TWO)[number - 1])))
+    assert np.array_equal(tifffile.imread(folder / "versions/a.0003.tif"), THREE)
+    assert newest(url).json()["version"] == 4, "looking again changes nothing"
+
+
+def test_a_save_that_was_cut_off_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between masks and version, whatever the files' dates: also where the folder was copied since."""
+    image = corrections.corrected_image(IMAGE, "a.png", 0, LIMITS)
+    corrections.save(tmp_path / "my", image, ONE, 0)
+
+    def killed(path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        if path.parent.name == "masks":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(corrections, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            corrections.save(tmp_path / "my", image, TWO, 1)
+    shutil.copytree(tmp_path / "my", tmp_path / "copy")
+    for folder in (tmp_path / "my", tmp_path / "copy"):
+        os.utime(folder / "masks/a.tif", (0, 0))
+        number, labels = corrections.newest(folder, image)
+        assert number == 2
+        assert labels is not None
+        assert np.array_equal(labels, TWO)
 
 
 @pytest.mark.parametrize(

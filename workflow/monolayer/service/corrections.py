@@ -1,8 +1,9 @@
 """Corrected cells on their way back: images and masks as `source: masks` reads them, and every save as it was.
 
 A folder has images/NAME, masks/NAME.tif (the newest label image) and versions/NAME.0001.tif, NAME.0002.tif and so on.
-Nothing in it is lost: an image is written once, a version never again, and masks that another program changed become a
-version before the next save.
+Nothing in it is lost: an image is written once, a version never again, and masks that are not the newest version become
+one before the next save, whoever put them there: another program, a person who copied an earlier version back, or a
+save that was cut off, which writes the masks first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -27,7 +28,7 @@ from monolayer.coco.labels import label_tiff, read_labels
 from monolayer.data import png, tiff
 from monolayer.data.reading import read_frame
 from monolayer.data.sources import masks
-from monolayer.files import InputError, name_of_file, write_bytes
+from monolayer.files import InputError, atomic_write, name_of_file, write_bytes
 from monolayer.params.section import faults
 from monolayer.service.interface import LabelRuns
 from monolayer.service.uploads import Limits, frames
@@ -157,26 +158,35 @@ def save(folder: Path, image: CorrectedImage, labels: NDArray[np.int32], began: 
         if began != number:
             told = f"{image.name} is at version {number} by now, and yours began from {began}"
             raise HTTPException(409, f"{told}: load the newer one, or save yours after it; both are kept")
-        files = {
-            folder / IMAGES / image.name: image.content,
-            _version(folder, image.key, number + 1): content,
-            folder / MASKS / f"{image.key}.tif": content,
-        }
-        _write([(path, bytes_) for path, bytes_ in files.items() if path.parent.name != IMAGES or not path.exists()])
+        _write(folder, image, content, number + 1)
     return number + 1
 
 
-def _write(files: list[tuple[Path, bytes]]) -> None:
-    """Write all files, of which only the last may be there, or none."""
-    written: list[Path] = []
+def _write(folder: Path, image: CorrectedImage, content: bytes, number: int) -> None:
+    """Write the image if it is new, its masks, and they as this version; or nothing.
+
+    The version gets its name last: at whatever moment this ends, masks/ tells what was meant, without dates of files,
+    which are copied along and differ from clock to clock.
+    """
+    own, mask = folder / IMAGES / image.name, folder / MASKS / f"{image.key}.tif"
+    version, new = _version(folder, image.key, number), not own.exists()
+    before = mask.read_bytes() if mask.is_file() else None
     try:
-        for path, content in files:
-            write_bytes(path, content)
-            written.append(path)
+        if new:
+            write_bytes(own, image.content)
+        with atomic_write(version) as partial:  # its bytes before the masks', so that a full disk changes nothing
+            partial.write_bytes(content)
+            write_bytes(mask, content)
     except OSError as error:
-        for path in reversed(written):
-            path.unlink()
-        raise _not_saved(files[-1][0], error) from error
+        with suppress(OSError):  # where the old masks can't be written either, the new ones become a version
+            version.unlink(missing_ok=True)
+            if before is None:
+                mask.unlink(missing_ok=True)
+            elif not _has(mask, before):
+                write_bytes(mask, before)
+            if new:
+                own.unlink(missing_ok=True)
+        raise _not_saved(mask, error) from error
 
 
 def _not_saved(path: Path, error: OSError) -> HTTPException:
@@ -202,26 +212,23 @@ def _version(folder: Path, key: str, number: int) -> Path:
 
 
 def _settled(folder: Path, image: CorrectedImage) -> int:
-    """The number of the newest version once masks/ has it, as a crash may have left; 0 for none.
+    """The number of the newest version once it is what masks/ has; 0 for none.
 
-    Masks that are no version, or an earlier one that was put there since the newest, are another program's or a
-    person's, and become one.
+    Masks that are anything else become a version; where there are none, the newest version is put there.
     """
     key = image.key
     newest, mask = saved(folder).get(key, 0), folder / MASKS / f"{key}.tif"
     last = _version(folder, key, newest)
-    if mask.is_file():
-        content = mask.read_bytes()
-        if _has(last, content):
-            return newest
-        known = any(_has(_version(folder, key, number), content) for number in range(1, newest))
-        if not known or mask.stat().st_mtime_ns > last.stat().st_mtime_ns:
-            _labels_in(mask, image)  # before it is kept for ever
-            _write([(_version(folder, key, newest + 1), content)])
-            return newest + 1
-    if newest:
-        _write([(mask, last.read_bytes())])
-    return newest
+    if not mask.is_file():
+        if newest:
+            write_bytes(mask, last.read_bytes())
+        return newest
+    content = mask.read_bytes()
+    if _has(last, content):
+        return newest
+    _labels_in(mask, image)  # before it is kept for ever
+    write_bytes(_version(folder, key, newest + 1), content)
+    return newest + 1
 
 
 def _has(path: Path, content: bytes) -> bool:
