@@ -8,7 +8,7 @@ from monolayer.coco.records import Image
 from monolayer.files import InputError
 from monolayer.measurement.growth import moment
 from monolayer.tracking import timelapse
-from monolayer.tracking.timelapse import Timelapse, field_name, numbered
+from monolayer.tracking.timelapse import Timelapse, field_names, numbered
 
 
 def image(number: int, name: str, stamp: str | None, well: str = "A1", side: int = 8) -> Image:
@@ -41,9 +41,32 @@ def test_fields_of_one_well_are_time_lapses_of_their_own() -> None:
 
 
 def test_names_without_their_time() -> None:
-    assert field_name(image(1, "HeLa_f1_t007.png", "t007")) == "HeLa_f1"
-    assert field_name(image(1, "7_7.png", "7")) == "7"  # the last place where it stands
-    assert field_name(image(1, "img.png", "t3", well="B 2")) == "A172_B_2"
+    assert field_names([image(1, "HeLa_f1_t007.png", "t007")]) == ["HeLa_f1"]
+    assert field_names([image(1, "7_7.png", "7")]) == ["7"]  # alone: the last place where it stands
+    assert field_names([image(1, "img.png", "t3", well="B 2")]) == ["A172_B_2"]
+
+
+@pytest.mark.parametrize(
+    ("names", "stamps"),
+    [
+        ([f"exp_t{n}_spot1" for n in range(1, 5)], [f"t{n}" for n in range(1, 5)]),
+        ([f"A1_{hours}h_well12h" for hours in (12, 24, 36)], ["12h", "24h", "36h"]),
+        ([f"well12h_A1_{hours}h" for hours in (12, 24, 36)], ["12h", "24h", "36h"]),
+        ([f"{n}_{n // 10}1" for n in range(1, 5)], ["1", "2", "3", "4"]),
+    ],
+)
+def test_a_time_that_stands_in_a_name_twice_loses_no_frame(names: list[str], stamps: list[str]) -> None:
+    images = [image(n, f"{name}.png", stamp) for n, (name, stamp) in enumerate(zip(names, stamps, strict=True))]
+    [lapse] = timelapses(images)
+    assert [one["id"] for one in lapse.images] == list(range(len(names)))
+    assert lapse.frames == list(range(len(names)))
+
+
+def test_fields_whose_numbers_are_times_too_are_kept_apart() -> None:
+    pairs = [(time, spot) for spot in range(1, 4) for time in range(1, 4)]
+    images = [image(n, f"exp_t{time}_t{spot}.png", f"t{time}") for n, (time, spot) in enumerate(pairs)]
+    found = {lapse.name: [one["file_name"] for one in lapse.images] for lapse in timelapses(images)}
+    assert found == {f"exp_t{spot}": [f"exp_t{time}_t{spot}.png" for time in range(1, 4)] for spot in range(1, 4)}
 
 
 def test_a_missing_image_keeps_its_number() -> None:
@@ -53,7 +76,6 @@ def test_a_missing_image_keeps_its_number() -> None:
 
 
 def test_images_without_a_time_or_alone_are_of_no_time_lapse(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
     images = [
         image(1, "a.png", None),
         image(2, "b_t0.png", "t0"),
@@ -63,7 +85,11 @@ def test_images_without_a_time_or_alone_are_of_no_time_lapse(caplog: pytest.LogC
     found = timelapses(images, 0.5)
     assert [[one["id"] for one in lapse.images] for lapse in found] == [[3, 4]]
     assert found[0].times == [0, 0.5]
-    assert "1 time-lapses; 2 images belong to none" in caplog.text
+    [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.getMessage() == "2 images belong to no time-lapse, and have no tracks: a.png, b_t0.png"
+    caplog.clear()
+    assert timelapses(images[:3]) == []
+    assert not caplog.records, "images alone are no fault"
 
 
 def test_an_image_that_is_listed_twice_is_one_frame(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from monolayer.compiled import Floats, Ints
 from monolayer.files import InputError
 
 logger = logging.getLogger(__name__)
+SHOWN = 5  # images that a warning names
 
 
 class Timelapse(NamedTuple):
@@ -37,27 +38,55 @@ Moments = Mapping[int, tuple[float, float]]  # of each image: hours and number o
 def timelapses(images: Sequence[Image], moments: Moments) -> list[Timelapse]:
     """All time-lapses of two frames or more; images without a time, or alone, belong to none."""
     by_well: dict[tuple[str, str, str], list[Image]] = defaultdict(list)
-    for image in images:
-        if not all(map(math.isnan, moments[image["id"]])):
-            by_well[image.get("cell_line") or "", image.get("well") or "", field_name(image)].append(image)
+    timed = [image for image in images if not all(map(math.isnan, moments[image["id"]]))]
+    for image, name in zip(timed, field_names(timed), strict=True):
+        by_well[*_culture(image), name].append(image)
     found = [lapse for key, group in by_well.items() if (lapse := _in_order(key, group, moments))]
     names = [lapse.name for lapse in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(
             f"two wells have file names that begin with {twice}; give them names of their own, or a `well` each"
         )
-    left = len(images) - sum(len(lapse.images) for lapse in found)
-    logger.info("%d time-lapses; %d images belong to none", len(found), left)
+    used = {image["id"] for lapse in found for image in lapse.images}
+    left = [image["file_name"] for image in images if image["id"] not in used]
+    logger.info("%d time-lapses of %d images", len(found), len(used))
+    if left and found:
+        named = ", ".join(left[:SHOWN]) + (" and so on" if len(left) > SHOWN else "")
+        logger.warning("%d images belong to no time-lapse, and have no tracks: %s", len(left), named)
     return found
 
 
-def field_name(image: Image) -> str:
-    """An image's file name without its time stamp: what all images of one field have in common."""
+def field_names(images: Sequence[Image]) -> list[str]:
+    """Each image's file name without its time stamp: what all images of one field have in common.
+
+    Where the stamp's text stands in a name more than once, as that of exp_t1_spot1, the place is the one that joins the
+    image to most others of its culture: what is left of a name that is cut elsewhere still holds the time.
+
+    >>> image = {"cell_line": "", "well": ""}
+    >>> field_names([{**image, "file_name": f"exp_t{n}_spot1.png", "timestamp": f"t{n}"} for n in (1, 2)])
+    ['exp_spot1', 'exp_spot1']
+    """
+    possible = [_cut(image) for image in images]
+    times: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for image, names in zip(images, possible, strict=True):
+        for name in names:
+            times[*_culture(image), name].add(image.get("timestamp") or "")
+    return [
+        max(names, key=lambda name: len(times[*_culture(image), name]))
+        for image, names in zip(images, possible, strict=True)
+    ]
+
+
+def _culture(image: Image) -> tuple[str, str]:
+    return image.get("cell_line") or "", image.get("well") or ""
+
+
+def _cut(image: Image) -> list[str]:
+    """An image's file name without its time stamp, cut at each place where that stands, the last first."""
     stem, stamp = PurePosixPath(image["file_name"]).stem, image.get("timestamp") or ""
-    before, found, after = stem.rpartition(stamp) if stamp else ("", "", stem)
-    if not found:
-        before, after = f"{image.get('cell_line') or ''}_{image.get('well') or ''}", ""
-    return re.sub(r"[^\w.-]", "_", before.rstrip("_-. ") + after) or "field"
+    places = [place for place in range(len(stem)) if stem.startswith(stamp, place)] if stamp else []
+    cut = [stem[:place].rstrip("_-. ") + stem[place + len(stamp) :] for place in reversed(places)]
+    return [re.sub(r"[^\w.-]", "_", name) or "field" for name in cut or ["_".join(_culture(image))]]
 
 
 def _in_order(key: tuple[str, str, str], images: list[Image], moments: Moments) -> Timelapse | None:
