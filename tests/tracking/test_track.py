@@ -248,6 +248,86 @@ def test_other_cells_than_those_measured_are_refused(tracked: Path, two_wells: T
     assert not (tmp_path / "tracks").exists() or not any((tmp_path / "tracks").iterdir())
 
 
+def test_as_many_other_cells_are_refused_too(tracked: Path, two_wells: Truth, tmp_path: Path) -> None:
+    """Of another version of the results; here a cell lies elsewhere, which has the number and the area of the true."""
+    results = found(two_wells)
+    cell = next(one for one in results if one["image_id"] == 3)
+    cell["segmentation"] = rle_from_mask(np.roll(mask_from_rle(cell["segmentation"]), 1, 0))
+    write_results(tmp_path / "cells.json", results)
+    cells = Measured(tracked / "cells"), CellSource(tmp_path / "cells.json", 0.5)
+    with pytest.raises(InputError, match=r"has 5 cells of disk_A1_t002.png, 1 of which .* measure the same ones"):
+        track(tracked / "truth.json", cells, PARAMS, tmp_path / "tracks")
+    assert not (tmp_path / "tracks").exists() or not any((tmp_path / "tracks").iterdir())
+
+
+def found(truth: Truth) -> list[Result]:
+    """The true cells as results, without regions that nobody annotated."""
+    common = {"category_id": 1, "score": 0.9}
+    cells = [cell for cell in truth["annotations"] if not cell["iscrowd"]]
+    return [Result(**{name: c[name] for name in ("image_id", "segmentation", "bbox")}, **common) for c in cells]  # type: ignore[typeddict-item]
+
+
+def test_a_true_track_twice_in_an_image_is_refused(two_wells: Truth, tmp_path: Path) -> None:
+    part = json.loads(json.dumps(two_wells))
+    cells = [cell for cell in part["annotations"] if cell["image_id"] == 2]
+    cells[1]["track_id"] = cells[0]["track_id"]
+    truth, measured = prepared(tmp_path, part)
+    told = r"disk_A1_t001.png has 2 true cells of track 1 \(annotations \d+ and \d+\); give each cell of an image"
+    with pytest.raises(InputError, match=told):
+        track(truth, measured, PARAMS, tmp_path / "tracks")
+    assert not (tmp_path / "tracks").exists() or not any((tmp_path / "tracks").iterdir())
+
+
+def test_micrometres_are_known_where_the_first_frame_has_no_cell(tmp_path: Path) -> None:
+    late = Movie({1: (0, [None, (40, 40), (43, 40), (46, 44)], 0)})
+    truth, cells = prepared(tmp_path, late.truth())
+    track(truth, cells, PARAMS, tmp_path / "tracks")
+    [row] = read(tmp_path, "tracks").to_dict("records")
+    assert row["speed_um_per_time"] == 2 * row["speed_px_per_time"]
+    assert row["path_um"] == pytest.approx(16, abs=1)
+
+
+def with_region(truth: Truth, top: int, bottom: int, left: int, right: int) -> Truth:
+    """Nobody annotated this part of each image; true cells in it stay."""
+    more: Truth = json.loads(json.dumps(truth))
+    region = np.zeros((SIZE, SIZE), bool)
+    region[top:bottom, left:right] = True
+    for number, image in enumerate(truth["images"], start=10_000):
+        crowd = annotation(number, image["id"], rle_from_mask(region))
+        crowd["iscrowd"] = 1
+        more["annotations"].append(crowd)
+    return more
+
+
+def scored(folder: Path, truth: Truth, results: list[Result]) -> pd.DataFrame:
+    path, cells = prepared(folder, truth, results)
+    track(path, cells, PARAMS, folder / "tracks")
+    return read(folder, "scores").drop(columns="timelapse")
+
+
+def test_cells_where_nobody_annotated_count_neither_way(two_wells: Truth, tmp_path: Path) -> None:
+    """Neither cells that are found there, nor one that goes through; outside, half out too, they are wrong."""
+
+    def at(x: float, y: float) -> list[Result]:
+        """A cell that truth does not have, there in each image."""
+        rows, columns = np.mgrid[:SIZE, :SIZE]
+        made = annotation(1, 0, rle_from_mask((columns - x) ** 2 + (rows - y) ** 2 <= 25))
+        common = {"category_id": 1, "segmentation": made["segmentation"], "bbox": made["bbox"], "score": 0.9}
+        return [Result(image_id=image["id"], **common) for image in two_wells["images"]]  # type: ignore[typeddict-item]
+
+    truth, exact = with_region(two_wells, 140, SIZE, 100, SIZE), found(two_wells)
+    perfect = scored(tmp_path / "perfect", truth, exact)
+    assert perfect[["seg", "det", "tra", "complete_tracks"]].to_numpy().tolist() == [[1] * 4] * 2
+    inside = scored(tmp_path / "inside", truth, exact + at(120, 150) + at(150, 141))
+    pd.testing.assert_frame_equal(inside, perfect)
+    for name, place in (("outside", (120, 100)), ("mostly outside", (150, 138))):
+        assert (scored(tmp_path / name, truth, exact + at(*place))["det"] < 1).all()
+    # a true cell that somebody drew in such a region counts as ever
+    all_over = with_region(two_wells, 0, SIZE, 0, SIZE)
+    pd.testing.assert_frame_equal(scored(tmp_path / "all over", all_over, exact), perfect)
+    assert (scored(tmp_path / "missed", all_over, exact[::2])["det"] < 1).all()
+
+
 def test_images_that_were_not_measured_are_named(tracked: Path, two_wells: Truth, tmp_path: Path) -> None:
     more = joined(two_wells, movie("C3").truth(200, 500))
     write_json(tmp_path / "truth.json", more)

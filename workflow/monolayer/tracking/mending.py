@@ -28,7 +28,7 @@ from monolayer.tracking import comparison
 from monolayer.tracking.dictionary import SCORE
 from monolayer.tracking.mend import centre, mend, moments
 from monolayer.tracking.timelapse import timelapses
-from monolayer.tracking.track import Measured, jobs, tracked, true_annotations
+from monolayer.tracking.track import BOX, Measured, jobs, tracked, true_annotations
 from monolayer.tracking.well import track_well
 
 logger = logging.getLogger(__name__)
@@ -139,8 +139,9 @@ def columns_of(images: list[Image], found: Found) -> dict[str, NDArray[Any]]:
     for image in images:
         crops = instances(found[image["id"]], image["height"], image["width"]).crops
         for number, crop in enumerate(crops, start=1):
-            rows.append((image["id"], number, *centre(crop), int(crop[0].sum())))
-    names = ("image_id", "cell", "centroid_x_px", "centroid_y_px", "area_px2")
+            (height, width), x, y = crop[0].shape, *crop[1:]
+            rows.append((image["id"], number, *centre(crop), int(crop[0].sum()), x, y, width, height))
+    names = ("image_id", "cell", "centroid_x_px", "centroid_y_px", "area_px2", *BOX)
     columns = dict(zip(names, np.array(rows, np.float64).reshape(-1, len(names)).T, strict=True))
     whole = {name: columns[name].astype(np.int64) for name in ("image_id", "cell")}
     blank = {"touches_border": np.zeros(len(rows), bool), "pixel_size_um": np.full(len(rows), np.nan)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from monolayer.coco.findings import Findings
 from monolayer.coco.masks import true_masks
 from monolayer.coco.reader import read
-from monolayer.coco.records import CELL, Annotation, Rle, Truth, by_image
-from monolayer.coco.rle import rle_area
+from monolayer.coco.records import CELL, Annotation, Image, Rle, Truth, by_image
+from monolayer.coco.rle import box_xywh, rle_area
 from monolayer.compiled import Ints
 from monolayer.data.sources.tracks import tracked as with_track
 from monolayer.files import InputError, whole_folder, write_csv
@@ -29,9 +30,10 @@ from monolayer.progress import track as progress
 from monolayer.tracking import dictionary
 from monolayer.tracking.divisions import division_rows
 from monolayer.tracking.timelapse import Timelapse, timelapses
-from monolayer.tracking.well import Job, Masks, TrueTracks, track_well
+from monolayer.tracking.well import Job, Masks, TrueFrame, track_well
 
 logger = logging.getLogger(__name__)
+BOX = ("box_x_px", "box_y_px", "box_width_px", "box_height_px")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Measured:
     def columns(self) -> dict[str, NDArray[Any]]:
         """What linking needs of each cell."""
         names = ["image_id", "cell", "centroid_x_px", "centroid_y_px", "area_px2", "touches_border", "pixel_size_um"]
-        return _columns(self.cells, names)
+        return _columns(self.cells, [*names, *BOX])
 
     def moments(self) -> dict[int, tuple[float, float]]:
         """When each image was taken."""
@@ -130,16 +132,25 @@ def jobs(
         for image in lapse.images:
             rows = order[np.searchsorted(ids, image["id"]) : np.searchsorted(ids, image["id"], "right")]
             shown = [cell for cell in masks[image["id"]] if rle_area(cell[1])]
-            if len(shown) != len(rows):
-                raise InputError(
-                    f"{source.cells} has {len(rows)} cells of {image['file_name']}, and {len(shown)} were given: "
-                    "they are of other results; measure the same ones, from the same score up"
-                )
             own.append(rows)
             parts.append({name: values[rows] for name, values in columns.items()})
             rles.append(shown)
-        true = [_true_tracks(annotations[image["id"]]) for image in lapse.images] if annotations is not None else None
+            _check_same(parts[-1], shown, f"{source.cells} has {{}} cells of {image['file_name']}")
+        true = None
+        if annotations is not None:
+            true = [_true_frame(image, annotations[image["id"]]) for image in lapse.images]
         yield Job(lapse, own, parts, rles, true)
+
+
+def _check_same(rows: dict[str, NDArray[Any]], cells: Masks, text: str) -> None:
+    """Refuse rows of other cells than these: as many, each with the area and the box that was measured."""
+    cure = "they are of other results; measure the same ones, from the same score up"
+    if len(rows["cell"]) != len(cells):
+        raise InputError(f"{text.format(len(rows['cell']))}, and {len(cells)} were given: {cure}")
+    sizes = np.array([(rle_area(rle), *box_xywh(rle)) for _, rle in cells]).reshape(-1, 5)
+    measured = np.stack([rows[name] for name in ("area_px2", *BOX)], 1)
+    if other := int((sizes != measured).any(1).sum()):
+        raise InputError(f"{text.format(len(cells))}, {other} of which have another place or area in the masks: {cure}")
 
 
 def tracked(truth: Truth) -> bool:
@@ -151,9 +162,19 @@ def tracked(truth: Truth) -> bool:
     return bool(every) and numbered == len(every)
 
 
-def _true_tracks(annotations: Sequence[Annotation]) -> TrueTracks:
-    shown = [cell for cell in annotations if not cell.get("iscrowd") and rle_area(cell["segmentation"])]
-    return [(cell["segmentation"], cell["track_id"], cell.get("parent_id", 0)) for cell in shown]
+def _true_frame(image: Image, annotations: Sequence[Annotation]) -> TrueFrame:
+    """What truth says of an image; a track that is in two places of it is no track."""
+    shown = [cell for cell in annotations if rle_area(cell["segmentation"])]
+    cells = [cell for cell in shown if not cell.get("iscrowd")]
+    counts = Counter(cell["track_id"] for cell in cells)
+    if twice := next((number for number, count in counts.items() if count > 1), None):
+        first, second = [cell["id"] for cell in cells if cell["track_id"] == twice][:2]
+        raise InputError(
+            f"{image['file_name']} has {counts[twice]} true cells of track {twice} (annotations {first} and {second}); "
+            "give each cell of an image a track_id of its own, and daughters their mother's as parent_id"
+        )
+    tracks = [(cell["segmentation"], cell["track_id"], cell.get("parent_id", 0)) for cell in cells]
+    return TrueFrame(tracks, [cell["segmentation"] for cell in shown if cell.get("iscrowd")])
 
 
 def write_cells(source: Path, lineages: Ints, path: Path) -> None:

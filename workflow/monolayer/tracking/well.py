@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as rle_codec
 
 from monolayer.coco.records import Rle
 from monolayer.compiled import Flags, Floats, Ints
@@ -23,7 +25,14 @@ from monolayer.tracking.timelapse import Timelapse
 
 TRACKERS: dict[str, Linker] = {"laptrack": link, "motile": optimum.link}
 Masks = list[tuple[float, Rle]]  # of an image: score and mask of each cell
-TrueTracks = list[tuple[Rle, int, int]]  # of an image: mask, track and mother's track of each true cell
+LYING = 0.5  # of a cell in regions that nobody annotated, from which on it counts neither way
+
+
+class TrueFrame(NamedTuple):
+    """Of an image: mask, track and mother's track of each true cell; the regions that nobody annotated."""
+
+    cells: list[tuple[Rle, int, int]]
+    crowds: list[Rle]
 
 
 class Job(NamedTuple):
@@ -33,7 +42,7 @@ class Job(NamedTuple):
     rows: list[Ints]
     columns: list[dict[str, NDArray[Any]]]
     masks: list[Masks]
-    true: list[TrueTracks] | None
+    true: list[TrueFrame] | None
 
 
 class Tracked(NamedTuple):
@@ -49,7 +58,7 @@ def track_well(job: Job, params: TrackerParams, folder: Path, true: bool) -> Tra
     lapse, rows = job.lapse, np.concatenate(job.rows)
     cells, drift, links = linked(job, params)
     found = lineage(cells.frame, links)
-    pixel_size = float(job.columns[0]["pixel_size_um"][0]) if len(job.rows[0]) else float("nan")
+    pixel_size = next((float(own["pixel_size_um"][0]) for own in job.columns if len(own["pixel_size_um"])), math.nan)
     tables = {
         "tracks": track_rows(lapse, cells, found, pixel_size),
         "frames": frame_rows(job, cells.frame, drift, links),
@@ -57,13 +66,15 @@ def track_well(job: Job, params: TrackerParams, folder: Path, true: bool) -> Tra
     }
     if job.true is not None or "ctc" in params.files:
         labels = Labels(lapse, job.masks)
-        true_labels = None if job.true is None else Labels(lapse, [[(1.0, rle) for rle, _, _ in c] for c in job.true])
+        annotated = None if job.true is None else [[(1.0, rle) for rle, _, _ in one.cells] for one in job.true]
+        true_labels = None if annotated is None else Labels(lapse, annotated)
         sight = look(labels, true_labels)
         parts = ctc.parts_of(cells.frame, found.track, found.parent, sight.seen)
         if "ctc" in params.files:
             ctc.write(folder / "ctc" / lapse.name, parts, labels.frames(), len(labels.numbers), true)
         if true_labels is not None:
-            pred = Scored(parts, labels.numbers)
+            counted = sight.seen & ~ignored(job, labels.numbers, sight)
+            pred = Scored(ctc.parts_of(cells.frame, found.track, found.parent, counted), labels.numbers)
             tables["scores"] = [score_row(job, true_labels.numbers, pred, sight, params)]
     if "napari" in params.files:
         write_csv(folder / "napari" / f"{lapse.name}.csv", napari_rows(job, cells.frame, found), NAPARI)
@@ -148,11 +159,27 @@ def look(labels: Labels, true: Labels | None) -> Sight:
     return Sight(np.concatenate(seen), np.concatenate(true_seen), matches)
 
 
+def ignored(job: Job, numbers: list[Ints], sight: Sight) -> Flags:
+    """Which found cells (N,) count neither way: half or more of them lies where nobody annotated, on no true cell.
+
+    As in the evaluation of masks: one that finds a true cell is that before it is anything else.
+    """
+    assert job.true is not None
+    found = np.zeros(len(sight.seen), np.bool_)
+    for frame, true, masks in zip(job.lapse.frames, job.true, job.masks, strict=True):
+        if true.crowds and masks:
+            region = rle_codec.merge(cast(Any, true.crowds))
+            inside = rle_codec.iou(cast(Any, [rle for _, rle in masks]), [region], [1])[:, 0]  # of the cell's own area
+            found[numbers[frame]] = inside >= LYING
+            found[numbers[frame][sight.matches[frame].pred - 1]] = False
+    return found
+
+
 def score_row(job: Job, numbers: list[Ints], pred: Scored, sight: Sight, params: TrackerParams) -> dict[str, Any]:
     """The row of the table `scores`; `numbers` are those of the true cells of each frame."""
     assert job.true is not None
     frame_of = np.repeat(np.arange(len(numbers)), [len(cells) for cells in numbers])
-    track, parent = (np.array([cell[n] for cells in job.true for cell in cells], np.int64) for n in (1, 2))
+    track, parent = (np.array([cell[n] for frame in job.true for cell in frame.cells], np.int64) for n in (1, 2))
     parts = ctc.parts_of(frame_of, track, parent, sight.true_seen)
     common = {"cell_line": job.lapse.cell_line, "well": job.lapse.well, "timelapse": job.lapse.name}
     found = scores(Scored(parts, numbers), pred, sight.matches, params.division_tolerance)
