@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,16 +44,22 @@ def mended(folder: Path, truth: Truth, frames: Frames) -> Frames:
             made = annotation(1, number, rle_from_mask(mask))
             common = {"image_id": number, "category_id": 1, "segmentation": made["segmentation"]}
             results.append(Result(**common, bbox=made["bbox"], score=score))  # type: ignore[typeddict-item]
+    made_of: Frames = {number: [] for number in frames}
+    for cell in mended_records(folder, truth, results):
+        made_of[cell["image_id"]].append((cell["score"], mask_from_rle(cell["segmentation"])))
+    return made_of
+
+
+def mended_records(folder: Path, truth: Truth, results: Sequence[Any]) -> list[dict[str, Any]]:
+    """The records that the verb makes of these."""
     write_json(folder / "truth.json", truth)
     write_results(folder / "found.json", results)
     links = LinkParams(**{name: getattr(LINKS, name) for name in LinkParams.model_fields})
     words = ["mend", "--truth", str(folder / "truth.json"), "--results", str(folder / "found.json")]
     words += ["--score-min", "0.5", "--params", links.model_dump_json(), "--output", str(folder / "mended.json")]
     assert main(words) == 0
-    made_of: Frames = {number: [] for number in frames}
-    for cell in json.loads((folder / "mended.json").read_text()):
-        made_of[cell["image_id"]].append((cell["score"], mask_from_rle(cell["segmentation"])))
-    return made_of
+    made: list[dict[str, Any]] = json.loads((folder / "mended.json").read_text())
+    return made
 
 
 def overlaps(cells: list[tuple[float, NDArray[np.bool_]]], true: list[tuple[float, NDArray[np.bool_]]]) -> list[float]:
@@ -84,3 +92,48 @@ def test_a_frame_is_mended_by_those_beside_it(tmp_path: Path, what: str, capsys:
     assert {n: len(cells) for n, cells in found.items()} == dict.fromkeys(range(1, 6), 4)
     counts = {"gone": (0, 0, 1), "faint": (1, 0, 0), "merged": (0, 1, 0)}[what]
     assert "{} cells raised, {} parted, {} put in".format(*counts) in capsys.readouterr().err
+
+
+def detected(truth: Truth, *, named: bool) -> list[dict[str, Any]]:
+    """The true cells as a detector says them: boxes of its own, two scores, and polygons for some; worst first."""
+    names = {image["id"]: image["file_name"] for image in truth["images"]}
+    found = list[dict[str, Any]]()
+    for number, cell in enumerate(truth["annotations"]):
+        x, y, width, height = cell["bbox"]
+        where = {"file_name": names[cell["image_id"]]} if named else {"image_id": cell["image_id"]}
+        square = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+        rest = {"category_id": 3, "segmentation": square if number % 3 == 0 else cell["segmentation"]}
+        scores = {"score": 0.9 - number / 1000, "mask_score": 0.6 + number / 1000}
+        found.append({**where, **rest, "bbox": [x - 2.5, y - 2.5, width + 5, height + 5], **scores, "note": number})
+    return found
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_is_not_mended_stays_to_the_last_digit(tmp_path: Path, named: bool) -> None:
+    """Box, both scores, category, the mask's form, what else a record says, and the order."""
+    truth = STILL.truth()
+    results = detected(truth, named=named)
+    assert mended_records(tmp_path, truth, results) == results
+    gone = [record for record in results if record["note"] not in (9, 12)]  # a cell of the third frame and the fourth
+    made = mended_records(tmp_path, truth, gone)
+    assert made[: len(gone)] == gone
+    assert len(made) == len(results)
+    assert {tuple(record) for record in made[len(gone) :]} == {
+        ("file_name" if named else "image_id", "category_id", "segmentation", "bbox", "score", "mask_score")
+    }
+    for new, lost in zip(made[len(gone) :], (results[9], results[12]), strict=True):
+        assert new["category_id"] == 3
+        before, after = results[lost["note"] - 4], results[lost["note"] + 4]
+        assert new["score"] == min(before["score"], after["score"])
+        assert new["mask_score"] == min(before["mask_score"], after["mask_score"])
+        key = "file_name" if named else "image_id"
+        assert new[key] == lost[key]
+
+
+def test_a_faint_cell_that_is_raised_keeps_all_but_its_scores(tmp_path: Path) -> None:
+    truth = STILL.truth()
+    results = detected(truth, named=False)
+    results[10] |= {"score": 0.95, "mask_score": 0.2}
+    made = mended_records(tmp_path, truth, results)
+    assert made[10] == results[10] | {"score": 0.95, "mask_score": results[6]["mask_score"]}
+    assert made[:10] + made[11:] == results[:10] + results[11:]
