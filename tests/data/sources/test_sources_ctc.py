@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from collected import kinds
 from culture import Culture
 from monolayer.coco.rle import mask_from_rle
 from monolayer.data import download
@@ -62,14 +63,73 @@ def test_deep_images_keep_their_own_grey_values(folder: Path) -> None:
 
 def test_markers_give_masks_their_tracks(folder: Path) -> None:
     truth, read = ctc.collect(source(folder, masks="ST/SEG"), folder)
-    assert [(cell["track_id"], cell["parent_id"], cell["area"]) for cell in truth["annotations"]] == [
+    cells = [cell for cell in truth["annotations"] if not cell["iscrowd"]]
+    assert [(cell["track_id"], cell["parent_id"], cell["area"]) for cell in cells] == [
         (3, 0, 25),
         (5, 3, 25),
         (8, 3, 25),
     ]
+    assert [cell["area"] for cell in truth["annotations"] if cell["iscrowd"]] == [12, 12]
+    assert kinds(truth) == {"no_marker": 2}
     assert [image["timestamp"] for image in truth["images"]] == ["t0000", "t0001"]
     assert {image["well"] for image in truth["images"]} == {"01"}
     assert pixels_of(read(truth["images"][1])).tolist() == np.full((20, 24), 51).tolist()
+
+
+def repaint(path: Path, old: int, new: int) -> None:
+    labels = tifffile.imread(path)
+    tifffile.imwrite(path, np.where(labels == old, new, labels).astype(np.uint16))
+
+
+def test_a_cell_with_a_marker_alone_is_ignored_as_far_as_it_may_reach(folder: Path) -> None:
+    """Cell 8 of frame 1 loses its mask: its pixels are no background; those of its neighbour stay the neighbour's."""
+    path = folder / "01_ST/SEG/man_seg001.tif"
+    labels = tifffile.imread(path)
+    labels[labels == 92] = 0
+    labels[9:13, 4:9] = 95  # cell 5 reaches near
+    tifffile.imwrite(path, labels)
+    truth, _ = ctc.collect(source(folder, masks="ST/SEG"), folder)
+    assert kinds(truth) == {"no_own_mask": 1, "no_marker": 2}
+    assert next(one for one in truth["findings"] if one["kind"] == "no_own_mask")["examples"] == ["01, frame 1: 8"]
+    (cell,) = (one for one in truth["annotations"] if one["image_id"] == 2 and not one["iscrowd"])
+    assert cell["track_id"] == 5
+    assert cell["area"] == 45
+    crowds = [mask_from_rle(one["segmentation"]) for one in truth["annotations"] if one["iscrowd"]]
+    region = crowds[-1]
+    assert not (region & mask_from_rle(cell["segmentation"])).any()
+    assert region[13:17, 4:9].all()  # what is left of the cell
+    reach = np.sqrt(np.median([25, 45]) / np.pi)
+    y, x = np.nonzero(region)
+    assert (np.hypot(np.maximum(abs(y - 13.5) - 0.5, 0), np.maximum(abs(x - 5.5) - 0.5, 0)) <= reach).all()
+    assert "track_id" not in truth["annotations"][-1]
+
+
+def test_a_marker_within_anothers_mask_is_told_and_no_region(folder: Path) -> None:
+    labels = np.zeros((20, 24), np.uint16)
+    labels[2:18, 2:12] = 95
+    tifffile.imwrite(folder / "01_ST/SEG/man_seg001.tif", labels)
+    truth, _ = ctc.collect(source(folder, masks="ST/SEG"), folder)
+    assert kinds(truth) == {"no_own_mask": 1, "no_marker": 1}
+    assert [one["area"] for one in truth["annotations"] if one["image_id"] == 2] == [160]
+
+
+def test_masks_without_any_marker_are_another_folder(folder: Path) -> None:
+    for frame in (0, 1):
+        tifffile.imwrite(folder / f"01_ST/SEG/man_seg00{frame}.tif", np.zeros((20, 24), np.uint16))
+    with pytest.raises(InputError, match=r"01_ST/SEG has no mask with a marker in it"):
+        ctc.collect(source(folder, masks="ST/SEG"), folder)
+
+
+def test_first_and_last_frames_are_held_against_what_is_shown(folder: Path) -> None:
+    table = folder / "01_GT/TRA/man_track.txt"
+    table.write_text("3 0 0 0\n5 1 1 3\n8 1 1 3\n9 0 1 0\n")
+    truth, _ = ctc.collect(source(folder), folder)
+    (finding,) = truth["findings"]
+    assert finding["kind"] == "not_shown"
+    assert finding["examples"][0].endswith("man_track.txt: track 9 is from frame 0 to 1, frame 0 does not show it")
+    table.write_text("3 1 1 0\n5 2 2 3\n8 2 2 3\n")
+    with pytest.raises(InputError, match=r"has track 3 from frame 1 to 1, but frame 0 shows it"):
+        ctc.collect(source(folder), folder)
 
 
 def test_whole_cells_as_markers_and_a_border_without_truth(folder: Path) -> None:

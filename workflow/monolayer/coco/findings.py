@@ -29,6 +29,10 @@ REPAIRED = {
     "ignored_regions": "regions that nobody annotated; they count neither way",
     "no_cell": "shapes that are no cells, backgrounds and texts; left out",
     "regions": "outlines that hold two or more others, or in QuPath detections, as a region of interest does; left out",
+    "no_own_mask": "markers of tracks whose cell has no mask of its own; what lies within the radius of a median cell "
+    "around each, and is no other cell, counts neither way",
+    "no_marker": "masks that hold no marker of a track; they count neither way",
+    "not_shown": "tracks that a frame between their first and last does not show",
     "no_line": "images without an annotation, whose cell line no category tells; left out",
     "annotated_twice": "files annotated twice within a split; treated as `dedup` says",
     "left_split": "files listed in several splits; kept only in the one that judges more (test, then val)",
