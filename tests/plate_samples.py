@@ -10,6 +10,8 @@ import numpy as np
 import tifffile
 import yaml
 from monolayer.params.plates import PlateFinding, PlateReading, PlateSettings
+from monolayer.plates import plan
+from monolayer.plates.reader import PlateReader
 from numpy.typing import NDArray
 from paths import ROOT
 
@@ -28,6 +30,13 @@ def reading(**changes: Any) -> PlateReading:
 
 def finding(**changes: Any) -> PlateFinding:
     return PlateFinding(**settings(**changes).model_dump(include=set(PlateFinding.model_fields)))
+
+
+def pixels_of(plate: Path, output: Path, **changes: Any) -> list[NDArray[Any]]:
+    """The grey values of all images of a plate, as it is planned and read."""
+    plan.plan(plate, reading(**changes), output)
+    reader = PlateReader(plan.read_about(output))
+    return [reader.read(image) for image in plan.read_plan(output)]
 
 
 def field(cells: int, seed: int) -> NDArray[np.uint8]:

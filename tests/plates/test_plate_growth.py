@@ -102,6 +102,11 @@ def test_a_plate_map_names_conditions(tmp_path: Path) -> None:
     assert growth.read_conditions(tmp_path / "map.csv", ["A1", "A2"]) == {"A1": "dose 3, drug X", "A2": "dose 0"}
 
 
+def test_empty_lines_below_a_plate_map_are_none(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("well,dose,drug\nA1,3,X\n,,\n,,\n")
+    assert growth.read_conditions(tmp_path / "map.csv", ["A1", "A2"]) == {"A1": "dose 3, drug X"}
+
+
 def test_what_is_odd_is_flagged() -> None:
     sharp = made.field(10, 0).astype(np.float64)
     light = np.linspace(0.4, 1.6, made.WIDTH)

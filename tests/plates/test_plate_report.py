@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,20 @@ def test_the_same_files_give_the_same_page(results: Path, tmp_path: Path) -> Non
     conditions = str(results.parent / "map.csv")
     report.report(results, made.settings(conditions=conditions), tmp_path / "again.html")
     assert (tmp_path / "again.html").read_bytes() == (results / "report.html").read_bytes()
+
+
+def test_a_well_is_called_the_same_in_map_and_picture(tmp_path: Path) -> None:
+    """Tables have a ' before what a spreadsheet would compute."""
+    (tmp_path / "scans").mkdir()
+    for name in ("+dox", "=x", "'q"):
+        tifffile.imwrite(tmp_path / "scans" / f"{name}.tif", made.field(3, 0))
+    output = run(tmp_path / "scans", tmp_path / "out")
+    report.report(output, made.settings(), output / "report.html")
+    page = (output / "report.html").read_text()
+    data, shown = (
+        json.loads(page.split(f'id="plate-{kind}">')[1].split("</script>")[0]) for kind in ("data", "pictures")
+    )
+    assert {*data["wells"]} == {*shown} == {"+dox", "=x", "'q"}
 
 
 def test_outlines_go_around_cells_and_holes() -> None:

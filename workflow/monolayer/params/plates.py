@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from monolayer.params.pixel_size import pixel_size
 from monolayer.params.section import Fraction, Section
@@ -28,8 +28,8 @@ def _names_wells(rule: str) -> str:
 
 
 def _number(value: object) -> object:
-    """Snakemake's --config gives the numbers within a mapping as text."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    """Snakemake's --config gives the numbers within a mapping as text; 01 is a name."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and str(int(value)) == value else value
 
 
 class QualityLimits(Section):
@@ -54,8 +54,8 @@ class PlateReading(Section):
 
     pattern: Annotated[str, AfterValidator(_names_wells)] | None
     """regex:<pattern with a group well, maybe field, time, line, channel>; null: Incucyte's and LIVECell's names."""
-    channel: Annotated[PositiveInt | str | None, BeforeValidator(_number)]
-    """The one that shows the cells, by number from 1 or by name; null: there is one only."""
+    channel: Annotated[NonNegativeInt | str | None, BeforeValidator(_number)]
+    """The one that shows the cells, by name or number (from 1; in names of files, theirs); null: there is one."""
     z: PositiveInt | Literal["max", "focus"] | None
     """Plane along z from 1; max: the brightest of each pixel; focus: the one with most detail; null: there is one."""
     pixel_size_um: Annotated[PositiveFloat, AfterValidator(pixel_size)] | None

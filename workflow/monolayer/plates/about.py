@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from monolayer.data.plane import TIME
+from monolayer.data.plane import ANY, COLOURS, TIME, ImagePlane
 from monolayer.data.reading import decoding
-from monolayer.files import InputError
 from monolayer.params.pixel_size import pixel_size
+from monolayer.plates.tiff_picture import lengths_of, opened, pictured
 
 MICROMETRES = {
     **{"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0},
@@ -21,15 +20,19 @@ HOURS = {
     **{"ms": 1 / 3.6e6, "millisecond": 1 / 3.6e6, "s": 1 / 3600, "sec": 1 / 3600, "second": 1 / 3600},
     **{"min": 1 / 60, "minute": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0},
 }
+SETTING = "setting"
 IN_PX = "lengths are in px; plate_settings.pixel_size_um gives it"
 CENTIMETRE = 3  # of TIFF's ResolutionUnit; inches are a printer's, and what programs write that know nothing
-
-
-FILES = re.compile(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]*)"')  # that an OME-TIFF names
+RESOLUTIONS = ("XResolution", "YResolution")
+INCH_UM, PRINTERS = 25_400, (72, 96, 100, 150, 200, 300, 600, 1200)  # dots an inch, in whatever unit they are written
+SAME, SQUARE = 1e-3, 1e-2  # relative: of one number written twice; of a calibration along both sides
 
 
 class ImageAbout(NamedTuple):
-    """Size of a frame and number of frames, and what is known of the rest; channels have a name each, maybe empty."""
+    """Size of a frame and number of frames, and what is known of the rest; channels have a name each, maybe empty.
+
+    A pixel's size is that along x; the height is None where only one size is said.
+    """
 
     frames: int
     height: int
@@ -37,18 +40,48 @@ class ImageAbout(NamedTuple):
     channels: tuple[str, ...] = ("",)
     pixel_size_um: float | None = None
     frame_hours: float | None = None
+    pixel_height_um: float | None = None
 
 
 def pixel_size_of(setting: float | None, about: ImageAbout) -> tuple[float | None, str]:
     """µm along a pixel's side, and who says so; what files say is not believed where no microscope has such pixels."""
     if setting is not None:
-        return setting, "setting"
+        return setting, SETTING
     if about.pixel_size_um is None:
         return None, f"nowhere: {IN_PX}"
+    said = f"nowhere, for the files say {about.pixel_size_um:g} µm, which"
+    for dots in PRINTERS:
+        if math.isclose(about.pixel_size_um, INCH_UM / dots, rel_tol=SAME):
+            return None, f"{said} is a printer's {dots} dots an inch: {IN_PX}"
     try:
         return pixel_size(about.pixel_size_um), "the files"
     except ValueError:
-        return None, f"nowhere, for the files say {about.pixel_size_um:g} µm, which no microscope has: {IN_PX}"
+        return None, f"{said} no microscope has: {IN_PX}"
+
+
+def unlike(about: ImageAbout, channels: tuple[str, ...], size: float | None, setting: float | None) -> str:
+    """Why an image is none of a plate with such channels and pixels of `size` µm, if so."""
+    if about.channels != channels:
+        few, most = ", ".join(about.channels), ", ".join(channels)
+        said = f"has the channels ({few}), {len(about.channels)}, where most have ({most}), {len(channels)}"
+    elif setting is not None:
+        return ""
+    elif odd := not_square(about):
+        return odd
+    else:
+        own, _ = pixel_size_of(None, about)
+        if own == size or (own and size and math.isclose(own, size, rel_tol=SAME)):
+            return ""
+        said = f"has pixels of {own or 'unknown'} µm, where most have {size or 'unknown'}"
+    return f"it {said}; give it a plate of its own"
+
+
+def not_square(about: ImageAbout) -> str:
+    """What is wrong with pixels whose sides differ, if so: areas and shapes of cells would be."""
+    across, down = about.pixel_size_um, about.pixel_height_um
+    if across is None or down is None or math.isclose(across, down, rel_tol=SQUARE):
+        return ""
+    return f"it has pixels of {across:g}x{down:g} µm; save it with square ones, or set plate_settings.pixel_size_um"
 
 
 def scaled(value: Any, unit: Any, units: dict[str, float]) -> float | None:
@@ -60,59 +93,69 @@ def scaled(value: Any, unit: Any, units: dict[str, float]) -> float | None:
     return number if number > 0 and math.isfinite(number) else None
 
 
-def about_file(path: Path) -> ImageAbout:
-    """What a PNG, JPEG or TIFF says of itself."""
+def about_file(path: Path, which: ImagePlane = ANY) -> ImageAbout:
+    """What a PNG, JPEG or TIFF says of itself; of pages without a name, and of colours, by what is asked for."""
     with decoding(str(path)):
         if path.suffix.lower() not in (".tif", ".tiff"):
             from PIL import Image
 
             with Image.open(path) as image:
-                return ImageAbout(1, image.height, image.width)
-        import tifffile
+                grey = image.mode in ("1", "I", "I;16", "L", "LA")
+                return ImageAbout(1, image.height, image.width, _colours(which, not grey))
+        with opened(path) as tif:
+            return _about_tiff(tif, path, which)
 
-        with tifffile.TiffFile(path) as tif:
-            return _about_tiff(tif)
+
+def _colours(which: ImagePlane, coloured: bool) -> tuple[str, ...]:
+    """A colour image is grey as a whole, or one of its colours."""
+    return COLOURS if coloured and which.channel is not None else ("",)
 
 
-def _about_tiff(tif: Any) -> ImageAbout:
-    series = tif.series[0]
-    lengths = dict(zip(series.get_axes(squeeze=False), series.get_shape(squeeze=False), strict=True))
+def _about_tiff(tif: Any, path: Path, which: ImagePlane) -> ImageAbout:
+    series, [first, *_] = pictured(tif, path)
+    lengths = lengths_of(series, which)
     frames = math.prod(lengths.get(axis, 1) for axis in TIME)
     count = lengths.get("C", 1)
-    names, size, hours = ("",) * count, None, None
+    channels = ("",) * count if count > 1 else _colours(which, "S" in lengths)
+    about = ImageAbout(frames, lengths["Y"], lengths["X"], channels)
     if tif.is_ome:
-        if len(set(FILES.findall(tif.ome_metadata))) > 1:
-            raise InputError(f"{tif.filename} is one of a set of files; give it, not its folder, as the plate")
         root = ElementTree.fromstring(tif.ome_metadata)
-        about = ome_about(next(element for element in root.iter() if element.tag.endswith("}Pixels")))
-        names = about.channels if len(about.channels) == count else names
-        size, hours = about.pixel_size_um, about.frame_hours
-    elif tif.is_imagej:
-        said = tif.imagej_metadata or {}
-        size = _resolution(tif.pages[0], MICROMETRES.get(str(said.get("unit", "")).replace("\\u00B5", "µ")))
-        hours = scaled(said.get("finterval"), said.get("tunit", "sec"), HOURS)
-    elif "ResolutionUnit" in tif.pages[0].tags and tif.pages[0].tags["ResolutionUnit"].value == CENTIMETRE:
-        size = _resolution(tif.pages[0], MICROMETRES["cm"])
-    return ImageAbout(frames, lengths["Y"], lengths["X"], names, size, hours)
+        said = ome_about(next(element for element in root.iter() if element.tag.endswith("}Pixels")))
+        names = said.channels if len(said.channels) == len(channels) else channels
+        return said._replace(frames=frames, height=about.height, width=about.width, channels=names)
+    if tif.is_imagej:
+        shown = tif.imagej_metadata or {}
+        unit = MICROMETRES.get(str(shown.get("unit", "")).replace("\\u00B5", "µ"))
+        across, down = (_resolution(first, name, unit) for name in RESOLUTIONS)
+        hours = scaled(shown.get("finterval"), shown.get("tunit", "sec"), HOURS)
+        return about._replace(pixel_size_um=across, pixel_height_um=down, frame_hours=hours)
+    if "ResolutionUnit" in first.tags and first.tags["ResolutionUnit"].value == CENTIMETRE:
+        across, down = (_resolution(first, name, MICROMETRES["cm"]) for name in RESOLUTIONS)
+        return about._replace(pixel_size_um=across, pixel_height_um=down)
+    return about
 
 
-def _resolution(page: Any, unit_um: float | None) -> float | None:
+def _resolution(page: Any, name: str, unit_um: float | None) -> float | None:
     """µm along a pixel's side, from the pixels along a unit."""
-    if unit_um is None or "XResolution" not in page.tags:
+    if unit_um is None or name not in page.tags:
         return None
-    pixels, units = page.tags["XResolution"].value
-    return unit_um * units / pixels if pixels and pixels != units else None
+    pixels, units = page.tags[name].value
+    return unit_um * units / pixels if pixels else None
 
 
 def ome_about(pixels: ElementTree.Element) -> ImageAbout:
     """What OME-XML says of an image, in the element Pixels."""
     names = [element.get("Name", "") for element in pixels if element.tag.endswith("}Channel")]
-    size = scaled(pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeXUnit", "µm"), MICROMETRES)
+    across, down = (
+        scaled(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"), MICROMETRES)
+        for axis in "XY"
+    )
     hours = scaled(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"), HOURS)
     if hours is None:
         hours = _plane_hours([element for element in pixels if element.tag.endswith("}Plane")])
     count, height, width, channels = (int(pixels.get(f"Size{axis}", 1)) for axis in "TYXC")
-    return ImageAbout(count, height, width, tuple(names) if len(names) == channels else ("",) * channels, size, hours)
+    known = tuple(names) if len(names) == channels else ("",) * channels
+    return ImageAbout(count, height, width, known, across, hours, down)
 
 
 def _plane_hours(planes: list[ElementTree.Element]) -> float | None:

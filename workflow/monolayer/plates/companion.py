@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monolayer.data.plane import ImagePlane, frames_of
-from monolayer.data.reading import decoding, one_plane
+from monolayer.data.reading import decoding, image_files, one_plane
 from monolayer.files import InputError
-from monolayer.plates.about import FILES, ImageAbout, ome_about
+from monolayer.plates.about import ImageAbout, ome_about
 from monolayer.plates.layout import SeriesFile
 from monolayer.plates.region import WHOLE, Region
+from monolayer.plates.tiff_picture import FILES
 
 COMPANION = ".companion.ome"
 ROWS = 26 * 27  # A to ZZ
@@ -95,6 +96,7 @@ class OmeSet:
 
     def listed(self) -> list[SeriesFile]:
         """A series for each image: a field of a well where the set has a plate, else a well by its own name."""
+        self._check_scans()
         found = list[SeriesFile]()
         for well in (one for one in self._root.iter() if _is(one, "Well")):
             samples = [one for one in well.iter() if _is(one, "ImageRef")]
@@ -112,12 +114,27 @@ class OmeSet:
             raise InputError(f"{self.path} describes no image; export the set again")
         return found
 
+    def _check_scans(self) -> None:
+        """Refuse several scans of one plate: the images of a spot would be taken for fields side by side."""
+        for plate in (one for one in self._root if _is(one, "Plate")):
+            scans = [one for one in plate if _is(one, "PlateAcquisition") and len(one)]
+            if len(scans) > 1:
+                names = ", ".join(one.get("Name") or one.get("ID") or "unnamed" for one in scans[:3])
+                said = f"{self.path}: {plate.get('ID', 'its plate')} was scanned {len(scans)} times ({names})"
+                raise InputError(f"{said}; export each scan by itself")
+
     def _place(self, well: Element) -> str:
         row, column = (well.get(name, "0") for name in ("Row", "Column"))
         if not (row.isdecimal() and column.isdecimal()) or int(row) >= ROWS:
             said = f"{self.path}: {well.get('ID', 'a well')} is in row {row}, column {column}"
             raise InputError(f"{said}; they are whole numbers from 0 on, rows below {ROWS}; export the set again")
         return f"{_letters(int(row))}{int(column) + 1}"
+
+    def others(self) -> list[str]:
+        """The image files beside the description that hold none of its planes."""
+        own = {page.file for image in self._images for page in self._pages(image).values()}
+        found, _ = image_files(self.path.parent, self.path.parent.iterdir())
+        return [name for name in found if name not in own and name != self.path.name]
 
     def about(self, image: str) -> ImageAbout:
         """What the description says of an image."""

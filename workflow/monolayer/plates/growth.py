@@ -42,6 +42,8 @@ def read_conditions(path: Path | None, wells: Sequence[str]) -> dict[str, str]:
         raise InputError(f"{path} has two columns {twice!r}; name each otherwise")
     found: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
+        if not any(row.values()):
+            continue  # as spreadsheets leave them below a table
         if None in row:
             said = f"{path}, line {number}: it has more values than the {len(names)} columns"
             raise InputError(f'{said}; put one that has a comma in quotes, as "3,5"')

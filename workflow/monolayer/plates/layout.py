@@ -66,7 +66,7 @@ def _by_known_names(path: Path, names: Sequence[str]) -> list[SeriesFile]:
         field = f"{match['field']}.{match['crop']}" if match["crop"] else match["field"]
         found.append(SeriesFile(name, match["well"], field, match["time"], line))
     if not found:  # every file is a well of its own, with the frames that it holds
-        return [SeriesFile(name, PurePosixPath(name).with_suffix("").as_posix(), "1") for name in names]
+        return [SeriesFile(name, _stem(name), "1") for name in names]
     if others:
         raise InputError(
             f"{path}: {others[0]} is not named as the others are (VESSEL_A1_1_00d00h00m.tif); "
@@ -89,17 +89,25 @@ def _by_pattern(path: Path, names: Sequence[str], settings: PlateReading) -> lis
                 "correct it or take the file away"
             )
         part = {key: value or "" for key, value in match.groupdict().items()}
+        if not part["well"]:
+            raise InputError(
+                f"{path}: plate_settings.pattern finds no well in {name}; correct it or take the file away"
+            )
         one = SeriesFile(name, part["well"], part.get("field") or "1", part.get("time", ""), part.get("line", ""))
         found.append(one)
         channels[part.get("channel", "")].append(one)
-    if "channel" not in pattern.groupindex:
+    if "channel" not in pattern.groupindex or (settings.channel is None and len(channels) == 1):
         return found
-    if settings.channel is None and len(channels) == 1:
-        return found
-    if str(settings.channel) not in channels:
-        known = ", ".join(sorted(channels))
-        raise InputError(f"{path} has the channels {known}; say which one shows the cells: plate_settings.channel")
-    return channels[str(settings.channel)]
+    return channels[_of_names(list(channels), settings.channel, path)]
+
+
+def _of_names(channels: Sequence[str], asked: int | str | None, path: Path) -> str:
+    """The channel that is asked for, of those in names: 1 is 01 and 001 too, where only one of these is there."""
+    same = [name for name in channels if name.isdecimal() and str(asked).isdecimal() and int(name) == int(str(asked))]
+    if str(asked) in channels or len(same) == 1:
+        return str(asked) if str(asked) in channels else same[0]
+    known, said = ", ".join(sorted(channels)), "" if asked is None else f", and plate_settings.channel is {asked}"
+    raise InputError(f"{path} has the channels {known}{said}; say which one shows the cells: plate_settings.channel")
 
 
 def _stem(name: str) -> str:

@@ -60,11 +60,18 @@ def listed_zarr(path: Path) -> list[SeriesFile]:
         about = metadata(zarr.open_group(path, mode="r"), str(path))
         if not hasattr(about, "plate"):
             return [SeriesFile(".", path.name.removesuffix(".zarr").removesuffix(".ome"), "1")]
-        found = []
+        found, scans = [], dict[object, str]()
         for well in about.plate.wells:
             inside = metadata(zarr.open_group(path / well.path, mode="r"), f"{path / well.path}")
-            name = well.path.replace("/", "")
-            found += [SeriesFile(f"{well.path}/{one.path}", name, str(one.path)) for one in inside.well.images]
+            row, _, column = well.path.partition("/")
+            name = f"{row}{column}" if row.isalpha() else well.path  # 1/11 is not 11/1
+            for one in inside.well.images:
+                found.append(SeriesFile(f"{well.path}/{one.path}", name, str(one.path)))
+                scans.setdefault(getattr(one, "acquisition", None), found[-1].file)
+        if len(scans) > 1:  # the images of a spot would be taken for fields side by side
+            files = ", ".join(list(scans.values())[:3])
+            said = f"{path} holds {len(scans)} acquisitions ({files})"
+            raise InputError(f"{said}, which are scans of one plate; export each by itself")
         return found
 
 
@@ -115,6 +122,7 @@ class ZarrImage:
                 width=lengths["x"],
                 channels=names if len(names) == count else ("",) * count,
                 pixel_size_um=scaled(sizes["x"], units["x"], MICROMETRES),
+                pixel_height_um=scaled(sizes["y"], units["y"], MICROMETRES),
                 frame_hours=scaled(sizes.get("t"), units.get("t"), HOURS),
             )
 
@@ -134,5 +142,5 @@ class ZarrImage:
         for axis in ("C", "Z"):
             if axis in left and pixels.shape[left.index(axis)] == 1:
                 pixels, left = pixels.take(0, left.index(axis)), left.replace(axis, "")
-        (frame,) = frames_of(pixels, left, ImagePlane(None, which.z if "Z" in left else None), str(self.path))
+        (frame,) = frames_of(pixels, left, ImagePlane(None, which.z), str(self.path))
         return frame

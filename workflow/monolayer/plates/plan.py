@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from monolayer.files import InputError, atomic_write, read_json, write_json
 from monolayer.params.plates import PlateReading
 from monolayer.plates import layout
 from monolayer.plates.about import ImageAbout, pixel_size_of
+from monolayer.plates.alike import asked_plane, channel_of, usual
 from monolayer.plates.labels import label_paths, make_store
 from monolayer.plates.layout import SeriesFile
 from monolayer.plates.region import WHOLE, Region, tiles
@@ -77,15 +78,15 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
     """Write plan.parquet and plan.json, and the label images without a label yet; of these files only, if given."""
     source = source_of(path, settings, only)
     files = source.files
-    abouts = dict(abouts_of(source))
-    common = _common(abouts, settings, path)
+    abouts = dict(abouts_of(source, asked_plane(settings)))
+    common = usual(abouts, settings)
     rows = list(_rows(files, abouts, common, settings))
     size, of = pixel_size_of(settings.pixel_size_um, common)
     about = PlateAbout(
         path=str(source.path),
         kind=source.kind,
         images=len(rows),
-        channel=_channel(common, settings, path),
+        channel=channel_of(common, settings, path),
         channels=list(common.channels),
         z=settings.z,
         pixel_size_um=size,
@@ -100,44 +101,6 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
     write_json(output / ABOUT, about._asdict(), indent=1)
     wells = len({row.well for row in rows})
     logger.info("%d images of %d wells; pixel size from %s; times from %s", len(rows), wells, of, about.times_from)
-
-
-def _common(abouts: Fields, settings: PlateReading, path: Path) -> ImageAbout:
-    """What most fields say; those that differ are faults from here on."""
-    known = [about for about in abouts.values() if isinstance(about, ImageAbout)]
-    if not known:
-        raise InputError("; ".join(str(about) for about in list(abouts.values())[:3]))
-    usual = Counter((about.channels, about.pixel_size_um) for about in known).most_common(1)[0][0]
-    for key, about in abouts.items():
-        if not isinstance(about, ImageAbout) or (about.channels, about.pixel_size_um) == usual:
-            continue
-        if about.channels != usual[0]:
-            few, most = ", ".join(about.channels), ", ".join(usual[0])
-            said = f"has the channels ({few}), {len(about.channels)}, where most have ({most}), {len(usual[0])}"
-        elif settings.pixel_size_um is not None:
-            continue
-        else:
-            said = f"has pixels of {about.pixel_size_um or 'unknown'} µm, where most have {usual[1] or 'unknown'}"
-        abouts[key] = f"it {said}; give it a plate of its own"
-    return next(about for about in known if (about.channels, about.pixel_size_um) == usual)
-
-
-def _channel(common: ImageAbout, settings: PlateReading, path: Path) -> int:
-    """The channel that is meant, from 1."""
-    names, asked = common.channels, settings.channel
-    known = ", ".join(f"{number} {name}".strip() for number, name in enumerate(names, 1))
-    if asked is None and len(names) == 1:
-        return 1
-    if isinstance(asked, int) and asked <= len(names):
-        return asked
-    if isinstance(asked, str) and names.count(asked) == 1:
-        return names.index(asked) + 1
-    if isinstance(asked, str) and len(names) == 1:
-        return 1  # it chose the files
-    has = f"{path} has {len(names)} channel{'s' * (len(names) > 1)} ({known})"
-    if asked is None:
-        raise InputError(f"{has}; say which one shows the cells: plate_settings.channel, a number or a name")
-    raise InputError(f"{has}, and plate_settings.channel is {asked}; give one of them")
 
 
 def _times_from(files: Sequence[SeriesFile], common: ImageAbout, settings: PlateReading) -> str:

@@ -7,13 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.data.reading import read_frames
+from monolayer.data.plane import TooLargeError
+from monolayer.data.reading import one_plane, read_frames
 from monolayer.files import InputError
+from monolayer.plates.about import SETTING, about_file, unlike
 from monolayer.plates.companion import OmeSet
 from monolayer.plates.ngff import ZarrImage
 from monolayer.plates.plan import PlateAbout, PlateImage
+from monolayer.plates.region import WHOLE
 from monolayer.plates.source import path_of
 from monolayer.plates.tiff_region import frame_region
 
@@ -59,7 +63,7 @@ class PlateReader:
         if pixels.shape != (image.height, image.width):
             size = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise InputError(f"it has {size} px, the first image of its field {image.width}x{image.height}")
-        return pixels
+        return _real(pixels)
 
     def _unchanged(self, image: PlateImage, plate: Path) -> NDArray[Any]:
         """Pixels of files that are the same before and after they are read."""
@@ -72,18 +76,44 @@ class PlateReader:
                 pixels = frame_region(path, image.plane, self.about.which, image.region)
             else:
                 pixels = self._of_file(image, path, state)[image.region.place]
+            if image.plane < 0:
+                self._check_alike(path)
         if self.state(image) != state:
             self._file = ("", [])
             raise InputError(f"{image.file} changes while it is read; wait until the microscope has ended")
         return pixels
 
+    def _check_alike(self, path: Path) -> None:
+        """Refuse a frame of other channels or pixels than the plate's: the plan looks at the first of each field."""
+        about, setting = self.about, None
+        if about.pixel_size_from == SETTING:
+            setting = about.pixel_size_um
+        if said := unlike(about_file(path, about.which), tuple(about.channels), about.pixel_size_um, setting):
+            raise InputError(said)
+
     def _of_file(self, image: PlateImage, path: Path, state: list[int]) -> NDArray[Any]:
         """A whole frame of a file, of which all frames are kept until another file is read."""
         if self._file != (image.file, state):
-            frames = read_frames(path.read_bytes(), str(path), self.about.which)
-            self._file, self._frames = (image.file, state), frames
+            try:
+                self._frames = read_frames(path.read_bytes(), str(path), self.about.which)
+            except TooLargeError:  # as a whole
+                if path.suffix.lower() not in TIFF or image.plane < 0:
+                    raise
+                self._frames = []
+            self._file = (image.file, state)
+        if not self._frames:
+            return frame_region(path, image.plane, self.about.which, WHOLE)
         if image.plane >= len(self._frames):
             raise InputError(f"{path} has {len(self._frames)} frames, and this is number {image.plane + 1} of it")
         if image.plane < 0 and len(self._frames) > 1:
             raise InputError(f"{path} holds {len(self._frames)} frames, and its name tells the time of one")
         return self._frames[image.plane]
+
+
+def _real(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Grey values of any kind of file as numbers."""
+    if pixels.dtype.kind not in "buif":
+        raise InputError(f"it holds {pixels.dtype} pixels; save it with real numbers")
+    if not np.isfinite(pixels).all():
+        raise InputError("it has pixels that are NaN or infinite; export it again without them")
+    return one_plane(pixels)

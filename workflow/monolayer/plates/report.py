@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from monolayer.backends.manifest import read_manifest
-from monolayer.files import InputError, read_json, write_bytes
+from monolayer.files import InputError, no_formula, read_json, write_bytes
 from monolayer.params.plates import PlateSettings
 from monolayer.plates import dictionary
 from monolayer.plates.layout import natural
@@ -78,11 +78,16 @@ def _read(path: Path, table: str) -> list[dict[str, Any]]:
         with path.open(newline="", encoding="utf-8") as file:
             columns = dictionary.TABLES[table]
             return [
-                {name: kinds.get(columns[name].type, str)(text) if text else None for name, text in row.items()}
+                {name: kinds.get(columns[name].type, _text)(text) if text else None for name, text in row.items()}
                 for row in csv.DictReader(file)
             ]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} is not the table {table} of a plate ({error}); tabulate it again") from error
+
+
+def _text(written: str) -> str:
+    """What stood there before `no_formula`: pictures and tables are of the same well."""
+    return written[1:] if no_formula(written[1:]) == written else written
 
 
 def _flags(path: Path) -> dict[int, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from monolayer.data.plane import ANY, ImagePlane
 from monolayer.files import InputError
 from monolayer.params.plates import PlateReading
 from monolayer.plates import layout
@@ -15,6 +17,7 @@ from monolayer.plates.companion import OmeSet, set_of
 from monolayer.plates.layout import SeriesFile, natural
 from monolayer.plates.ngff import ZarrImage, is_zarr, listed_zarr
 
+logger = logging.getLogger(__name__)
 WELL = re.compile(r"([A-Za-z]{1,2})(\d+)")  # a plate has up to two letters for its rows
 Kind = Literal["files", "zarr", "set"]  # an OME-Zarr, an OME-TIFF set
 Fields = dict[tuple[str, str], ImageAbout | str]  # a text says why a field can't be used
@@ -26,15 +29,16 @@ class PlateSource(NamedTuple):
     path: Path
     kind: Kind
     files: list[SeriesFile]
+    described: OmeSet | None = None  # what a set says of itself, parsed once
 
-    def about(self, one: SeriesFile) -> ImageAbout:
-        """What a file, or an image of an OME-Zarr or a set, says of itself."""
+    def about(self, one: SeriesFile, which: ImagePlane = ANY) -> ImageAbout:
+        """What a file, or an image of an OME-Zarr or a set, says of itself, where this is what is asked of it."""
         if self.kind == "zarr":
             about = ZarrImage(self.path / one.file).about()
-        elif self.kind == "set":
-            about = OmeSet(self.path).about(one.file)
+        elif self.described is not None:
+            about = self.described.about(one.file)
         else:
-            about = about_file(path_of(self.path, one.file))
+            about = about_file(path_of(self.path, one.file), which)
         if min(about.frames, about.height, about.width) < 1:
             size = f"{about.frames} frames of {about.width}x{about.height} px"
             raise InputError(f"{self.path}: {one.file} says that it has {size}; export it again")
@@ -52,7 +56,11 @@ def _source(path: Path, settings: PlateReading, only: set[str] | None) -> PlateS
     if is_zarr(path):
         return PlateSource(path, "zarr", _apart(path, listed_zarr(path)))
     if (described := set_of(path)) is not None:
-        return PlateSource(described, "set", _apart(described, OmeSet(described).listed()))
+        images = OmeSet(described)
+        if path.is_dir() and (others := images.others()):
+            few = ", ".join(others[:3])
+            logger.warning("%s: left out, for %s names none of them: %s", path, described.name, few)
+        return PlateSource(described, "set", _apart(described, images.listed()), images)
     return PlateSource(path, "files", layout.listed(path, settings, only))
 
 
@@ -93,7 +101,7 @@ def check_comes_by_files(path: Path) -> None:
         raise InputError(f"{path} does not come file by file; give it as a plate once it is whole")
 
 
-def abouts_of(source: PlateSource) -> Iterator[tuple[tuple[str, str], ImageAbout | str]]:
+def abouts_of(source: PlateSource, which: ImagePlane) -> Iterator[tuple[tuple[str, str], ImageAbout | str]]:
     """What the first file of each field says of itself."""
     seen = set[tuple[str, str]]()
     for one in source.files:
@@ -101,7 +109,7 @@ def abouts_of(source: PlateSource) -> Iterator[tuple[tuple[str, str], ImageAbout
             continue
         seen.add(key)
         try:
-            yield key, source.about(one)
+            yield key, source.about(one, which)
         except InputError as error:
             if not one.stamp:
                 yield key, str(error)
