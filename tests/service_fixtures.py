@@ -61,7 +61,9 @@ def tiff(image: NDArray[np.generic], **how: object) -> bytes:
 
 
 def model(name: str = "squares", lines: Sequence[str] = (), batch: int = 4) -> ServedModel:
-    return ServedModel(name, "unet", list(lines), "fp32", 0.5, DEEP, NEAR, by_threshold, batch)
+    return ServedModel(
+        name, "unet", list(lines), "fp32", 0.5, DEEP, NEAR, by_threshold, batch, line_required=bool(lines)
+    )
 
 
 @contextlib.contextmanager

@@ -16,19 +16,25 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import tifffile
 from culture import Culture
+from monolayer import api
+from monolayer.__main__ import main
 from monolayer.data.dataset import read_image
 from monolayer.deployment import export
-from monolayer.files import write_json
+from monolayer.files import InputError, write_json
 from monolayer.models import predict, predictor
 from monolayer.models.train import train
 from monolayer.params.data import Percentiles
 from monolayer.params.steps import ExportParams, ExportSettings, NeighbourParams, ParityLimits, TrainParams
-from monolayer.service.serve import load
+from monolayer.service.app import create
+from monolayer.service.serve import load, told_apart
+from monolayer.service.state import Settings
 from paths import ROOT
+from service_fixtures import running
 from service_process import free_port, until_ready
 from unet_settings import SETTINGS
 
@@ -83,6 +89,7 @@ def test_answers_are_the_predictors(served: tuple[str, object], exported: Path, 
         "name": "unet",
         "family": "unet",
         "lines": [],
+        "line_required": False,
         "dtype": "fp32",
         "score_min": LEAST,
     }
@@ -111,6 +118,49 @@ def test_corrections_are_taken_where_a_folder_is_named(served: tuple[str, object
     assert httpx.get(f"{url}/corrections").json() == [{"name": image.stem, "version": 1, "labels": None}]
 
 
+def test_models_of_one_name_are_told_apart(exported: Path, tmp_path: Path) -> None:
+    twin, third = (Path(shutil.copytree(exported, tmp_path / name)) for name in ("a/tuned", "b/tuned"))
+    paths = [exported, twin, third / "model.json"]
+    models = [load(path, "fp32", 1, None) for path in paths]
+    names = [model.name for model in told_apart(models, paths)]
+    assert names == ["unet", "a/tuned", "b/tuned"]
+    with running(told_apart(models, paths), Settings()) as url:
+        assert [one["name"] for one in httpx.get(f"{url}/models").json()] == names
+    assert [model.name for model in told_apart(models[:1], paths[:1])] == ["unet"]
+    with pytest.raises(InputError, match=r"has .*tuned twice; give it once"):
+        told_apart(models[1:] + models[1:2], [*paths[1:], twin])
+    with pytest.raises(InputError, match="two models are called alike: unet, unet"):
+        create(models[:2], Settings())
+
+
+def test_a_network_of_all_lines_and_one_of_a_line(exported: Path, culture: Culture, tmp_path: Path) -> None:
+    """The service takes the same network for a line as Python does."""
+    folder = Path(shutil.copytree(exported, tmp_path / "lines"))
+    about = json.loads((folder / "model.json").read_text())
+    network = about["networks"]["all"]
+    foreground, marker, _ = network["constants"]["thresholds"]
+    constants = network["constants"] | {"thresholds": [foreground, marker, 200.0]}  # px² at least
+    about["networks"]["long"] = network | {"constants": constants}
+    (folder / "model.json").write_text(json.dumps(about))
+    for path in (folder / "networks").glob("all.*"):
+        graph = onnx.load(path)
+        for entry in graph.metadata_props:
+            entry.value = "long" if entry.key == "network" else entry.value
+        onnx.save(graph, path.with_name(path.name.replace("all", "long", 1)))
+    image = sorted(culture.images.iterdir())[0]
+    python = api.load(folder, threads=1)
+    with running([load(folder, "fp32", 1, None)], Settings()) as url:
+        assert [(m["lines"], m["line_required"]) for m in httpx.get(f"{url}/models").json()] == [(["long"], False)]
+        counts = []
+        for line in (None, "long", "other"):
+            asked = {"cell_line": line} if line else {}
+            files = {"image": (image.name, image.read_bytes())}
+            answer = httpx.post(f"{url}/segment", files=files, params=asked, timeout=30).json()
+            counts.append(len(answer["frames"][0]["cells"]))
+            assert counts[-1] == len(python.segment(read_image(image), cell_line=line))
+    assert counts[0] == counts[2] != counts[1]
+
+
 def test_an_empty_key_lets_nobody_in(exported: Path) -> None:
     words = [sys.executable, "-m", "monolayer", "serve", "--model", str(exported)]
     given = os.environ | {"MONOLAYER_API_KEY": " "}
@@ -118,6 +168,15 @@ def test_an_empty_key_lets_nobody_in(exported: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("monolayer serve: MONOLAYER_API_KEY is empty")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_end_of_a_keys_line_is_no_part_of_it(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of secrets end in one."""
+    given = list[Settings]()
+    monkeypatch.setenv("MONOLAYER_API_KEY", "secret\n")
+    monkeypatch.setattr("monolayer.service.serve.serve", lambda _, settings, *__: given.append(settings))
+    assert main(["serve", "--model", str(exported)]) == 0
+    assert [settings.key for settings in given] == ["secret"]
 
 
 def test_the_curl_line_of_the_docs(served: tuple[str, object], culture: Culture) -> None:

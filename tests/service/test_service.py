@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from monolayer.coco import rle
 from monolayer.params.steps import LinkParams
 from monolayer.service import answers
 from monolayer.service.answers import FORMS, Answer, from_score, preferred, record_of
+from monolayer.service.door import SMALL, Door
 from monolayer.service.state import LINKS, Settings
 from monolayer.service.tracks import tracks
 from monolayer.service.uploads import Limits
@@ -263,6 +266,84 @@ def test_a_network_for_each_line(url: str) -> None:
     assert ask(url, png(field(2)), model="lines", cell_line="long").json()["cell_line"] == "long"
 
 
+def test_a_line_without_a_network_of_its_own_has_that_of_all() -> None:
+    asked: list[str | None] = []
+
+    def segment(images: Any, cell_line: str | None, check: Any) -> Any:
+        asked.append(cell_line)
+        return by_threshold(images, cell_line)
+
+    with running([replace(model("some", ["long"]), line_required=False, segment=segment)], Settings()) as url:
+        asked.clear()
+        for line in ({}, {"cell_line": "long"}, {"cell_line": "flat"}):
+            assert ask(url, png(field(2)), **line).json()["cell_line"] == line.get("cell_line")
+    assert asked == [None, "long", None]
+
+
+def test_scores_are_the_same_number_in_every_form() -> None:
+    """With five decimals; of a family that rates its masks these rates. From a score up means from it as written."""
+    found = by_threshold([field(3, light=200)], None)[0]
+    rated = replace(found, scores=np.array([0.9, 0.8, 0.7], np.float32))
+    rated = replace(rated, mask_scores=np.array([0.123456, 0.708767, 0.5], np.float32))
+    assert len(from_score(rated, 0.70877).masks) == 1
+    for cells, names in ((found, {"score"}), (rated, {"score", "mask_score"})):
+        kept = from_score(cells, 0.0)
+        written = np.round(kept.ranking.astype(np.float64), 5).tolist()
+        image = field(3)
+        one = answers.frame(record_of("a.png", 0, image, None), (image, image), kept, 0.37, NEAR)
+        sent = json.loads(answers.as_json([one], {}, "rle", False))["frames"][0]
+        table = pd.read_csv(io.BytesIO(FORMS["text/csv"][0]([one])))  # type: ignore[misc]
+        for column in set(sent["cells"][0]) & set(table.columns):
+            assert [cell[column] for cell in sent["cells"]] == table[column].tolist(), column
+        marked = json.loads(answers.as_coco([one]))["annotations"]
+        for name in names:
+            assert [cell[name] for cell in marked] == table["score"].tolist() == written
+        assert {key for key in marked[0] if key.endswith("score")} == names
+        measured = [cell["properties"]["measurements"] for cell in json.loads(answers.as_geojson([one]))["features"]]
+        assert [cell["area_um2"] for cell in measured] == table["area_um2"].tolist()
+
+
+def test_grey_values_near_the_end_of_floats_are_measured(url: str) -> None:
+    vast = tiff(np.where(field(3) > 0, 1.7e308, -1.5e300))
+    answer = ask(url, vast)
+    assert answer.status_code == 200, answer.text
+    cells = answer.json()["frames"][0]["cells"]
+    assert [cell["intensity_mean"] for cell in cells] == [1.7e308] * 3
+    assert [cell["intensity_std"] for cell in cells] == [0] * 3
+
+
+def test_a_small_upload_is_called_by_its_name() -> None:
+    with running([replace(model(), stride=32)], Settings()) as url:
+        assert ask(url, png(field(1, (8, 64))), name="my.png").json()["detail"].startswith("my.png is 64x8 px")
+
+
+@pytest.mark.parametrize("kind", ["image/x-png", "image/pjpeg", "image/png; charset=binary"])
+def test_types_by_their_old_names(kind: str, url: str) -> None:
+    sent = httpx.post(f"{url}/segment", content=png(field(3)), headers={"Content-Type": kind})
+    assert sent.status_code == 200, sent.text
+
+
+def test_what_a_diameter_enlarges_counts_as_the_network_sees_it() -> None:
+    """Pixels of a request, and whether it is a small one that passes the large ones."""
+    limits = Limits(pixels=10 * field(1).size)
+    with running([replace(model(), enlarged=16.0)], Settings(limits)) as url:
+        answer = ask(url, png(field(1)), name="my.png")
+    assert answer.status_code == 413
+    assert "my.png has 307,200 pixels at the scale of squares; this service takes 192,000" in answer.json()["detail"]
+
+    async def lane(enlarged: float) -> bool:
+        door = Door(Limits(), lambda _: None)
+        door.offer("a", by_threshold, 4, enlarged)
+        door.speeds["a"] = 1e9
+        async with door.turn("a", "my.png", SMALL // 2) as taken:
+            small = taken is door.small
+        door.close(1)
+        return small
+
+    assert asyncio.run(lane(1.0))
+    assert not asyncio.run(lane(16.0))
+
+
 def test_a_broken_form_and_a_missing_file(url: str) -> None:
     broken = httpx.post(f"{url}/segment", content=b"--x", headers={"Content-Type": "multipart/form-data; boundary=y"})
     assert broken.status_code in (400, 422)
@@ -303,8 +384,11 @@ def test_the_key_is_asked_for() -> None:
         assert (wrong.status_code, wrong.json()["detail"]) == (401, "give the API key as X-API-Key")
         given = httpx.get(f"{url}/models", headers={b"X-API-Key": "sésame".encode()})
         assert given.json()[0]["name"] == "squares"
-        bearer = httpx.get(f"{url}/models", headers={b"Authorization": "Bearer sésame".encode()})
-        assert bearer.status_code == 200
+        for scheme in ("Bearer", "bearer", "BEARER "):
+            bearer = httpx.get(f"{url}/models", headers={b"Authorization": f"{scheme} sésame".encode()})
+            assert bearer.status_code == 200
+        basic = httpx.get(f"{url}/models", headers={b"Authorization": "Basic sésame".encode()})
+        assert basic.status_code == 401
 
 
 def test_nothing_is_kept_unless_asked(tmp_path: Path) -> None:

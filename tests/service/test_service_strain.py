@@ -263,6 +263,7 @@ def test_the_same_request_id_overwrites_nothing_and_a_full_disk_loses_no_answer(
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": "http://127.0.0.1:1"}, 403),  # another server of the same machine
+        ({"Origin": "http://[evil"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Sec-Fetch-Site": "same-origin"}, 200),

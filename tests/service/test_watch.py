@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 from faults import Killed, disk_full, fail_at
-from monolayer.files import InputError
+from monolayer.__main__ import main
+from monolayer.files import PIXEL_BYTES, InputError
 from monolayer.measurement import dictionary
 from monolayer.service import growth_chart
 from monolayer.service import watch as watch_module
@@ -501,6 +502,48 @@ def test_two_sources_of_time_are_not_mixed(tmp_path: Path, caplog: pytest.LogCap
         watch(what, idle(what), 0)
     assert "its time would come from the number of a page in its file" in caplog.text
     assert [row["file_name"] for row in rows(tmp_path, "images")] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("A1_8h30.png", png(field(3)), "its time is '8h30'; correct the pattern so that it is"),
+        ("A1_.png", png(field(3)), "its time is ''; correct the pattern"),
+        ("A1_t3.tif", tiff(np.stack([field(3)] * 2)), "it has 2 pages, to all of which the pattern gives the time t3"),
+    ],
+)
+def test_a_time_that_tells_nothing_is_said(
+    name: str, content: bytes, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Growth would be empty, or all pages of one moment, without a word."""
+    pattern = re.compile(r"(?P<well>[A-H]\d)_(?P<time>t\d+|8h30)?")
+    what = watching(tmp_path, pattern=pattern, frame_hours=1.0)
+    write(tmp_path, "A1_t1.png", png(field(3)))
+    write(tmp_path, name, content)
+    with caplog.at_level("WARNING"):
+        watch(what, idle(what), 0)
+    assert f"{name} is left out until it changes: {told}" in caplog.text
+    assert [row["file_name"] for row in rows(tmp_path, "images")] == ["A1_t1.png"]
+
+
+@pytest.mark.parametrize("group", ["Well", "field"])
+def test_a_group_that_nothing_reads_is_refused(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["watch", "--folder", "a", "--output", "b", "--pattern", rf"(?P<{group}>[A-H]\d+)_(?P<time>\d+)"])
+    assert f"has the group {group}; there are line, well and time" in capsys.readouterr().err
+
+
+def test_what_is_too_small_or_grows_too_large_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    what = watching(tmp_path, model=replace(model(), stride=32, enlarged=16.0))
+    monkeypatch.setattr(watch_module, "_free_memory", lambda: PIXEL_BYTES * 15 * field(1).size)
+    write(tmp_path, "large.png", png(field(1)))
+    write(tmp_path, "small.png", png(field(1, (8, 64))))
+    with caplog.at_level("WARNING"):
+        watch(what, idle(what), 0)
+    assert "small.png is left out until it changes: it is 64x8 px; this network needs 32" in caplog.text
+    assert "large.png is left out until it changes: it, at the model's scale, has 307,200 pixels" in caplog.text
 
 
 def test_the_chart_of_a_plate_has_room(tmp_path: Path) -> None:

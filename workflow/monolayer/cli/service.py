@@ -100,14 +100,14 @@ def serve(args: Namespace) -> None:
     for folder in filter(None, (args.keep, args.corrections)):
         folder.mkdir(parents=True, exist_ok=True)
     limits = Limits(args.max_mb << 20, args.max_megapixels << 20, args.max_frames, args.max_waiting, args.max_seconds)
+    paths = args.model or [manifest.pretrained()]
     models = [
-        serve.load(path, args.dtype, args.threads, args.score_min, args.tta, diameter=args.diameter)
-        for path in args.model or [manifest.pretrained()]
+        serve.load(path, args.dtype, args.threads, args.score_min, args.tta, diameter=args.diameter) for path in paths
     ]
     more = {"links": args.links} if args.links else {}
     hosts = (args.host, *args.allow_host)
-    settings = Settings(limits, key, args.keep, args.corrections, args.sample, hosts, **more)
-    serve.serve(models, settings, args.host, args.port)
+    settings = Settings(limits, key and key.strip(), args.keep, args.corrections, args.sample, hosts, **more)
+    serve.serve(serve.told_apart(models, paths), settings, args.host, args.port)
 
 
 def _add_watch(verbs: Verbs) -> None:
@@ -132,9 +132,12 @@ def _add_watch(verbs: Verbs) -> None:
 
 def _regex(text: str) -> re.Pattern[str]:
     try:
-        return re.compile(text)
+        pattern = re.compile(text)
     except re.error as error:
         raise argparse.ArgumentTypeError(f"{text} is no regular expression: {error}") from None
+    if other := sorted(pattern.groupindex.keys() - {"line", "well", "time"}):
+        raise argparse.ArgumentTypeError(f"{text} has the group {other[0]}; there are line, well and time")
+    return pattern
 
 
 def watch(args: Namespace) -> None:

@@ -70,7 +70,7 @@ def check(reading: Reading, path: Path) -> None:
     """Refuse an image that can't be used."""
     run, _ = loaded(reading, 1)
     pixels = read_pixels(reading, path)
-    predictor.check_size(str(path), pixels, run.network(None, str(path)).pipeline)
+    predictor.check_size(str(path), pixels, run.network(None, str(path)).pipeline.stride)
     predictor.check_room(str(path), pixels.size, run.enlarged, free_memory())
 
 

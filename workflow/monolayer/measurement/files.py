@@ -64,11 +64,20 @@ def _path(edges: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
 
 
 def coco_annotations(found: Instances, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    """COCO annotations of the cells, with their scores, numbered from `first_id`."""
+    """COCO annotations of the cells, numbered from `first_id`; `score` is the tables', and `mask_score` says that it is
+    one of masks."""
+    names = ["score"] if found.mask_scores is None else ["score", "mask_score"]
     return [
-        {**rle.annotation(first_id + number, image_id, mask), "score": round(float(score), 5)}
-        for number, (mask, score) in enumerate(zip(found.rles(), found.scores, strict=True))
+        rle.annotation(first_id + number, image_id, mask) | dict.fromkeys(names, round(float(score), 5))
+        for number, (mask, score) in enumerate(zip(found.rles(), found.ranking, strict=True))
     ]
+
+
+def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Numbers as tables and answers have them."""
+    with np.errstate(over="ignore"):
+        found = np.round(values, DIGITS)
+    return np.where(np.isinf(found), values, found)  # far beyond what has decimals
 
 
 def arrow(table: str | Mapping[str, Column], columns: Columns | Mapping[str, Sequence[Any]]) -> Any:
@@ -84,7 +93,7 @@ def arrow(table: str | Mapping[str, Column], columns: Columns | Mapping[str, Seq
 
     def values(column: str, type_: Any) -> Any:
         given = np.asarray(columns[column])
-        given = np.round(given.astype(np.float64), DIGITS) if type_ == pa.float64() else given
+        given = rounded(given.astype(np.float64)) if type_ == pa.float64() else given
         return pa.array(given, type_, from_pandas=True)
 
     return pa.table([values(field.name, field.type) for field in schema], schema=schema)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from monolayer.coco.instances import Instances
 from monolayer.coco.rle import Mask
 from monolayer.measurement.dictionary import CELL, with_um
+from monolayer.measurement.files import DIGITS
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.outlines import rings
 
-DIGITS = 4  # decimals of a measurement
 MEASURED = tuple(name for name in with_um(CELL) if name != "cell")
 Ring = NDArray[np.int32]  # (N, 2) xy, the first corner not repeated
 

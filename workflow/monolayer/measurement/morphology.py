@@ -18,6 +18,7 @@ from monolayer.compiled import Floats, Ints, compiled
 Columns = dict[str, NDArray[Any]]
 
 FAR = 1 << 40  # beyond any pixel
+HUGE = 1e150  # of grey values whose squares and sums are beyond what a float holds
 
 
 def shapes(cells: Packed) -> Columns:
@@ -46,6 +47,12 @@ def shapes(cells: Packed) -> Columns:
 def intensities(cells: Packed, pixels: NDArray[Any]) -> Columns:
     """Brightness of each cell in the grey values of the image (H, W)."""
     values = pixels[cells.y, cells.x]
+    if (unit := float(np.abs(values).max(initial=0))) > HUGE:
+        return {name: unit * column for name, column in _brightness(cells, values / unit).items()}
+    return _brightness(cells, values)
+
+
+def _brightness(cells: Packed, values: NDArray[Any]) -> Columns:
     first, last = cells.first[:-1], cells.first[1:]
     mean = _means(values, cells)
     middle = np.lexsort((values, cells.cell))

@@ -166,7 +166,7 @@ class Folder:
         def read(name: str) -> tuple[str, Pixels | None]:
             try:
                 image = self._read(name)
-                predictor.check_size(str(self.files[name]), image, network.pipeline)
+                predictor.check_size(str(self.files[name]), image, network.pipeline.stride)
                 predictor.check_room(str(self.files[name]), image.size, run.enlarged, free_memory())
                 return name, image
             except (InputError, OSError) as error:
@@ -206,8 +206,8 @@ class Folder:
     def _note(self, name: str, state: list[int], instances: Instances) -> None:
         from monolayer.coco.labels import label_tiff
 
-        kept = instances.at_least(self.choice.score_min or 0.0)
-        shown, made = kept.at_least(self.least), dict[Path, bytes]()
+        kept = predictor.counted(instances, self.choice.score_min or 0.0)
+        shown, made = predictor.counted(kept, self.least), dict[Path, bytes]()
         for form, path in _label_paths(self.choice, name).items():
             if self.make is None:
                 made[path] = label_tiff([shown.label_image()], self.choice.pixel_size_um)

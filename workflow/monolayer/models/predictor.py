@@ -63,7 +63,7 @@ class Predictor:
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             for place, image in enumerate(part, start):
-                check_size(f"image {place}", image, network.pipeline)
+                check_size(f"image {place}", image, network.pipeline.stride)
             cells += find(network.pipeline, network.backend, part, check)
         return cells
 
@@ -102,7 +102,7 @@ def _preprocess(given: tuple[Network, list[Frame]]) -> Batch:
     network, frames = given
     images = [frame.read() for frame in frames]
     for frame, image in zip(frames, images, strict=True):
-        check_size(frame.name, image, network.pipeline)
+        check_size(frame.name, image, network.pipeline.stride)
     inputs = [network.pipeline.preprocess(image) for image in images]
     return Batch(network, [image.shape[:2] for image in images], inputs)
 
@@ -116,13 +116,16 @@ def _postprocess(batch: Batch) -> Batch:
     return batch._replace(values=[batch.network.pipeline.postprocess(outputs, *size) for outputs, size in pairs])
 
 
-def check_size(name: str, image: NDArray[np.uint8], of: Pipeline) -> None:
-    """Refuse an image in which the network's coarsest features have no room."""
+def check_size(name: str, image: NDArray[np.uint8], stride: int) -> None:
+    """Refuse an image in which the network's coarsest features, which have this stride (px), have no room."""
     height, width = image.shape[:2]
-    if min(height, width) < of.stride:
-        raise InputError(
-            f"{name} is {width}x{height} px; this network needs {of.stride} px a side, so enlarge or pad it"
-        )
+    if min(height, width) < stride:
+        raise InputError(f"{name} is {width}x{height} px; this network needs {stride} px a side, so enlarge or pad it")
+
+
+def counted(found: Instances, score_min: float) -> Instances:
+    """The cells that score so much or more, as files and tables say their scores: with five decimals."""
+    return found.take(np.flatnonzero(np.round(found.ranking.astype(np.float64), 5) >= score_min))
 
 
 def check_room(name: str, pixels: int, enlarged: float, free: int) -> None:

@@ -162,13 +162,13 @@ class Shard:
         own = reader.read(image)
         grey = eight_bit(own, image.file, self.model.manifest.percentiles)
         network = self.model.predictor.network(image.line or None, image.name)
-        predictor.check_size(image.file, grey, network.pipeline)
+        predictor.check_size(image.file, grey, network.pipeline.stride)
         predictor.check_room(image.file, grey.size, self.model.predictor.enlarged, free_memory())
         return ReadImage(image, state, own, grey)
 
     def _measured(self, one: ReadImage, found: Instances) -> tuple[dict[str, Any], Any]:
         """The row of an image and the table of its cells; writes its label image."""
-        kept = trimmed(found.at_least(self.model.score_min))
+        kept = trimmed(predictor.counted(found, self.model.score_min))
         kept = kept.take(np.argsort(-kept.ranking, kind="stable"))
         labels = kept.label_image()
         write_plane(self.plan, one.image.labels, one.image.frame, labels)

@@ -22,15 +22,16 @@ from monolayer.coco.seg_npy import seg_npy
 from monolayer.compiled import Floats, Ints
 from monolayer.files import InputError
 from monolayer.measurement import dictionary, files
+from monolayer.measurement.files import DIGITS
 from monolayer.measurement.geojson import MeasuredFrame, geojson
 from monolayer.measurement.measure import cell_columns, described, image_row, trimmed, with_um
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.ome import ome_tiff
 from monolayer.measurement.outlines import rings
+from monolayer.models.predictor import counted
 from monolayer.params.steps import NeighbourParams
 
 OUTLINE = (255, 157, 28)  # of an overlay; the page's colour of predicted cells
-DIGITS = 4  # decimals of JSON's numbers
 Masks = Literal["rle", "polygons", "none"]
 
 
@@ -48,7 +49,7 @@ class SegmentedFrame:
 
 def from_score(found: Instances, score_min: float) -> Instances:
     """The cells from this score up, each mask cut to its box; best first, also where a network rates its masks."""
-    kept = trimmed(found.at_least(score_min))
+    kept = trimmed(counted(found, score_min))
     return kept.take(np.argsort(-kept.ranking, kind="stable"))
 
 
@@ -180,7 +181,7 @@ def _json_frame(number: int, frame: SegmentedFrame, masks: Masks, picture: bool)
 def _plain(values: NDArray[Any]) -> list[Any]:
     if values.dtype.kind != "f":
         return list(values.tolist())
-    return [None if math.isnan(value) else value for value in np.round(values, DIGITS).tolist()]
+    return [None if math.isnan(value) else value for value in files.rounded(values).tolist()]
 
 
 def _number(value: Any) -> Any:

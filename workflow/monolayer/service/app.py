@@ -48,13 +48,15 @@ WARM_UPS = 3
 
 def create(models: list[ServedModel], settings: Settings) -> FastAPI:
     """The application; its networks run from start-up to shut-down, which finishes what is under way."""
+    if len({model.name for model in models}) < len(models):
+        raise InputError(f"two models are called alike: {', '.join(model.name for model in models)}; serve one of them")
     gauges = Gauges()
     state = State(settings, {m.name: m for m in models}, gauges, Door(settings.limits, gauges.batch.observe))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for model in models:
-            state.door.offer(model.name, model.segment, model.batch)
+            state.door.offer(model.name, model.segment, model.batch, model.enlarged)
         frames = await asyncio.to_thread(warm_up, state)  # a network that does not work stops the service here
         forms = asyncio.create_task(asyncio.to_thread(warm_up_forms, state, frames))
         yield
@@ -85,7 +87,7 @@ def warm_up(state: State) -> list[answers.SegmentedFrame]:
     frames = []
     for model in state.models.values():
         image = sample()
-        line = model.lines[0] if model.lines else None
+        line = model.lines[0] if model.line_required else None
         for _ in range(WARM_UPS):  # the first one compiles
             cells = state.door.small.batchers[model.name].submit(image, line).result()
         found = answers.from_score(cells, 0.0)
@@ -263,7 +265,7 @@ def _model(state: State, asked: Asked) -> ServedModel:
     if name not in state.models:
         raise HTTPException(422, f"model {name} is not offered; there are {', '.join(state.models)}")
     model = state.models[name]
-    if model.lines and asked.cell_line not in model.lines:
+    if model.line_required and asked.cell_line not in model.lines:
         raise HTTPException(422, f"say which cell_line the image is of; {name} knows {', '.join(model.lines)}")
     if asked.keep and state.settings.keep is None:
         raise HTTPException(422, "this service stores nothing; leave out keep")

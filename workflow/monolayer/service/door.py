@@ -42,18 +42,20 @@ class Door:
         self.limits, self._batch_seen = limits, batch_seen
         self.small, self.large = Lane(16, 2), Lane(1, 1)
         self.speeds: dict[str, float] = {}  # pixels a second
+        self.enlarged: dict[str, float] = {}  # pixels that a model sees for each
         self.inside = 0  # requests whose upload is complete
         self.closing = asyncio.Event()  # what is not done now will not be
 
-    def offer(self, name: str, segment: Segment, batch: int) -> None:
-        """Start the threads of a model."""
+    def offer(self, name: str, segment: Segment, batch: int, enlarged: float = 1.0) -> None:
+        """Start the threads of a model, which sees so many pixels for each of an image."""
+        self.enlarged[name] = enlarged
 
         def seen(images: int, pixels: int, seconds: float) -> None:
             self._batch_seen(images)
             self.speeds[name] = max(self.speeds.get(name, 0.0), pixels / max(seconds, 1e-9))
 
         for lane in (self.small, self.large):
-            lane.batchers[name] = Batcher(segment, batch, SMALL, lane.threads, seen)
+            lane.batchers[name] = Batcher(segment, batch, int(SMALL / enlarged), lane.threads, seen)
 
     def close(self, seconds: float) -> bool:
         """End all threads; whether none works on after so many seconds."""
@@ -80,7 +82,8 @@ class Door:
     @contextlib.asynccontextmanager
     async def turn(self, model: str, name: str, pixels: int) -> AsyncIterator[Lane]:
         """A request's lane once its turn has come; refused at once where it can't be answered in time."""
-        lane, limit, speed = self.small if pixels <= SMALL else self.large, self.limits.seconds, self.speeds[model]
+        lane = self.small if pixels * self.enlarged[model] <= SMALL else self.large
+        limit, speed = self.limits.seconds, self.speeds[model]
         own = pixels / speed
         if own > limit:
             raise TooLargeError(

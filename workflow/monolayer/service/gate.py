@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 import secrets
 import socket
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
@@ -26,16 +26,26 @@ def check(scope: Scope, settings: Settings) -> None:
         told = f"this service is not known as {host[:100]}; start it with --allow-host NAME, or use its address"
         raise HTTPException(421, told)
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-    foreign = site not in SAME if origin is None else urlsplit(origin).netloc != host
+    asking = _split(origin or "")
+    foreign = site not in SAME if origin is None else asking.netloc != host
     visit = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"  # a link from another site
-    if foreign and not visit and not (origin and _named(urlsplit(origin).hostname, settings)):
+    if foreign and not visit and not _named(asking.hostname, settings):
         raise HTTPException(403, "a page of another site asks; if it may, start the service with --allow-host")
     if settings.key is None or path in OPEN or path.startswith("/web/"):
         return
-    given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
     # in a time that does not depend on the key
     if not secrets.compare_digest(given.encode("latin-1"), settings.key.encode()):  # as headers come
         raise HTTPException(401, "give the API key as X-API-Key", {"WWW-Authenticate": "Bearer"})
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; a malformed one has none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _named(host: str | None, settings: Settings) -> bool:
@@ -44,10 +54,7 @@ def _named(host: str | None, settings: Settings) -> bool:
 
 def _ours(host: str, settings: Settings) -> bool:
     """Whether a Host header is an address, which no stranger's name can stand for, or a name of this service."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
+    name = _split(f"//{host}").hostname or ""
     with contextlib.suppress(ValueError):
         return bool(ipaddress.ip_address(name))
     return name in ("localhost", socket.gethostname().lower()) or _named(name, settings)

@@ -16,7 +16,9 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="A name of /models; without, the first.")
-    cell_line: str | None = Field(None, description="Of the image, where the model has a network for each line.")
+    cell_line: str | None = Field(
+        None, description="Of the image, where the model has networks for lines; others have that of all lines."
+    )
     score_min: float | None = Field(None, ge=0, le=1, description="Cells with lower scores are left out.")
     channel: int | None = Field(None, ge=1, description="Of several the one that shows the cells, counted from 1.")
     z: int | None = Field(None, ge=1, description="Of a stack the plane along z, counted from 1.")
@@ -64,7 +66,8 @@ class SavedCorrection(BaseModel):
 class ModelAnswer(BaseModel):
     name: str
     family: str
-    lines: list[str] = Field(description="One network for each; a request must say which. Empty: one for all.")
+    lines: list[str] = Field(description="Those that have a network of their own.")
+    line_required: bool = Field(description="No network is for all lines: a request must name one of these.")
     dtype: str
     score_min: float
 
@@ -105,6 +108,7 @@ CORRECTION_PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/tiff", "application/octet-stream")
+OLD_TYPES = ("image/x-png", "image/jpg", "image/pjpeg", "image/tif", "image/x-tiff")  # taken, not described
 BODY = {
     "required": True,
     "content": {

@@ -22,15 +22,16 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from monolayer.data.images import eight_bit
-from monolayer.data.plane import ImagePlane, NotAnImageError
+from monolayer.data.plane import ImagePlane, NotAnImageError, TooLargeError
 from monolayer.files import write_bytes
+from monolayer.models.predictor import check_size
 from monolayer.service import answers
 from monolayer.service.batcher import UnwantedError
-from monolayer.service.interface import IMAGE_TYPES, Asked
+from monolayer.service.interface import IMAGE_TYPES, OLD_TYPES, Asked
 from monolayer.service.size import announced_pixels
 from monolayer.service.state import ServedModel, State
 from monolayer.service.tracks import tracks
-from monolayer.service.uploads import Limits, frames
+from monolayer.service.uploads import CURE, Limits, frames
 
 logger = logging.getLogger("monolayer.service")
 EXAMPLES = {"image": "cells.png", "labels": "labels.json"}
@@ -59,9 +60,12 @@ async def segmented(given: Asking, unwanted: threading.Event) -> tuple[Response,
     state, asked, model, started = given.state, given.asked, given.model, time.perf_counter()
     limits, door = state.settings.limits, state.door
     pixels = await door.small.run(announced_pixels, given.data, limits.frames)
+    if model.enlarged > 1 and (seen := round(pixels * model.enlarged)) > limits.pixels:
+        text = f"{given.name} has {seen:,} pixels at the scale of {model.name}; {CURE.format(limit=limits.pixels)}"
+        raise TooLargeError(text)
     async with door.turn(model.name, given.name, pixels) as lane:
         read = await lane.run(_read, given, limits)
-        line = asked.cell_line if model.lines else None
+        line = asked.cell_line if asked.cell_line in model.lines else None
         batcher = lane.batchers[model.name]
         found = await asyncio.gather(*(asyncio.wrap_future(batcher.submit(image, line, unwanted)) for _, image in read))
         body, cells = await lane.run(_answer, given, (read, found), unwanted)
@@ -88,7 +92,7 @@ async def uploaded(request: Request) -> tuple[bytes, str]:
     if kind == "multipart/form-data":
         [file] = await files_of_form(request, ["image"])
         return file
-    if kind not in (*IMAGE_TYPES, ""):
+    if kind not in (*IMAGE_TYPES, *OLD_TYPES, ""):
         raise NotAnImageError(f"{kind} is no image; send multipart/form-data or one of {', '.join(IMAGE_TYPES)}")
     return await request.body(), "image"
 
@@ -111,7 +115,10 @@ async def files_of_form(request: Request, parts: Sequence[str]) -> list[tuple[by
 def _read(given: Asking, limits: Limits) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
     """Each frame in its own grey values, and in the 8 bits that the network sees."""
     found = frames(given.data, given.name, limits, ImagePlane(given.asked.channel, given.asked.z))
-    return [(own, eight_bit(own, given.name, given.model.percentiles)) for own in found]
+    read = [(own, eight_bit(own, given.name, given.model.percentiles)) for own in found]
+    for _, image in read:
+        check_size(given.name, image, given.model.stride)
+    return read
 
 
 def _answer(given: Asking, segmented: Any, unwanted: threading.Event) -> tuple[bytes, int]:

@@ -7,9 +7,11 @@ import logging
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from monolayer.backends import manifest
+from monolayer.files import InputError
 from monolayer.params.steps import Dtype
 from monolayer.service.app import create
 from monolayer.service.state import ServedModel, Settings, State
@@ -31,12 +33,11 @@ def load(
 
     folder, about = manifest.read_manifest(path)
     run = predictor.load(folder, "onnxruntime", dtype, threads, tta=tta, diameter=diameter)
-    lines = [] if "all" in run.networks else sorted(run.networks)
 
     return ServedModel(
         name=about.run,
         family=about.family,
-        lines=lines,
+        lines=sorted(run.networks.keys() - {"all"}),
         dtype=dtype,
         score_min=about.score_threshold if score_min is None else score_min,
         percentiles=about.percentiles,
@@ -46,7 +47,31 @@ def load(
         digest=_digest(folder, dtype),
         tta=tta,
         diameter=diameter,
+        line_required="all" not in run.networks,
+        enlarged=run.enlarged,
+        stride=max(network.pipeline.stride for network in run.networks.values()),
     )
+
+
+def told_apart(models: Sequence[ServedModel], folders: Sequence[Path]) -> list[ServedModel]:
+    """The models; those of one name are called by the ends of their folders' paths, as long as tells them apart."""
+    parts = [(path.parent if path.suffix == ".json" else path).resolve().parts for path in folders]
+    names = [model.name for model in models]
+
+    def name(number: int) -> str:
+        own = parts[number]
+        others = [parts[n] for n, other in enumerate(names) if other == names[number] and n != number]
+        if own in others:
+            raise InputError(f"--model has {folders[number]} twice; give it once")
+        if not others:
+            return names[number]
+        return next(
+            "/".join(own[-length:])
+            for length in range(1, len(own) + 1)
+            if all(other[-length:] != own[-length:] for other in others)
+        )
+
+    return [replace(model, name=name(number)) for number, model in enumerate(models)]
 
 
 def _digest(folder: Path, dtype: Dtype) -> str:

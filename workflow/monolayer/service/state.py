@@ -19,7 +19,7 @@ class ServedModel:
 
     name: str
     family: str
-    lines: list[str]  # of an ensemble; empty where one network is for all
+    lines: list[str]  # that have a network of their own
     dtype: str
     score_min: float
     percentiles: Percentiles  # scale images of more than 8 bits
@@ -29,6 +29,9 @@ class ServedModel:
     digest: str = ""  # of its files
     tta: int | None = None
     diameter: float | None = None  # px, of the cells in the images
+    line_required: bool = False  # no network is for images of all lines
+    enlarged: float = 1.0  # pixels that its networks see for each of an image
+    stride: int = 1  # px, least side of an image
 
 
 LINKS = LinkParams(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,11 @@ from typing import Any
 from monolayer.data.images import eight_bit
 from monolayer.data.plane import ANY, ImagePlane
 from monolayer.data.reading import read_frames
-from monolayer.files import InputError, check_memory, free_memory, write_csv
+from monolayer.files import InputError, free_memory, write_csv
 from monolayer.measurement import dictionary
+from monolayer.measurement.growth import moment
 from monolayer.models.pipeline import Check, unchecked
+from monolayer.models.predictor import check_room, check_size
 from monolayer.service import answers
 from monolayer.service.batcher import UnwantedError
 from monolayer.service.growth_chart import draw_growth
@@ -213,15 +216,18 @@ def segmented(
         raise InputError(f"the pattern {what.pattern.pattern} does not match; correct it")
     groups = {key: value or "" for key, value in (named.groupdict() if named else {}).items()}
     line = groups.get("line", "")
-    check_memory(announced_pixels(file.content, 1), "it", _free_memory())
+    check_room("it", announced_pixels(file.content, 1), what.model.enlarged, _free_memory())
     done: list[answers.SegmentedFrame] = []
     pages = read_frames(file.content, file.name, what.which)
     time_from = _time_from(what, len(pages))
+    if time_from == "pattern":
+        _check_time(groups["time"], len(pages), what.frame_hours)
     if file.name not in tables.done and tables.times and time_from not in tables.times:
         told = f"its time would come from {TIMES[time_from]}, that of the others from {TIMES[tables.times[0]]}"
         raise InputError(f"{told}; give it a folder of its own, or times by --pattern")
     for index, own in enumerate(pages):
         image = eight_bit(own, file.name, what.model.percentiles)
+        check_size("it", image, what.model.stride)
         (found,) = what.model.segment([image], line or None, check)
         found = answers.from_score(found, what.model.score_min)
         record = answers.record_of(file.name, index, image, line)
@@ -233,6 +239,17 @@ def segmented(
         if time_from == "files":
             done[-1].row["time_h"] = (file.mtime_ns / 1e9 - _origin(tables, file)) / 3600
     return done
+
+
+def _check_time(text: str, pages: int, frame_hours: float | None) -> None:
+    """Refuse a time of the pattern that can't be read, or that would be that of several pages."""
+    if all(math.isnan(number) for number in moment(text, frame_hours)):
+        raise InputError(
+            f"its time is {text!r}; correct the pattern so that it is as 01d06h30m, or a frame as t007 or 7"
+        )
+    if pages > 1:
+        told = f"it has {pages} pages, to all of which the pattern gives the time {text}"
+        raise InputError(f"{told}; save them apart, or leave the group `time` out, so that pages are counted")
 
 
 def _time_from(what: Watching, pages: int) -> str:
