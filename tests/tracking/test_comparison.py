@@ -65,6 +65,21 @@ def test_few_wells_show_nothing(tmp_path: Path) -> None:
     assert not pd.read_csv(tmp_path / "tracks.pairs.csv")["real"].any()
 
 
+def test_wells_that_say_nothing_of_a_score_are_not_counted(tmp_path: Path) -> None:
+    """Six wells, in two of which cells divide: TRA may be really different, the share of divisions found not."""
+    wells, rare = ["A1", "A2", "A3", "A4", "A5", "A6"], np.array([2, 2, 0, 0, 0, 0])
+    known = np.where(rare, 1.0, np.nan)
+    folders = [
+        write(tmp_path / name, [tra] * 6, wells, branching=known * tra, division_tp=tp, division_fp=0, division_fn=fn)
+        for name, tra, tp, fn in (("a", 0.9, rare, 0 * rare), ("b", 0.8, 0 * rare, rare))
+    ]
+    compare(folders, PARAMS, tmp_path / "tracks.csv")
+    pairs = pd.read_csv(tmp_path / "tracks.pairs.csv").set_index(["metric", "cell_line"])["real"]
+    assert pairs["tra", "all"]
+    assert not pairs["branching", "all"]
+    assert not pairs["division_f1", "all"]
+
+
 def test_one_well_has_no_interval(tmp_path: Path) -> None:
     compare([write(tmp_path / "one", [0.9, 0.7], ["A1", "A1"])], PARAMS, tmp_path / "tracks.csv")
     table = pd.read_csv(tmp_path / "tracks.csv")

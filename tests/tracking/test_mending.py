@@ -20,10 +20,11 @@ from monolayer.params.params import load
 from monolayer.params.section import ParamsError
 from monolayer.params.steps import EvaluateParams
 from monolayer.params.tracking import MendParams
+from monolayer.tracking.mending import Gain, tra_gain, verdict
 from paths import ROOT
 from PIL import Image as PillowImage
 from test_track import joined
-from timelapse import LINKS, SIZE, movie
+from timelapse import LINKS, SIZE, Movie, movie
 
 EVALUATE = EvaluateParams(protocol="livecell", n_resamples=50, seed=0, resample="image")
 PARAMS = MendParams(track=LINKS, evaluate=EVALUATE)
@@ -75,10 +76,10 @@ def same_bytes(folder: Path) -> bool:
 
 
 def test_cells_are_mended_where_val_says_that_it_helps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = run_mended(tmp_path, wells("A1", "B2", "C3"), 0.1)
+    said = run_mended(tmp_path, wells("A1", "B2", "C3", "D4", "E5", "F6"), 0.1)
     assert said["helps"]
     assert said["base"] == "run"
-    assert (said["images"], said["wells"]) == (30, 3)
+    assert (said["images"], said["wells"]) == (60, 6)
     assert said["put_in_on_val"] > 5
     for name in ("mask_ap", "tra"):
         gain = said[name]
@@ -116,6 +117,32 @@ def test_few_images_say_nothing_and_masks_alone_no_tra(tmp_path: Path) -> None:
     assert "by 5 images, for 6 are needed" in said["said"]
     assert "TRA not known, truth has no tracks" in said["said"]
     assert same_bytes(tmp_path)
+
+
+def test_two_time_lapses_show_nothing_however_many_images_stand_beside_them(tmp_path: Path) -> None:
+    """They gain the same, so that their interval is a point; wells of one image each have no tracks."""
+    lapses = [movie(well).truth(1 + 10 * n, 1 + 100 * n) for n, well in enumerate(("A1", "B0"))]  # the same cells
+    alone = [
+        Movie({1: (0, [(40.0, 40.0)], 0)}, f"C{n}").truth(100 + n, 1000 + n)  # a frame
+        for n in range(6)
+    ]
+    truth = joined(*lapses, *alone)
+    write_json(tmp_path / "val.json", truth)
+    cells = found(truth, 0)
+    gone = {(3, 1), (13, 1), (6, 4), (16, 4)}  # image and track
+    missed = [
+        one
+        for one, cell in zip(cells, truth["annotations"], strict=True)
+        if (cell["image_id"], cell["track_id"]) not in gone
+    ]
+    for name, some in (("mended", cells), ("as found", missed)):
+        write_results(tmp_path / f"{name}.json", some)
+    ways = {name: tmp_path / f"{name}.json" for name in ("mended", "as found")}
+    tra = tra_gain(tmp_path / "val.json", ways, 0.5, PARAMS)
+    assert tra is not None
+    assert (tra["low"] or 0) > 0
+    same: Gain = {"as_found": 1.0, "mended": 1.0, "difference": 0.0, "low": 0.0, "high": 0.0, "real": False}
+    assert not verdict(tmp_path / "val.json", EVALUATE, {"mask AP": same, "TRA": tra})["helps"]
 
 
 # ---- in params.yaml and in the workflow -------------------------------------------------------------------

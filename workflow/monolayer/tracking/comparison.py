@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monolayer.compiled import Floats, Ints
+from monolayer.compiled import Flags, Floats, Ints
 from monolayer.evaluation import bootstrap
 from monolayer.evaluation.bootstrap import Drawn
 from monolayer.files import InputError, write_csv
@@ -74,11 +74,12 @@ def run_rows(run: str, table: pd.DataFrame, params: TrackScoresParams) -> tuple[
     rows, draws = list[dict[str, Any]](), Draws()
     for line in ("all", *sorted(set(lines))):
         chosen = np.array([line in ("all", own) for own in lines])
-        drawn = bootstrap.drawn(*([of[i] for i in np.flatnonzero(chosen)] for of in (lines, wells)))
-        uncertain = drawn.units > 0
         row: dict[str, Any] = {"run": run, "tracker": table["tracker"].iloc[0], "cell_line": line}
         row |= {"timelapses": int(chosen.sum())} | {name: int(table.loc[chosen, name].sum()) for name in COUNTS}
         for name, values in pooled(table[chosen], weights[:, chosen]).items():
+            own = np.flatnonzero(chosen & told(table, name))
+            drawn = bootstrap.drawn(*([of[i] for i in own] for of in (lines, wells)))
+            uncertain = drawn.units > 0
             low, high = bootstrap.interval(values[1:]) if uncertain else (math.nan, math.nan)
             ends = {"": values[0], "_low": low, "_high": high}
             row |= {f"{name}{end}": None if math.isnan(v) else round(float(v), DIGITS) for end, v in ends.items()}
@@ -86,6 +87,12 @@ def run_rows(run: str, table: pd.DataFrame, params: TrackScoresParams) -> tuple[
                 draws[line, name] = values, drawn
         rows.append(row)
     return rows, draws
+
+
+def told(table: pd.DataFrame, name: str) -> Flags:
+    """Which time-lapses (N,) say something of a score: those without divisions say nothing of how these are found."""
+    counts = table[["division_tp", "division_fp", "division_fn"]].sum(axis=1)
+    return np.asarray(table[name].notna() if name in MEASURES else counts > 0, np.bool_)
 
 
 def pooled(table: pd.DataFrame, weights: Ints) -> dict[str, Floats]:
@@ -106,8 +113,9 @@ def pair_rows(a: tuple[str, Draws], b: tuple[str, Draws]) -> list[dict[str, Any]
     """Differences a - b of two runs, each draw of the same wells."""
     (run_a, draws_a), (run_b, draws_b) = a, b
     rows = []
-    for (line, name), (values, drawn) in draws_a.items():
-        found = bootstrap.difference(values - draws_b[line, name][0], drawn)
+    for line, name in (key for key in draws_a if key in draws_b):
+        (values, drawn), (others, also) = draws_a[line, name], draws_b[line, name]
+        found = bootstrap.difference(values - others, min(drawn, also))  # of fewer wells that say something
         if not math.isnan(found.value):
             numbers = (round(number, DIGITS) for number in found[:3])
             cells = (run_a, run_b, line, name, *numbers, found.p, str(found.real).lower())

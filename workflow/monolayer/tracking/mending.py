@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from monolayer.coco.records import CELL, Image, Truth
 from monolayer.coco.table import read_truth
-from monolayer.evaluation import bootstrap, evaluate
+from monolayer.evaluation import evaluate
 from monolayer.evaluation.bootstrap import FEWEST
 from monolayer.evaluation.gain import METRIC
 from monolayer.evaluation.threshold import score_threshold
@@ -33,7 +33,7 @@ from monolayer.tracking.well import track_well
 
 logger = logging.getLogger(__name__)
 WAYS = ("mended", "as found")
-Gain = dict[str, float | None]  # a score both ways, their difference, and its 95 % interval
+Gain = dict[str, float | None]  # a score both ways, their difference, its 95 % interval, and whether that is real
 
 
 def mend_run(splits: Path, found: Path, scores: Path, params: MendParams, output: Path, *, threads: int) -> None:
@@ -89,22 +89,21 @@ def _gain(scores: dict[str, float | None], pairs: list[dict[str, Any]], metric: 
     mended, before = (scores[way] for way in WAYS)
     found["difference"] = None if mended is None or before is None else round(mended - before, evaluate.DIGITS)
     row = next((row for row in pairs if (row["metric"], row["cell_line"]) == (metric, "all")), {})
-    return found | {end: row.get(end) for end in ("low", "high")}
+    return found | {end: row.get(end) for end in ("low", "high")} | {"real": row.get("real") == "true"}
 
 
 def verdict(truth: Path, params: EvaluateParams, gains: dict[str, Gain | None]) -> dict[str, Any]:
     """Whether val says that mending helps: mask AP or TRA is really higher, and neither that is known is lower."""
     images, _ = read_truth(truth)
     wells = len(set(zip(images.lines, images.wells, strict=True)))
-    timelapses = bootstrap.drawn(images.lines, images.wells).units
-    drawn = {"mask AP": evaluate.drawn(images, params)["all"].units, "TRA": timelapses}
+    drawn = evaluate.drawn(images, params)["all"].units
     known = {name: gain for name, gain in gains.items() if gain is not None}
     lower = [name for name, gain in known.items() if (gain["difference"] or 0) < 0]
-    higher = [name for name, gain in known.items() if (gain["low"] or 0) > 0 and drawn[name] >= FEWEST]
+    higher = [name for name, gain in known.items() if gain["real"] and (gain["difference"] or 0) > 0]
     helps = bool(higher) and not lower
     why = "mended" if helps else f"left as they were, {f'{lower[0]} is lower' if lower else 'not shown to be better'}"
-    if not helps and drawn["mask AP"] < FEWEST:
-        why += f" by {drawn['mask AP']} {'wells' if params.resample == 'well' else 'images'}, for {FEWEST} are needed"
+    if not helps and drawn < FEWEST:
+        why += f" by {drawn} {'wells' if params.resample == 'well' else 'images'}, for {FEWEST} are needed"
     numbers = "; ".join(f"{name} {written(gain)}" for name, gain in gains.items())
     said = f"cells of {len(images)} images of val, mended by time: {numbers}. The row's cells are {why}"
     keyed = {name.lower().replace(" ", "_"): gain for name, gain in gains.items()}
