@@ -48,6 +48,7 @@ def made(folder: Path, images: int, difference: float | None) -> None:
         "data/images/a.png": images,
         "splits/train.json": truth,
         "splits/val.json": {"images": [{"id": 99}], "annotations": []},
+        "splits/test.json": {"images": [], "annotations": []},
         "models/tuned/weights.pt": images,
         "models/tuned/run.json": {},
         "metrics/tuned.gain.json": verdict,
@@ -101,10 +102,26 @@ def test_a_round_is_kept_once(results: Path, capsys: pytest.CaptureFixture[str])
     assert rows() == before
 
 
+def test_an_earlier_round_is_not_kept_again(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As from its commit, after another one."""
+    assert keep() == 0
+    made(results, images=12, difference=0.07)
+    assert keep() == 0
+    made(results, images=8, difference=0.05)
+    before = rows()
+    assert keep() == 1
+    assert "rounds.csv has this data and model as round 1; annotate more first" in capsys.readouterr().err
+    assert rows() == before
+
+
 @pytest.mark.parametrize(
     ("file", "says"),
     [
-        ("data/annotations.json", "annotations.json is newer than results/labelled/models/tuned/weights.pt"),
+        *(
+            (f"splits/{name}.json", f"{name}.json is newer than results/labelled/models/tuned/weights.pt")
+            for name in ("train", "val", "test")
+        ),
+        ("data/annotations.json", "annotations.json is newer than results/labelled/splits/train.json"),
         ("models/tuned/weights.pt", "weights.pt is newer than results/labelled/metrics/tuned.gain.json"),
     ],
 )

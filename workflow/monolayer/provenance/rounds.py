@@ -26,15 +26,16 @@ def keep_round(results: Path, run: str) -> None:
     """
     gain = results / "metrics" / f"{run}.gain.json"
     truth, weights = results / "data" / "annotations.json", results / "models" / run / "weights.pt"
-    _check_order([truth, weights, gain])
+    splits = [results / "splits" / f"{name}.json" for name in ("train", "val", "test")]
+    _check_order([[truth], splits, [weights], [gain]])
     verdict = read_json(gain, "what `monolayer gain` wrote", AGAIN)
     if not isinstance(verdict, dict) or "scores" not in verdict:
         raise InputError(f"{gain} is of an earlier version and has no scores; delete it and {AGAIN}")
     known = read_rounds(results / TABLE)
     sums = {"annotations": _sum(truth), "weights": _sum(weights)}
     mine = [row for row in known if row["run"] == run]
-    if mine and {name: mine[-1][name] for name in sums} == sums:
-        raise InputError(f"{results / TABLE} has this data and model as round {mine[-1]['round']}; annotate more first")
+    if same := next((row for row in mine if {name: row[name] for name in sums} == sums), None):
+        raise InputError(f"{results / TABLE} has this data and model as round {same['round']}; annotate more first")
     row = {"round": len(mine) + 1, "run": run, **_counts(results / "splits"), **_scores(verdict), **sums}
     with _times_kept(results / "data", weights.parent):
         _add([results / "data", weights.parent])
@@ -60,14 +61,20 @@ def read_rounds(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _check_order(files: Sequence[Path]) -> None:
-    """Refuse files that are not newer than those before them, of which they are made."""
-    for file in files:
+def _check_order(steps: Sequence[Sequence[Path]]) -> None:
+    """Refuse files that are not newer than those of the step before them, of which they are made."""
+    for file in (file for files in steps for file in files):
         if not file.is_file():
             raise InputError(f"{file} is missing; give the folder results/DATASET of a run with a base, or {AGAIN}")
-    for older, newer in pairwise(files):
-        if older.stat().st_mtime > newer.stat().st_mtime:
-            raise InputError(f"{older} is newer than {newer}, which is made of it; {AGAIN}")
+    for files, made in pairwise(steps):
+        older, newer = max(files, key=_time), min(made, key=_time)
+        if _time(older) > _time(newer):
+            cure = f"{AGAIN} (with --forcerun train gain, if nothing is to be done: it passes over what is the same)"
+            raise InputError(f"{older} is newer than {newer}, which is made of it; {cure}")
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _counts(splits: Path) -> dict[str, Any]:
