@@ -72,6 +72,24 @@ def test_cells_of_other_sizes_are_far_from_what_the_model_learned_from() -> None
     assert choose([look(0), look(0, size=40)], [look(1)], of, 1)[0].place == 1
 
 
+def test_an_empty_image_comes_last_and_one_whose_cells_are_not_found_does_not() -> None:
+    of = Learned(CellDiameters(low=10, median=16, high=20), [15.0])
+    nothing = {"cells": 0, "views": 0.0, "doubt": 0.0, "size": math.nan}
+    empty, bright = look(9.0, **nothing, contrast=1), look(5.0, **nothing, contrast=90)
+    assert distance_of(empty, of) == 0
+    assert distance_of(bright, of) > 0.5, "something is there"
+    assert distance_of(look(0, contrast=1), of) > 0.5, "faint cells are cells"
+    looks = [empty, *(look(n / 10) for n in range(4)), bright]
+    ranks = [one.place for one in choose(looks, [], of, 6)]
+    assert ranks[-1] == 0
+    assert ranks[0] == 5
+
+
+def test_where_nothing_is_found_anywhere_images_are_chosen_by_how_they_differ() -> None:
+    looks = [look(n, cells=0, views=0.0, doubt=0.0, size=math.nan, contrast=1) for n in (0.0, 0.1, 0.2, 9.0)]
+    assert [one.place for one in choose(looks, [], Learned(None, [15.0]), 2)] == [3, 0]
+
+
 def test_the_model_in_the_package_says_what_it_learned_from() -> None:
     of = learned(read_manifest(pretrained())[1])
     assert of.sizes is not None

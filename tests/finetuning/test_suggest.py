@@ -189,6 +189,22 @@ def test_images_of_16_bits_without_cells_are_no_stumbling_block(tmp_path: Path) 
     assert all("no cell is found" in row["why"] for row in empty)
 
 
+def test_an_empty_image_is_the_last_choice_and_named(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(images, tmp_path / "images")
+    save(tmp_path / "images", "0_blank.png", np.full((HEIGHT, WIDTH), 128, np.uint8))
+    words = ["--images", str(tmp_path / "images"), "--output", str(tmp_path / "out"), "--count", "8"]
+    assert main(["suggest", *words]) == 0
+    found = rows(tmp_path / "out")
+    empty = next(row for row in found if row["file"] == "0_blank.png")
+    assert (empty["cells"], empty["score"]) == ("0", "0")
+    assert empty["why"].startswith("no cell is found, nor nearly, nor in the turned image; ")
+    assert all(row["file"] == "0_blank.png" or row["score"] == "0" for row in found[int(empty["rank"]) - 1 :])
+    assert not any("nan" in row["why"] for row in found)
+    assert "no cell found in 1 of 8 images: 0_blank.png" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "words", "says"),
     [

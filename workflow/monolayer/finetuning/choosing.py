@@ -62,14 +62,22 @@ def choose(
 def distance_of(look: ImageLook, of: Learned) -> float:
     """0 to 1: 0 where the cells are as large as in training images, 0.5 where they are twice or half as large.
 
-    Likewise by contrast, but that it is known of all training images together: single ones may have OFTEN of it.
+    Likewise by contrast, but that it is known of all training images together: single ones may have OFTEN of it. A low
+    one counts only where cells are found: without any it speaks for an empty image, which teaches nothing.
     """
     octaves = [0.0]
     if of.sizes is not None and look.size > 0:
         octaves.append(max(math.log2(of.sizes.low / look.size), math.log2(look.size / of.sizes.high)))
     if of.contrasts:
-        octaves.append(min(abs(math.log2(look.contrast / one)) for one in of.contrasts) - math.log2(OFTEN))
+        nearest = min((math.log2(look.contrast / one) for one in of.contrasts), key=abs)
+        if look.cells or nearest > 0:
+            octaves.append(abs(nearest) - math.log2(OFTEN))
     return 1 - 2 ** -max(octaves)
+
+
+def seems_empty(look: ImageLook) -> bool:
+    """Whether nothing is found in an image, turned or not, nor with a score that is nearly enough."""
+    return not look.cells and look.views == 0 and look.doubt == 0
 
 
 def standardised(features: Sequence[Sequence[float]]) -> Floats:
@@ -87,7 +95,8 @@ def spread(
 ) -> list[tuple[int, float]]:
     """`count` of N points (N, F), and how far each is from what is given (K, F) or was chosen before it.
 
-    Greedy k-centre, weighted: in turn the one with the largest need (N,) times distance; between copies it is 0.
+    Greedy k-centre, weighted: in turn the one with the largest need (N,) times distance; between copies it is 0. Where
+    none is needed, as none shows cells to the model, the farthest.
     """
     size = len(points)
     same = np.zeros((size + len(given),) * 2, bool) if copies is None else copies
@@ -102,7 +111,8 @@ def spread(
         nearest = distance(points.mean(0, keepdims=True), np.zeros((size, 1), bool))
     free, chosen = np.ones(size, bool), list[tuple[int, float]]()
     for _ in range(count):
-        best = int(np.argmax(np.where(free, np.round(need * nearest, 12), -1)))
+        score = np.where(free, np.round(need * nearest, 12), -1)
+        best = int(np.argmax(score if score.max() > 0 else np.where(free, np.round(nearest, 12), -1)))
         chosen.append((best, float(nearest[best])))
         free[best] = False
         own = distance(points[[best]], same[:size, [best]])

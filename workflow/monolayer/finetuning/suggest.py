@@ -19,7 +19,7 @@ from monolayer.data.sources.masks import IGNORE, MARKS, assigned, without_masks
 from monolayer.files import InputError, whole_folder, write_bytes, write_csv
 from monolayer.finetuning import page
 from monolayer.finetuning.alike import near_copies_among
-from monolayer.finetuning.choosing import Chosen, choose, learned
+from monolayer.finetuning.choosing import Chosen, choose, learned, seems_empty
 from monolayer.finetuning.looking import ImageLook, Reading, check, loaded, look, read_pixels
 from monolayer.parallel import each
 from monolayer.progress import track
@@ -71,6 +71,9 @@ def suggest(reading: Reading, images: Path, annotated: Path | None, output: Path
     free, done = ([pool.looks[name] for name in names] for names in (pool.free, known))
     copies = near_copies_among(reading, [files[name] for name in [*pool.free, *known]], workers)
     chosen = choose(free, done, learned(manifest), count, copies)
+    if empty := [name for name, one in zip(pool.free, free, strict=True) if seems_empty(one)]:
+        named = ", ".join(empty[:SHOWN]) + (" and so on" if len(empty) > SHOWN else "")
+        log.warning("no cell found in %d of %d images: %s", len(empty), len(free), named)
     rows = [_row(rank, pool, one, manifest) for rank, one in enumerate(chosen, start=1)]
     with whole_folder(output) as folder:
         write_csv(folder / LIST, [_written(row) for row in rows])
@@ -166,14 +169,14 @@ def _row(rank: int, pool: ImagePool, chosen: Chosen, manifest: Manifest) -> dict
 def reasons(seen: ImageLook, chosen: Chosen, manifest: Manifest, others: bool) -> Iterable[str]:
     """Why an image is suggested, in words."""
     if not seen.cells:
-        yield "no cell is found"
+        yield "no cell is found" + (", nor nearly, nor in the turned image" if seems_empty(seen) else "")
     if seen.views >= SURE:
         yield f"turned, it has other cells ({1 - seen.views:.0%} agreement)"
     if seen.doubt >= SURE:
         yield f"{seen.doubt:.0%} of the cells are near the score threshold"
     if chosen.far >= SURE:
         sizes, of_model = manifest.diameters, "that the model learned from"
-        if sizes is not None and not sizes.low <= seen.size <= sizes.high:
+        if sizes is not None and seen.cells and not sizes.low <= seen.size <= sizes.high:
             yield f"cells of {seen.size:.0f} px, where those {of_model} have {sizes.low:.0f} to {sizes.high:.0f}"
         else:
             yield f"another contrast than that of the images {of_model}"
