@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from monolayer.coco.records import CELL, Truth
 from monolayer.files import write_json
 from monolayer.measurement.measure import CellSource
 from monolayer.params.steps import TrackScoresParams
+from monolayer.params.tracking import TrackerParams
 from monolayer.reporting import tracks as section
 from monolayer.reporting.lineages import families, undivided
 from monolayer.reporting.pictures import Album
@@ -89,6 +91,18 @@ def test_the_page_has_the_section(study: Study, tmp_path: Path) -> None:
     assert plain is not None
     assert "data:image/webp" in plain  # outlines on a plain ground
     assert plain != again
+
+
+@pytest.mark.parametrize("tracker", [*get_args(TrackerParams.model_fields["tracker"].annotation), None])
+def test_the_tracker_that_was_used_is_named(study: Study, tracker: str | None) -> None:
+    """laptrack where the settings name none."""
+    settings = params()
+    settings.used["track"] = {} if tracker is None else {"tracker": tracker}
+    html = section_html("tracks", Study(study.folder, [RUN], settings), False)
+    assert html is not None
+    named = tracker or "laptrack"
+    assert f'/{named}">{named}</a>' in html
+    assert not {"laptrack", "motile"} - {named} & {word for word in ("laptrack", "motile") if f">{word}</a>" in html}
 
 
 def test_families_lie_apart_and_mothers_between_their_daughters() -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from monolayer.coco.records import Rle
 from monolayer.coco.rle import rle_area
+from monolayer.params.tracking import TrackerParams
 from monolayer.reporting import lineages
 from monolayer.reporting.biology import TRUTH, UNITS, doubling
 from monolayer.reporting.pictures import Album, Layer, Picture, data_uri, outline, polyline
@@ -25,6 +26,7 @@ STRIP = 12  # frames of a strip at most
 AROUND = 1.6  # of a strip, its cell's largest box
 GAP = 2  # px between its frames
 PLACES = ("image_id", "cell", "cell_line", "centroid_x_px", "centroid_y_px", "track", "generation")
+TRACKERS = {"laptrack": "https://github.com/yfukai/laptrack", "motile": "https://github.com/funkelab/motile"}
 NAMES = {"tra": "TRA", "det": "DET", "seg": "SEG", "division_f1": "division F1"}
 
 
@@ -69,8 +71,11 @@ def tracks(study: Study, album: Album) -> dict[str, Any] | None:
             "undivided": lineages.undivided(f"undivided-{n}", line, curves),
             "strips": [made for source in pair if (made := strip(study, album, source, pair[source], frames[source]))],
         }
+    linker = study.params.used.get("track", {}).get("tracker", TrackerParams.model_fields["tracker"].default)
     return {
         "best": best,
+        "tracker": linker,
+        "tracker_url": TRACKERS[linker],
         "rows": [
             row(study, line, source, (by_source[source], frames[source], divisions[source]))
             for line in lines
