@@ -78,6 +78,16 @@ def half_size(cell: Coco) -> Any:
     return rle_from_polygons([[value / 2 for value in cell["segmentation"][0]]], SIDE // 2, SIDE // 2)
 
 
+def of_another(name: str) -> Change:
+    """The first annotation is of a second category of that name."""
+
+    def change(truth: Coco) -> None:
+        truth["categories"].append({"id": 2, "name": name})
+        truth["annotations"][0]["category_id"] = 2
+
+    return change
+
+
 def names(*given: str) -> Change:
     return lambda truth: [i.update(file_name=name) for i, name in zip(truth["images"], given, strict=True)]
 
@@ -147,6 +157,24 @@ TRUTH = [
     ),
     TruthKind(
         "`iscrowd` true in part", one("iscrowd", True), ("finding", "which never count as cells"), cells=CELLS[1:]
+    ),
+    TruthKind(
+        "a category `ignore`, in any case",
+        of_another("Ignore"),
+        ("finding", "regions that nobody annotated; they count neither way"),
+        cells=CELLS[1:],
+    ),
+    TruthKind(
+        "a category `_background_`",
+        of_another("_background_"),
+        ("finding", "shapes that are no cells, backgrounds and texts; left out"),
+        cells=CELLS[1:],
+    ),
+    TruthKind(
+        "several categories",
+        of_another("nucleus"),
+        (READ, "cells like others"),
+        {"source: coco": ("finding", "line has 3 cell, 1 nucleus")},  # where they are of one line
     ),
     TruthKind("no categories", lambda t: t.pop("categories"), (READ, "one kind of cell")),
     TruthKind("no `category_id`, one category", without("category_id"), (READ, "that category")),

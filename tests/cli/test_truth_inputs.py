@@ -28,6 +28,7 @@ from truth_inputs import (
     TruthKind,
     make_results,
     make_truth,
+    of_another,
     said_by,
     write,
     write_labels,
@@ -133,3 +134,13 @@ def test_what_is_said_is_done(
         assert cells == (4 if entry == "evaluate" else kind.cells)
     else:
         assert cells == (2 if kind.binary and entry == "measure" else 4)
+
+
+@pytest.mark.parametrize("protocol", ["livecell", "coco"])
+def test_what_is_found_in_a_category_to_ignore_counts_neither_way(tmp_path: Path, protocol: Any) -> None:
+    truth = make_truth()
+    of_another("ignore")(truth)
+    files = write(tmp_path / "truth.json", truth), write(tmp_path / "r.json", make_results())
+    params = EVALUATE.model_copy(update={"protocol": protocol})
+    scores = evaluate.evaluate(files, None, params, tmp_path / "s.json", 1)
+    assert (scores["cells"], scores["mask_ap"], scores["f1_50"]) == (3, 1, 1)

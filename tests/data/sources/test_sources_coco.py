@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,50 @@ def test_sample_is_even_over_lines(culture: Culture, tmp_path: Path) -> None:
 def test_cell_line_by_constant_or_pattern(culture: Culture, tmp_path: Path, rule: str, lines: set[str]) -> None:
     truth = fetched(source(culture.images, culture.annotations, cell_line=rule), tmp_path)
     assert {image["cell_line"] for image in truth["images"]} == lines
+
+
+def with_category(culture: Culture, folder: Path, name: str) -> Path:
+    """The culture's file, of which the first annotation of each image is of another category."""
+    data = json.loads(culture.annotations.read_text())
+    number = max(category["id"] for category in data["categories"]) + 1
+    data["categories"].append({"id": number, "name": name})
+    seen = set[int]()
+    for cell in data["annotations"]:
+        if cell["image_id"] not in seen:
+            cell["category_id"] = number
+        seen.add(cell["image_id"])
+    (folder / "annotations.json").write_text(json.dumps(data))
+    return folder / "annotations.json"
+
+
+@pytest.mark.parametrize("rule", ["category", "all", r"regex:^(?P<line>[a-z]+)_"])
+def test_a_category_that_is_called_ignore_is_no_line_and_no_cell(culture: Culture, tmp_path: Path, rule: str) -> None:
+    path = with_category(culture, tmp_path, "__Ignore__")
+    truth = fetched(source(culture.images, path, cell_line=rule), tmp_path)
+    assert sum(cell["iscrowd"] for cell in truth["annotations"]) == len(truth["images"]) == 12
+    assert len(truth["annotations"]) == len(culture.truth["annotations"])
+    assert {cell["category_id"] for cell in truth["annotations"]} == {1}
+    found = kinds(truth)
+    assert found.pop("ignored_regions") == 12
+    assert set(found) == ({"categories"} if rule == "all" else set())  # round and long are of one line there
+
+
+def test_several_categories_of_one_line_are_counted(culture: Culture, tmp_path: Path) -> None:
+    path = with_category(culture, tmp_path, "nucleus")
+    truth = fetched(source(culture.images, path, cell_line=r"regex:^(?P<line>[a-z]+)_"), tmp_path)
+    assert kinds(truth) == {"categories": 2}
+    first, _ = truth["findings"][0]["examples"]
+    assert re.search(r"annotations.json: (round|long) has \d+ (round|long), 6 nucleus$", first)
+    assert not any(cell["iscrowd"] for cell in truth["annotations"])
+
+
+def test_a_file_of_regions_alone_has_no_cell(culture: Culture, tmp_path: Path) -> None:
+    data = json.loads(culture.annotations.read_text())
+    for category in data["categories"]:
+        category["name"] = f"ignore {category['name']}"
+    (tmp_path / "annotations.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match="is a cell: categories named `ignore`"):
+        fetched(source(culture.images, tmp_path / "annotations.json", cell_line="all"), tmp_path)
 
 
 def test_wells_are_single_images_unless_told(culture: Culture, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ REPAIRED = {
     "around each, and is no other cell, counts neither way",
     "no_marker": "masks that hold no marker of a track; they count neither way",
     "not_shown": "tracks that a frame between their first and last does not show",
+    "categories": "cell lines with annotations of several categories, all of which count as cells; take out those that "
+    "are none, or name their category `ignore`",
     "no_line": "images without an annotation, whose cell line no category tells; left out",
     "annotated_twice": "files annotated twice within a split; treated as `dedup` says",
     "left_split": "files listed in several splits; kept only in the one that judges more (test, then val)",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monolayer.coco.findings import Findings
+from monolayer.coco.names import is_background
 from monolayer.coco.reader import ListedImage, Records
 from monolayer.coco.segmentation import counts_of, fault_of, ready
 from monolayer.compiled import Flags, Floats
@@ -34,11 +35,13 @@ class TrueMasks(NamedTuple):
 
 @dataclass
 class MaskCensus:
-    """Annotations of a file: all, masks, crowds, those without a pixel; how far right or down masks reach (0-1)."""
+    """Annotations of a file: all, masks, crowds (and those among them that a category says), those without a pixel; how
+    far right or down masks reach (0-1)."""
 
     seen: int = 0
     kept: int = 0
     crowds: int = 0
+    regions: int = 0
     outside: int = 0
     reach: float = 0.0
 
@@ -57,15 +60,22 @@ def true_masks(
     census = MaskCensus()
     listed = _listed(records, findings, wanted, census)
     while batch := list(islice(listed, BATCH)):
-        yield _decoded(batch, records.name, findings, census, keep_area)
+        yield _decoded(batch, records, findings, census, keep_area)
     judge(records.name, census, findings)
 
 
 def _listed(records: Records, findings: Findings, wanted: set[int] | None, census: MaskCensus) -> Iterator[Listed]:
+    backgrounds = {number for number, name in records.categories.items() if is_background(name)}
+    told = bool(backgrounds or records.regions)
     for record in records.annotations():
         frame = records.frames[record["image_id"]]
         if wanted is not None and frame.id not in wanted:
             continue
+        if told and (category := records.named(record)) in backgrounds:
+            findings.add("no_cell", f"{shown(record, frame, records.name)} ({records.categories[category]})")
+            continue
+        if told and category in records.regions:
+            record["iscrowd"] = 1
         census.seen += 1
         segmentation, size = record.get("segmentation"), [frame.height, frame.width]
         counts = ready(segmentation, size)
@@ -80,9 +90,12 @@ def _listed(records: Records, findings: Findings, wanted: set[int] | None, censu
             yield record, frame, counts
 
 
-def _decoded(batch: list[Listed], name: str, findings: Findings, census: MaskCensus, keep_area: bool) -> TrueMasks:
+def _decoded(
+    batch: list[Listed], records: Records, findings: Findings, census: MaskCensus, keep_area: bool
+) -> TrueMasks:
     from monolayer.coco.rle_kernels import decode_runs, measure_runs
 
+    name = records.name
     encoded = [counts.encode("utf-8", "surrogatepass") for _, _, counts in batch]
     sizes = np.array([(frame.height, frame.width) for _, frame, _ in batch])
     last = np.cumsum([len(counts) for counts in encoded])
@@ -99,6 +112,8 @@ def _decoded(batch: list[Listed], name: str, findings: Findings, census: MaskCen
     census.kept += int((pixels > 0).sum())
     census.outside += int((pixels == 0).sum())
     census.crowds += sum(record["iscrowd"] for (record, _, _), count in zip(batch, pixels, strict=True) if count)
+    if records.regions:
+        census.regions += sum(records.named(batch[at][0]) in records.regions for at in np.flatnonzero(pixels))
     for index in np.flatnonzero((pixels == 0) | ~fits | ~right):
         record, frame, _ = batch[index]
         if not pixels[index]:
@@ -160,8 +175,14 @@ def judge(name: str, census: MaskCensus, findings: Findings) -> None:
         raise InputError(
             f"all {census.kept} masks of {name} are crowds (iscrowd 1), which never count as cells; "
             "where each is one cell, as CVAT exports them, set iscrowd to 0"
+            if not census.regions
+            else f"none of the {census.kept} masks of {name} is a cell: categories named `ignore`, and iscrowd 1, are "
+            "regions that count neither way"
         )
-    if census.crowds:
-        findings.add("crowds", f"{name}: {census.crowds} of {census.kept}", census.crowds)
+    if crowds := census.crowds - census.regions:
+        findings.add("crowds", f"{name}: {crowds} of {census.kept}", crowds)
+    if census.regions:
+        said = f"{name}: {census.regions} of {census.kept}, of a category `ignore`"
+        findings.add("ignored_regions", said, census.regions)
     if census.reach <= 0.5 and census.kept >= ENOUGH:
         findings.add("one_corner", f"{name}: {census.kept} masks, up to {census.reach:.0%} of width or height")

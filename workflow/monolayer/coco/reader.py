@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import gc
 import zlib
-from collections import defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
+from monolayer.coco.names import is_background, is_ignored
 from monolayer.coco.records import CELL
 from monolayer.coco.stream import JsonFile, NoJsonError, open_json
 from monolayer.files import DECODER, InputError, RepeatedKeyError
@@ -41,20 +42,27 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class Records:
-    """One COCO file whose ids and references hold. lines: the names of the categories in each annotated image.
+    """One COCO file whose ids and references hold. lines: the names of the categories in each annotated image, and how
+    many cells are of each.
 
-    categories is empty where the file has none: then all cells are of one kind. `annotations` gives the annotation
-    records, one at a time.
+    categories is empty where the file has none: then all cells are of one kind. regions are those named `ignore`, with
+    the category that they are ignored in, the only other one. `annotations` gives the records, one at a time.
     """
 
     name: str
     frames: dict[int, ListedImage]
     categories: dict[int, str]
-    lines: dict[int, set[str]]
+    lines: dict[int, Counter[str]]
+    regions: dict[int, int]
     annotations: Callable[[], Iterator[dict[str, Any]]]
 
     def category(self, record: dict[str, Any]) -> int:
-        """The category of an annotation; the only one where it names none."""
+        """The category of an annotation, the only one where it names none; of a region, that of the cells."""
+        number = self.named(record)
+        return self.regions.get(number, number)
+
+    def named(self, record: dict[str, Any]) -> int:
+        """The category that it names."""
         given = record.get("category_id")
         return int(next(iter(self.categories), CELL["id"]) if given is None else given)
 
@@ -79,7 +87,7 @@ def check(open_file: Callable[[], TextIO], name: str, *, keep: bool = False, fol
     frames: dict[int, ListedImage] = {}
     categories: dict[int, str] = {}
     first: dict[tuple[int, int | None], str] = {}  # image and category: the first annotation of both
-    seen, kept = set(), list[dict[str, Any]]()
+    seen, kept, counts = set(), list[dict[str, Any]](), Counter[tuple[int, int | None]]()
     with open_file() as file, _as_json(name):
         for key, index, record in _entries(_members(file, keep, name), name):
             seen.add(key)
@@ -92,6 +100,7 @@ def check(open_file: Callable[[], TextIO], name: str, *, keep: bool = False, fol
                 _add(frames, _frame(record, f"{name}: image {index}", folder), name)
             else:
                 pair = _references(record, index, name)
+                counts[pair] += 1
                 if pair not in first:
                     first[pair] = _shown(record, index, name)
                 if keep:
@@ -102,7 +111,10 @@ def check(open_file: Callable[[], TextIO], name: str, *, keep: bool = False, fol
     if not frames:
         raise InputError(f"{name} lists no images")
     again = (lambda: iter(kept)) if keep else (lambda: _annotations(open_file, name))
-    return Records(name, frames, categories, _lines(first, frames, categories), again)
+    check_references(first, frames, categories)
+    cells = [key for key, category in categories.items() if not (is_ignored(category) or is_background(category))]
+    regions = {key: key if len(cells) != 1 else cells[0] for key, word in categories.items() if is_ignored(word)}
+    return Records(name, frames, categories, _lines(counts, categories, cells), regions, again)
 
 
 @contextmanager
@@ -205,10 +217,21 @@ def _add(frames: dict[int, ListedImage], frame: ListedImage, name: str) -> None:
 
 
 def _lines(
+    counts: Counter[tuple[int, int | None]], categories: dict[int, str], cells: list[int]
+) -> dict[int, Counter[str]]:
+    """The categories of each annotated image's cells, and how many are of each."""
+    lines: dict[int, Counter[str]] = {image: Counter() for image, _ in counts}
+    for (image, given), count in counts.items():
+        category = next(iter(categories), 0) if given is None else given
+        if category in cells or not categories:
+            lines[image][categories.get(category, "")] += count
+    return lines
+
+
+def check_references(
     first: dict[tuple[int, int | None], str], frames: dict[int, ListedImage], categories: dict[int, str]
-) -> dict[int, set[str]]:
-    """The categories of each image; references that lead nowhere are refused."""
-    lines: dict[int, set[str]] = defaultdict(set)
+) -> None:
+    """Refuse references of annotations, each with the first that has them, that lead nowhere."""
     for (image, category), where in first.items():
         if image not in frames:
             raise InputError(f"{where}: image_id {image} is no id of 'images'; add the image or drop the record")
@@ -219,8 +242,6 @@ def _lines(
         if category is not None and categories and category not in categories:
             known = ", ".join(f"{key} {value}" for key, value in list(categories.items())[:10])
             raise InputError(f"{where}: category_id {category} is no id of 'categories' ({known}); add the category")
-        lines[image].add(next(iter(categories.values()), "") if category is None else categories.get(category, ""))
-    return lines
 
 
 def kind_of(value: Any) -> str:

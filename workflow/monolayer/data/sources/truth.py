@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -32,26 +32,39 @@ def cell_lines(records: Records, rule: str, findings: Findings) -> dict[int, str
     By category, an image without annotations has a line only if all the others are of one line.
     """
     if rule.startswith("regex:"):
-        return {frame.id: by_pattern(rule, "line", frame, records.name) for frame in records.frames.values()}
+        found = {frame.id: by_pattern(rule, "line", frame, records.name) for frame in records.frames.values()}
+        return _one_kind(records, found, findings)
     if rule != "category":
-        return dict.fromkeys(records.frames, rule)
+        return _one_kind(records, dict.fromkeys(records.frames, rule), findings)
     if not records.categories:
         raise InputError(
             f"{records.name} has no 'categories' to tell cell lines; set cell_line to a regex: or one name"
         )
     lines = {}
-    every = set().union(*records.lines.values())
+    every = set[str]().union(*records.lines.values())
     for image, frame in records.frames.items():
-        names = records.lines.get(image, every)
+        names = set(records.lines.get(image, ())) or every
         if len(names) == 1:
             lines[image] = next(iter(names))
-        elif image in records.lines:
+        elif records.lines.get(image):
             raise InputError(
                 f"{records.name}: {frame.file_name} has cells of {' and '.join(sorted(names))}; "
                 "an image is of one cell line, so set cell_line to a regex: over file names or to one name for all"
             )
         else:
             findings.add("no_line", frame.file_name)
+    return lines
+
+
+def _one_kind(records: Records, lines: dict[int, str], findings: Findings) -> dict[int, str]:
+    """The lines as they are; those whose annotations are of several categories, all taken as cells, are noted."""
+    of_line: dict[str, Counter[str]] = defaultdict(Counter)
+    for image, counts in records.lines.items():
+        of_line[lines[image]] += counts
+    for line, counts in of_line.items():
+        if len(counts) > 1:
+            named = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+            findings.add("categories", f"{records.name}: {line} has {named}")
     return lines
 
 
