@@ -443,3 +443,11 @@ def test_a_shard_beyond_the_plan_is_refused(plate: Path, tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"the shard ends at image 99, and the plan has \d+; end it there"):
         segment.segment(tmp_path, made.finding(), (1, 99), 1)
     assert not (tmp_path / "parts").exists()
+
+
+def test_tables_of_shards_of_another_size_say_which_part_is_lacking(plate: Path, tmp_path: Path) -> None:
+    plan.plan(plate, made.reading(), tmp_path)
+    segment.segment(tmp_path, made.finding(), (1, 8), 1)
+    with pytest.raises(InputError, match="lacks the part 1-4, of shards of 4 images; segment that shard, or give --im"):
+        tabulate.tabulate(tmp_path, 4, made.settings())
+    tabulate.tabulate(tmp_path, 8, made.settings())

@@ -23,7 +23,7 @@ from monolayer.plates.crate import newest_day, write_crate
 from monolayer.plates.expected import ExpectedF1, expectation, read_expected
 from monolayer.plates.layout import well_key
 from monolayer.plates.model import model_folder, network_sums, sums
-from monolayer.plates.parts import PARTS, growing_parquet, records, rows, table_of
+from monolayer.plates.parts import PART, PARTS, growing_parquet, records, rows, table_of
 from monolayer.plates.plan import ABOUT, TABLE, PlateImage, described, plan_rows, read_about, source_files
 from monolayer.plates.quality import flags, usual_sharpness
 
@@ -53,6 +53,9 @@ def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
     """
     about = read_about(folder)
     names = shards(about.images, size)
+    if lacks := next((name for name in names if not (folder / PARTS / f"{name}{PART}").is_file()), None):
+        said = f"{folder / PARTS} lacks the part {lacks}, of shards of {size} images"
+        raise InputError(f"{said}; segment that shard, or give --images-per-shard as the shards were cut")
     judge = _judge(settings, (row["sharpness"] for name in names for row in rows(folder / PARTS, name)))
     unit = growth.time_unit(image.time_h for image in plan_rows(folder))
     planned = list(dict.fromkeys(image.well for image in plan_rows(folder)))
