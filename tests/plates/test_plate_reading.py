@@ -122,6 +122,15 @@ def test_a_thumbnail_is_not_the_picture(folder: Path, tmp_path: Path) -> None:
     assert levels(folder, tmp_path / "parts", tile=40) == [11] * 4
 
 
+@pytest.mark.parametrize("tile", [SIDE, 40])
+def test_a_series_that_is_cut_short_is_not_taken_for_its_first_frame(tile: int, folder: Path, tmp_path: Path) -> None:
+    path = folder / "A1.tif"
+    tifffile.imwrite(path, stack(), imagej=True, metadata={"axes": "TYX"})
+    path.write_bytes(path.read_bytes()[: -SIDE * SIDE])
+    with pytest.raises(InputError, match="is cut short: it announces more pages than it has; copy it again"):
+        made.pixels_of(folder, tmp_path / "out", tile=tile)
+
+
 def test_a_series_that_is_too_large_as_a_whole_is_read_frame_by_frame(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

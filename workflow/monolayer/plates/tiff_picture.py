@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import mmap
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from monolayer.data.plane import ASKED, TIME, ImagePlane
-from monolayer.data.tiff import ALPHA, COLOUR, _no_picture, _picture
+from monolayer.data.plane import ASKED, TIME, ImagePlane, ReadLimits
+from monolayer.data.tiff import ALPHA, COLOUR, _no_picture, _pages, _picture
 from monolayer.files import InputError
 
 FILES = re.compile(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]*)"')  # that an OME-TIFF names
+OF_ANY_SIZE = ReadLimits(1 << 62, 1 << 62, 1 << 30)  # no pixel is read here
 
 
 @contextmanager
@@ -24,6 +27,7 @@ def opened(path: Path) -> Iterator[Any]:
     """
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong, errors say with a name
     with path.open("rb") as file:
         with tifffile.TiffFile(file) as tif:
             about = tif.ome_metadata or ""
@@ -39,7 +43,9 @@ def opened(path: Path) -> Iterator[Any]:
 
 def pictured(tif: Any, path: Path) -> tuple[Any, list[Any]]:
     """The series that is the picture, of which no plane is missing; and its pages, each with tags of its own."""
-    pages = [tif.pages[number] for number in range(len(tif.pages))]
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        data: Any = mapped  # bytes that are not read
+        pages = _pages(tif, data, str(path), OF_ANY_SIZE)
     own = [page for page in pages if not _no_picture(page)]
     series = _picture(tif, {page.offset for page in pages} - {page.offset for page in own}, str(path))
     planes = math.prod(series.get_shape(squeeze=False)) // series.keyframe.size
@@ -48,6 +54,9 @@ def pictured(tif: Any, path: Path) -> tuple[Any, list[Any]]:
         raise InputError(f"{path} announces {len(series.pages)} planes and holds {held}; export it again")
     if 1 < len(own) != planes:
         raise InputError(f"{path} has {len(own)} pages and says that they are {planes}; export it again")
+    described = tif.is_ome or tif.is_imagej or tif.is_shaped
+    if described and series.kind in ("uniform", "generic") and set(series.axes) - set("YXS"):
+        raise InputError(f"{path} says what its pages are, but not in a way that fits them; export it again")
     return series, own
 
 
