@@ -152,6 +152,22 @@ def test_the_import_loads_no_library() -> None:
         monolayer.nothing  # noqa: B018
 
 
+def test_grey_levels_are_what_the_network_sees(model: api.Model) -> None:
+    depth = model.manifest.percentiles
+    levels = api.grey_levels(deep(), low=depth.low, high=depth.high)
+    assert levels.dtype == np.uint8
+    assert masks(model.segment(levels, LEAST).coco()) == masks(model.segment(deep(), LEAST).coco())
+    assert np.array_equal(api.grey_levels(sample(), low=0.5, high=99.8), sample())
+    with pytest.raises(InputError, match="low and high are 99 and 1; give percentiles"):
+        api.grey_levels(deep(), low=99, high=1)
+
+
+@pytest.mark.parametrize("diameter", [0, -16.39, float("nan"), float("inf"), "16"])
+def test_no_diameter(diameter: Any) -> None:
+    with pytest.raises(InputError, match=f"diameter is {diameter}; give the usual one"):
+        monolayer.load(diameter=diameter)
+
+
 def test_noise_is_no_cells_at_any_depth() -> None:
     from scipy.ndimage import gaussian_filter
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import tifffile
 from browser import faults_of
 from monolayer.service.state import Settings
 from playwright.sync_api import Browser, Download, FilePayload, Page, expect
-from service_fixtures import field, model, png, running, tiff
+from service_fixtures import by_threshold, field, model, png, running, tiff
 
 pytestmark = pytest.mark.browser
 SHOTS = os.environ.get("MONOLAYER_SCREENSHOTS")  # a folder to look at them in
@@ -219,6 +222,49 @@ def test_pixel_size_gives_micrometres(page: Page) -> None:
     page.fill("#pixel", "0.5")
     choose(page, cells_png=png(field(9)))
     expect(page.locator("#area")).to_have_text("6.25 µm²")
+
+
+def test_what_is_shown_is_what_its_model_found(browser: Browser) -> None:
+    """Also after another model, line or pixel size was chosen; its first count is the service's."""
+    small = replace(
+        model("small", lines=["one"]), segment=lambda images, *_: by_threshold([im // 2 for im in images], None)
+    )
+    low = 0.70877  # between the slider's old steps, which made it 0.71
+    light = field(40)
+    light[light > 0] = np.linspace(178, 183, (light > 0).sum())
+    with running([replace(model("large"), score_min=low), small], Settings()) as url:
+        page = browser.new_context(accept_downloads=True).new_page()
+        page.goto(url)
+        expect(page.locator("#model option")).to_have_count(2)
+        choose(page, a_png=png(light))
+        expect(page.locator("#made")).to_have_text("large")
+        asked = httpx.post(f"{url}/segment", files={"image": ("a.png", png(light))}).json()
+        assert asked["score_min"] == low
+        count = len(asked["frames"][0]["cells"])
+        assert 0 < count == cells(page) < 40
+        page.select_option("#model", "small")
+        page.fill("#pixel", "0.5")
+        assert cells(page) == count
+        with page.expect_download() as waiting:
+            page.click('button[data-media="text/csv"]')
+        rows = list(csv.DictReader(io.StringIO(content(waiting.value).decode())))
+        assert [row["area_um2"] for row in rows] == [""] * count
+        choose(page, b_png=png(light))
+        expect(page.locator("#images button")).to_have_count(2)
+        page.locator("#images button", has_text="b.png").click()
+        expect(page.locator("#made")).to_have_text("small, one, 0.5 µm")
+        assert cells(page) == 0
+        page.locator("#threshold").fill("0")
+        page.locator("#images button", has_text="a.png").click()
+        assert cells(page) == count  # another model's scores are its own
+        with page.expect_download() as waiting:
+            page.click("#summary")
+        found = list(csv.DictReader(io.StringIO(content(waiting.value).decode())))
+        assert [(row["model"], row["score_min"], row["cells"]) for row in found] == [
+            ("large", str(low), str(count)),
+            ("small", "0", "0"),
+        ]
+        page.context.close()
 
 
 def test_the_sample_and_the_keyboard_alone(page: Page) -> None:

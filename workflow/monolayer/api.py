@@ -36,6 +36,7 @@ from monolayer.measurement import files
 from monolayer.models import predictor
 from monolayer.models.predictor import Predictor
 from monolayer.models.unet.watershed import Thresholds, instances, separate
+from monolayer.params.data import Percentiles
 from monolayer.params.pixel_size import pixel_size
 from monolayer.params.steps import Dtype, NeighbourParams
 from monolayer.service import answers
@@ -43,7 +44,7 @@ from monolayer.service import answers
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cells", "InputError", "Model", "decode", "load"]
+__all__ = ["Cells", "InputError", "Model", "decode", "grey_levels", "load"]
 
 
 def load(
@@ -85,6 +86,27 @@ def decode(
     return answers.from_score(found, score_min).label_image()
 
 
+def grey_levels(image: NDArray[Any], *, low: float, high: float) -> NDArray[np.uint8]:
+    """Of a grey image (height, width) of any depth the 8 bits that networks see, as every way into this package has it.
+
+    An image of 8 bits in a deeper file is that image. Of others the percentiles `low` and `high` become 0 and 255,
+    within bounds that keep noise noise: one grey value never becomes several, and where the contrast between them is
+    small beside the median, as of light that comes through cells, the median becomes 128 and 0 becomes 0.
+    """
+    try:
+        percentiles = Percentiles(low=low, high=high)
+    except ValueError:
+        raise InputError(f"low and high are {low} and {high}; give percentiles, 0 <= low < high <= 100") from None
+    return _grey_levels(image, "the image", percentiles)
+
+
+def _grey_levels(image: Any, name: str, percentiles: Percentiles) -> Pixels:
+    if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype.kind not in "uif" or not image.size:
+        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f"{name} is {given}; give a grey numpy array (height, width) of uint8, uint16 or float")
+    return np.ascontiguousarray(eight_bit(image, name, percentiles))
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A loaded model. `manifest` is all that its folder's model.json says."""
@@ -115,7 +137,7 @@ class Model:
     ) -> Cells | list[Cells]:
         """The cells of a grey image (height, width), or of each of a list, from `score_min` up (score_threshold).
 
-        uint8 is taken as it is; of deeper images the manifest's percentiles become 0 and 255, image by image.
+        uint8 is taken as it is; deeper images go through `grey_levels` with the manifest's percentiles, one by one.
         `cell_line` chooses the network of a model that has one for each line.
         """
         if not isinstance(image, Sequence):
@@ -130,10 +152,7 @@ class Model:
 
     def _grey(self, name: str, image: NDArray[Any]) -> Pixels:
         """The 8 bits that the network sees, made as of a file."""
-        if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype.kind not in "uif" or not image.size:
-            given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise InputError(f"{name} is {given}; give a grey numpy array (height, width) of uint8, uint16 or float")
-        return np.ascontiguousarray(eight_bit(image, name, self.manifest.percentiles))
+        return _grey_levels(image, name, self.manifest.percentiles)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

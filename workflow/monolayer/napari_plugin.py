@@ -6,17 +6,21 @@ Nothing here imports napari: its types stand in annotations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monolayer.data.reading import one_plane
 from monolayer.files import InputError
+from monolayer.measurement.formats import FORMATS
+from monolayer.measurement.measure import unique_stems
 
 if TYPE_CHECKING:
     import napari.layers
     import napari.types
 
+PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")  # of a layer in the world
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -37,8 +41,10 @@ def measured(folder: Path) -> list[LayerData]:
     import tifffile
 
     cells = pd.read_parquet(folder / "cells.parquet")
-    names = pd.read_parquet(folder / "images.parquet", columns=["file_name"])["file_name"].tolist()
-    paths = [folder / "masks" / PurePosixPath(name).with_suffix(".tif") for name in names]
+    listed = pd.read_parquet(folder / "images.parquet", columns=["image_id", "file_name"])
+    names = listed["file_name"].tolist()
+    records: Any = listed.rename(columns={"image_id": "id"}).to_dict("records")
+    paths = [folder / "masks" / f"{stem}{FORMATS['labels'].suffix}" for stem in unique_stems(records).values()]
     if missing := [path for path in paths if not path.is_file()]:
         raise InputError(f"{missing[0]} is missing; measure with `labels` among measure.files")
     labels = [tifffile.imread(path).astype(np.int32) for path in paths]
@@ -70,6 +76,10 @@ def segment(
 
     model = api.load(exported if exported != Path() else None, diameter=diameter or None)
     frames = np.asarray(image.data)
+    if getattr(image, "rgb", False):  # as files with colours are read
+        frames = np.stack([one_plane(frame) for frame in frames.reshape(-1, *frames.shape[-3:])[..., :3]]).reshape(
+            frames.shape[:-1]
+        )
     if frames.ndim not in (2, 3):
         raise InputError(f"layer {image.name} has the shape {frames.shape}; choose one of (height, width) or of frames")
     found = model.segment(list(frames.reshape(-1, *frames.shape[-2:])), score_min or None)
@@ -83,4 +93,5 @@ def segment(
     import pandas as pd
 
     about = {"name": f"{image.name}: {model.name}", "features": pd.concat(tables, ignore_index=True)}
+    about |= {name: getattr(image, name) for name in PLACE if hasattr(image, name)}
     return np.stack(stack).reshape(frames.shape), about, "labels"

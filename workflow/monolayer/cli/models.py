@@ -69,7 +69,7 @@ def _add_predict(verbs: Verbs) -> None:
     folder.add_argument("--score-min", type=score, metavar="S", help=least)
     shard = "only every Nth image from the Kth on, for each of N jobs of a cluster"
     folder.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=shard)
-    depth = "in images of more than 8 bits these become 0 and 255 (default: the exported run's own)"
+    depth = "in images of more than 8 bits these become 0 and 255, within bounds (default: the exported run's own)"
     folder.add_argument("--percentiles", type=float, nargs=2, metavar=("LOW", "HIGH"), help=depth)
     add_plane(folder)
     most = "of an image; more take memory that few machines have (default: %(default)s)"

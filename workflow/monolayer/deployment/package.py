@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from monolayer.backends.manifest import Manifest, onnx_name, read_manifest
-from monolayer.data.images import eight_bit
+from monolayer.data.images import MIDDLE, THROUGH, eight_bit
 from monolayer.data.reading import read_frame
 from monolayer.files import InputError, write_bytes
 from monolayer.models.unet.pipeline import Pipeline
@@ -244,13 +244,23 @@ def _readme(manifest: Manifest, of: Pipeline, folder: Path) -> str:
     depth = manifest.percentiles
     return f"""# {manifest.run}
 
-Give grey levels from 0 to 255; in an image of more than 8 bits let its percentiles {depth.low:g} and {depth.high:g}
-become 0 and 255. Give whole images, or blocks of several hundred pixels: the median of what is given is taken for the
-background.
+Give grey levels from 0 to 255. Those of an image of more than 8 bits are made so (`pip install monolayer`; no torch):
+
+```python
+from monolayer.api import grey_levels
+levels = grey_levels(image, low={depth.low:g}, high={depth.high:g})
+```
+
+Its percentiles `low` and `high` become 0 and 255, but within bounds, without which noise would become cells: an image
+of 8 bits in a deeper file stays that image, one grey value never becomes several, and where the contrast between the
+percentiles is less than {THROUGH[0]:g} times the median, as of light that comes through cells, the median becomes
+{MIDDLE} and 0 becomes 0.
+
+Give whole images, or blocks of several hundred pixels: the median of what is given is taken for the background.
 
 ## From maps to cells
 
-The outputs are maps, not yet cells. `pip install monolayer` has the step from there, which needs no torch:
+The outputs are maps, not yet cells. The step from there is in the same package:
 
 ```python
 from monolayer.api import decode

@@ -2,7 +2,8 @@
 import * as editor from "./editor.js";
 
 const $ = (id) => document.getElementById(id);
-const items = []; // {file, order, name, frames: [...], done}
+const items = []; // {file, order, name, asked, frames: [...]}; asked is what it was segmented with, and stays so
+const thresholds = new Map(); // by model: the least score of what it found
 let shown = null; // the frame on the canvas
 let chosen = -1; // index of the cell pointed at
 let waiting = 0, finished = 0, taken = 0;
@@ -21,18 +22,19 @@ function headers(accept) {
   return { Accept: accept, ...($("key").value && { "X-API-Key": $("key").value }) };
 }
 
-function query(more) {
-  const asked = new URLSearchParams({ model: $("model").value, ...more });
-  if (!$("line-choice").hidden) asked.set("cell_line", $("line").value);
-  if (Number($("pixel").value) > 0) asked.set("pixel_size_um", $("pixel").value);
+// The model, the cell line and the pixel size that are chosen now.
+function choice() {
+  const asked = { model: $("model").value };
+  if (!$("line-choice").hidden && $("line").value) asked.cell_line = $("line").value;
+  if (Number($("pixel").value) > 0) asked.pixel_size_um = $("pixel").value;
   return asked;
 }
 
-async function segment(file, accept, more) {
+async function segment(file, accept, asked) {
   for (let attempt = 0; ; attempt++) {
     const body = new FormData();
     body.append("image", file, file.name);
-    const answer = await fetch(`segment?${query(more)}`, { method: "POST", body, headers: headers(accept) });
+    const answer = await fetch(`segment?${new URLSearchParams(asked)}`, { method: "POST", body, headers: headers(accept) });
     if (answer.ok) return answer;
     if (answer.status === 401) $("key-choice").hidden = false;
     if ((answer.status !== 429 && answer.status !== 503) || attempt === 20) throw new Error(await reason(answer));
@@ -60,10 +62,12 @@ async function loadModels() {
   const choose = () => {
     const model = models.find((one) => one.name === $("model").value);
     $("line-choice").hidden = !model.lines.length;
-    $("line").replaceChildren(...model.lines.map((line) => new Option(line, line)));
-    $("threshold").value = model.score_min;
+    const all = model.line_required ? [] : [new Option("any", "")];
+    $("line").replaceChildren(...all, ...model.lines.map((line) => new Option(line, line)));
+    if (!shown) $("threshold").value = thresholds.get(model.name);
     refresh();
   };
+  for (const model of models) if (!thresholds.has(model.name)) thresholds.set(model.name, model.score_min);
   $("model").onchange = choose;
   choose();
   const corrections = await fetch("corrections", { headers: headers("application/json") });
@@ -110,9 +114,11 @@ function step() {
 }
 
 async function read(file, order) {
-  const response = await segment(file, "application/json", { masks: "polygons", picture: "true", tracks: "true", score_min: "0" });
+  const asked = choice(); // before the answer: somebody may choose another meanwhile
+  const more = { masks: "polygons", picture: "true", tracks: "true", score_min: "0" };
+  const response = await segment(file, "application/json", { ...asked, ...more });
   const answer = await response.json();
-  const item = { file, order, name: file.name, frames: [], tracks: tracksOf(answer.frames) };
+  const item = { file, order, name: file.name, asked, frames: [], tracks: tracksOf(answer.frames) };
   for (const frame of answer.frames) item.frames.push(await prepare(frame, item));
   items.push(item);
   items.sort((a, b) => a.order - b.order); // as they were chosen, whichever was done first
@@ -169,9 +175,12 @@ function bestOf(paths, width, height) {
 
 // ---- the image on show -----------------------------------------------------------------------------
 
+// The least score of the model that found these cells.
+const least = (item) => thresholds.get(item.asked.model);
+
 function above(frame) {
-  const least = Number($("threshold").value);
-  const below = frame.cells.findIndex((cell) => cell.score < least);
+  const score = least(frame.item);
+  const below = frame.cells.findIndex((cell) => cell.score < score);
   return below < 0 ? frame.cells.length : below;
 }
 
@@ -179,7 +188,10 @@ function show(frame) {
   shown = frame;
   chosen = -1;
   $("result").hidden = false;
+  const { model, cell_line: line, pixel_size_um: side } = frame.item.asked;
   $("name").textContent = frame.item.name;
+  $("made").textContent = [model, line, side && `${side} µm`].filter(Boolean).join(", ");
+  $("threshold").value = least(frame.item);
   $("frame-choice").hidden = $("tails-choice").hidden = frame.item.frames.length < 2;
   $("frame").max = frame.item.frames.length - 1;
   $("frame").value = frame.number;
@@ -203,7 +215,7 @@ function tabs() {
 }
 
 function refresh() {
-  $("threshold-value").textContent = Number($("threshold").value).toFixed(2);
+  $("threshold-value").textContent = Number($("threshold").value).toFixed(5).replace(/0{1,3}$/, "");
   for (const item of items) {
     const counts = item.frames.map(above);
     item.count.textContent = counts.length > 1 ? `${Math.min(...counts)}–${Math.max(...counts)} cells` : `${counts[0]} cells`;
@@ -390,7 +402,7 @@ function save(blob, name) {
 async function download(button) {
   button.disabled = true;
   try {
-    const answer = await segment(shown.item.file, button.dataset.media, { score_min: $("threshold").value });
+    const answer = await segment(shown.item.file, button.dataset.media, { ...shown.item.asked, score_min: least(shown.item) });
     save(await answer.blob(), answer.headers.get("Content-Disposition").match(/filename="([^"]+)"/)[1]);
   } catch (error) {
     complain(shown.item.name, error.message);
@@ -399,12 +411,12 @@ async function download(button) {
 }
 
 function summary() {
-  const lines = ["file_name,frame,score_min,cells,confluence"];
+  const lines = ["file_name,frame,score_min,cells,confluence,model"];
   for (const item of items)
     for (const frame of item.frames) {
       const count = above(frame), part = frame.covered[count] / (frame.width * frame.height);
-      const name = `"${item.name.replaceAll('"', '""')}"`;
-      lines.push([name, frame.number, $("threshold").value, count, part.toFixed(4)].join(","));
+      const [name, model] = [item.name, item.asked.model].map((text) => `"${text.replaceAll('"', '""')}"`);
+      lines.push([name, frame.number, least(item), count, part.toFixed(4), model].join(","));
     }
   save(new Blob([lines.join("\n") + "\n"], { type: "text/csv" }), "images.csv");
 }
@@ -431,7 +443,12 @@ for (const type of ["dragenter", "dragover", "dragleave", "drop"])
     $("drop").classList.toggle("over", type === "dragenter" || type === "dragover");
     if (type === "drop") take(event.dataTransfer.files);
   });
-for (const id of ["threshold", "outlines", "fills", "tails"]) $(id).addEventListener("input", refresh);
+$("threshold").addEventListener("input", () => {
+  const model = shown ? shown.item.asked.model : $("model").value;
+  thresholds.set(model, Math.round(1e5 * $("threshold").value) / 1e5); // as scores are written
+  refresh();
+});
+for (const id of ["outlines", "fills", "tails"]) $(id).addEventListener("input", refresh);
 $("key").addEventListener("change", loadModels);
 $("frame").addEventListener("input", (event) => show(shown.item.frames[Number(event.target.value)]));
 $("canvas").addEventListener("pointermove", (event) => choose(cellAt(event)));
