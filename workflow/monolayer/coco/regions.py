@@ -18,15 +18,16 @@ def around_others(masks: Sequence[Placed], kinds: Sequence[str]) -> dict[int, li
 
     kinds is QuPath's type of each, empty where none is known: for an annotation, one small detection is enough.
     """
-    boxes = np.array([(x, y, x + mask.shape[1], y + mask.shape[0]) for mask, x, y in masks]).reshape(-1, 4)
-    areas, found = np.array([mask.sum() for mask, _, _ in masks], np.int64), dict[int, list[int]]()
-    rising = np.argsort(areas, kind="stable")
-    for place, index in enumerate(rising.tolist()):  # regions in a region are told before it
-        smaller = rising[:place][::-1]
-        sides = np.minimum(boxes[index, 2:], boxes[smaller, 2:]) - np.maximum(boxes[index, :2], boxes[smaller, :2])
-        near = smaller[(sides > 0).all(1) & (sides.clip(0).prod(1) >= HELD * areas[smaller])]
+    areas = np.array([mask.sum() for mask, _, _ in masks], np.int64)
+    order = np.argsort(areas, kind="stable")  # rising: regions in a region are told before it
+    boxes = np.array([(x, y, x + mask.shape[1], y + mask.shape[0]) for mask, x, y in masks]).reshape(-1, 4)[order]
+    (x0, y0, x1, y1), least, found = boxes.T.copy(), HELD * areas[order], dict[int, list[int]]()
+    for place, index in enumerate(order.tolist()):
+        width = np.minimum(x1[place], x1[:place]) - np.maximum(x0[place], x0[:place])
+        height = np.minimum(y1[place], y1[:place]) - np.maximum(y0[place], y0[:place])
+        near = np.flatnonzero((width > 0) & (height > 0) & (width * height >= least[:place]))
         held = list[int]()
-        for other in near.tolist():
+        for other in order[near[::-1]].tolist():
             inside = HELD * areas[other]
             if other in found or shared(masks[index], masks[other]) < inside:
                 continue
