@@ -439,7 +439,7 @@ for _ in range(2):  # of stores of others the first time empties the list of lab
     isolated=True,
 )
 def _(folder: Path) -> None:
-    row = PlateImage(1, "A1", "1", "x", 0, "t", math.nan, "a.tif", 0, 60, 80, "A/1/0", "")
+    row = PlateImage(1, "A1", "1", "x", 0, "t", 0.0, math.nan, "a.tif", 0, 60, 80, "A/1/0", "")
     make_store(folder, folder / "P1", [row, row._replace(number=2, frame=1)], 0.65)
     open_labels(folder, "A/1/0")[1] = four_cells()
     run_isolated(["ngio==1.1.3"], NGIO, folder / STORE, four_cells().sum())

@@ -202,8 +202,8 @@ def reading(count: int = 40) -> None:
         array[:] = np.broadcast_to(pixels, array.shape)
         for number in range(count):
             tifffile.imwrite(Path(name) / f"{number}.tif", pixels, compression="zlib")
-        image = PlateImage(1, "A1", "0", "", 0, "t000", 0.0, "A/1/0", 0, 520, 704, "A/1/0", "")
-        about = plan.PlateAbout(str(store), "zarr", count, 1, [""], None, None, "", "", [])
+        image = PlateImage(1, "A1", "0", "", 0, "t000", 0.0, 0.0, "A/1/0", 0, 520, 704, "A/1/0", "")
+        about = plan.PlateAbout(str(store), "zarr", count, 1, [""], None, None, "", "h", "", [])
         spent = {}
         for kind, of in (("TIFF", about._replace(path=name, kind="files")), ("OME-Zarr", about)):
             reader = PlateReader(of)

@@ -22,7 +22,7 @@ def images(rates: dict[str, float]) -> list[dict[str, object]]:
     """Two fields a well whose counts grow at these rates, from starts of their own."""
     return [
         {
-            **{"well": well, "field": field, "time_h": time, "frame": n, "flags": ""},
+            **{"well": well, "field": field, "time": time, "frame": n, "flags": ""},
             **{"expected_f1": math.nan, "expected_f1_low": math.nan},
             "cells": round(start * math.exp(rate * time)),
             "confluence": 0.1,

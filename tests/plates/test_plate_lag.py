@@ -63,7 +63,7 @@ def test_few_times_have_growth_from_the_start() -> None:
 def test_wells_tell_their_lag() -> None:
     rows = [
         {
-            **{"well": well, "field": "1", "time_h": float(time), "frame": n, "flags": ""},
+            **{"well": well, "field": "1", "time": float(time), "frame": n, "flags": ""},
             **{"cells": round(count), "confluence": 0.1, "expected_f1": math.nan, "expected_f1_low": math.nan},
         }
         for well, lag in (("A1", 24), ("A2", 0))
@@ -77,7 +77,7 @@ def test_wells_tell_their_lag() -> None:
 
 def test_a_well_without_a_cell_tells_no_growth() -> None:
     images = [
-        {"well": "A1", "field": "1", "time_h": float(hour), "frame": hour, "cells": 0, "confluence": 0.0}
+        {"well": "A1", "field": "1", "time": float(hour), "frame": hour, "cells": 0, "confluence": 0.0}
         | {"expected_f1": math.nan, "expected_f1_low": math.nan, "flags": "empty"}
         for hour in range(5)
     ]

@@ -78,6 +78,34 @@ def test_a_broken_image_is_named_and_the_same_command_finishes(tmp_path: Path) -
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+@pytest.mark.workflow
+def test_a_plate_that_changes_below_its_folder_is_made_again(tmp_path: Path) -> None:
+    """A file that is written over and a frame in a folder within leave the plate's own folder as it was."""
+    import tifffile
+    from test_plates import table
+
+    folder = lay_out(tmp_path / "checkout")
+    plate = made.incucyte(tmp_path / "VID7", wells=1, fields=1, times=2)
+    (plate / "day1").mkdir()
+    config = ("--config", f"plate={plate}")
+    images = folder / "results/plates/VID7/images.parquet"
+
+    def cells() -> list[int]:
+        done = snakemake(folder, *config)
+        assert done.returncode == 0, done.stderr[-4000:]
+        found: list[int] = table(images)["cells"].tolist()
+        return found
+
+    before = cells()
+    with (plate / "VID7_A1_1_00d12h00m.tif").open("r+b") as file:
+        tifffile.imwrite(file, made.field(9, 3))
+    assert cells() == [before[0], 9]
+    tifffile.imwrite(plate / "day1/VID7_A1_1_01d00h00m.tif", made.field(12, 4))
+    assert cells() == [before[0], 9, 12]
+    again = snakemake(folder, *config, "--dry-run")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
 READERS = """
 import sys
 from napari_ome_zarr import napari_get_reader

@@ -263,6 +263,67 @@ def test_a_new_plan_segments_what_is_new(plate: Path, tmp_path: Path, monkeypatc
     assert len(again) == 7, "label images that are gone are made again"
 
 
+def labelled(output: Path) -> list[int]:
+    """Cells of each label image."""
+    return [len(np.unique(label_plane(output, one.labels, one.frame))) - 1 for one in read_plan(output)]
+
+
+def test_what_other_settings_found_is_no_part_of_the_result(tmp_path: Path) -> None:
+    """Tables and label images are of one run, whatever shards other settings were tried in, and where they stopped."""
+    scans = made.incucyte(tmp_path / "VID7", wells=1, fields=1, times=4)
+    output = run(scans, tmp_path / "out")
+    whole = table(output / "images.parquet")["cells"].tolist()
+    strict: dict[str, Any] = {"score_min": 0.9}
+    finish(output, 2, **strict)
+    less = table(output / "images.parquet")["cells"].tolist()
+    assert less != whole
+    assert labelled(output) == less
+    assert not (output / "parts/1-4.json").exists(), "Snakemake has to make it again"
+    finish(output)
+    assert table(output / "images.parquet")["cells"].tolist() == labelled(output) == whole
+
+
+def test_settings_that_were_tried_in_vain_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An aborted shard of other settings has drawn over label images, and may go on later."""
+    scans = made.incucyte(tmp_path / "VID7", wells=1, fields=1, times=4)
+    output = run(scans, tmp_path / "out")
+    whole = table(output / "images.parquet")["cells"].tolist()
+    add = PartJournal.add
+
+    def killed(self: PartJournal, key: str, *rest: Any) -> None:
+        if len(self.noted) == 2:
+            raise KeyboardInterrupt
+        add(self, key, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartJournal, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            segment.segment(output, made.finding(score_min=0.9), (1, 3), 1)
+    assert [path.name for path in (output / "parts").iterdir()] == [f"1-3{JOURNAL}"]
+    finish(output)
+    assert table(output / "images.parquet")["cells"].tolist() == labelled(output) == whole
+    finish(output, 3, score_min=0.9)
+    assert table(output / "images.parquet")["cells"].tolist() == labelled(output) != whole
+
+
+def test_settings_are_not_changed_under_a_shard_that_runs(plate: Path, tmp_path: Path) -> None:
+    plan.plan(plate, made.reading(), tmp_path)
+    place = {("A/1/0", 0)}
+    one = json.dumps(["A/1/0", 0])
+    none = parts.table_of("images", [])
+    with parts.part_journal(tmp_path / "parts", "1-2", {"settings": 1}, place) as journal:
+        journal.add(one, {"cells": 0}, none)
+        with (
+            pytest.raises(InputError, match="is being written by a job with other settings; let it end first"),
+            parts.part_journal(tmp_path / "parts", "1-1", {"settings": 2}, place),
+        ):
+            pass
+        with parts.part_journal(tmp_path / "parts", "2-2", {"settings": 2}, {("A/1/0", 1)}):
+            pass
+        journal.finish([one])
+    assert (tmp_path / "parts/1-2.json").exists()
+
+
 def test_a_shard_looks_through_no_part_of_other_fields(
     plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

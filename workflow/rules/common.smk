@@ -2,10 +2,12 @@
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from monolayer.params.data import local_paths
 from monolayer.params.plates import PlateFinding, shards
+from monolayer.plates.state import plate_digest
 from monolayer.provenance.closure import closure
 from monolayer.provenance.local_files import content
 from snakemake.exceptions import WorkflowError
@@ -190,10 +192,6 @@ def plate_path(wildcards):
             f"plate {path} is not there; give the path of a folder, TIFF or OME-Zarr, as seen from here (~ is not read "
             "in a file)"
         )
-    if not Path(path).exists():
-        raise WorkflowError(
-            f"plate {path} is not there; give the path of a folder, TIFF or OME-Zarr, from here or whole (no ~ in a file)"
-        )
     results = Path(f"results/plates/{wildcards.plate}")
     if (results / "plan.json").exists():
         planned = json.loads((results / "plan.json").read_text())["path"]
@@ -206,6 +204,18 @@ def plate_path(wildcards):
                 "give this plate a name of its own under `plates` (params.yaml)"
             )
     return path
+
+
+@cache
+def digest_once(path):
+    """The state of a plate's files, looked at once for all rules and shards."""
+    return plate_digest(Path(path))
+
+
+def plate_state(wildcards):
+    """What changes with any file of a plate; a job that was started (on a node) needs it no more."""
+    path = P.plates[wildcards.plate].path
+    return digest_once(path) if workflow.is_main_process else ""
 
 
 def plate_model(wildcards):

@@ -44,6 +44,7 @@ checkpoint plan_plate:
         "../../envs/environment.yaml"
     params:
         settings=lambda w: P.plates[w.plate].given(PlateReading),
+        state=plate_state,  # of its files, of which Snakemake sees no more than the top folder
         output=subpath(output.plan, parent=True),
     shell:
         "monolayer plan-plate --plate {input.plate:q} --params {params.settings:q}"
@@ -65,6 +66,7 @@ rule segment:
     threads: P.cpu_threads
     params:
         settings=lambda w: P.plates[w.plate].given(PlateFinding),
+        state=plate_state,
         plan=subpath(input.plan, parent=True),
     shell:
         "monolayer segment-plate --plan {params.plan} --shard {wildcards.shard}"
@@ -93,6 +95,7 @@ rule tabulate:
         "../../envs/environment.yaml"
     params:
         settings=lambda w: P.plates[w.plate].given(PlateSettings),
+        state=plate_state,
         plan=subpath(input.plan, parent=True),
         size=P.images_per_shard,
     shell:
@@ -113,6 +116,7 @@ rule plate_report:
         "../../envs/environment.yaml"
     params:
         settings=lambda w: P.plates[w.plate].given(PlateSettings),
+        state=plate_state,
         plan=subpath(input.plan, parent=True),
     shell:
         "monolayer report-plate --plan {params.plan} --params {params.settings:q}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -41,6 +42,13 @@ class ImageAbout(NamedTuple):
     pixel_size_um: float | None = None
     frame_hours: float | None = None
     pixel_height_um: float | None = None
+    frame_times: tuple[float, ...] = ()  # hours of each frame from the first, where the file says each
+
+    def hours(self, frame: int) -> float | None:
+        """When a frame was taken after the first; None where the file doesn't say."""
+        if self.frame_times:
+            return self.frame_times[frame] if frame < len(self.frame_times) else None
+        return None if self.frame_hours is None else frame * self.frame_hours
 
 
 def pixel_size_of(setting: float | None, about: ImageAbout) -> tuple[float | None, str]:
@@ -122,7 +130,8 @@ def _about_tiff(tif: Any, path: Path, which: ImagePlane) -> ImageAbout:
         root = ElementTree.fromstring(tif.ome_metadata)
         said = ome_about(next(element for element in root.iter() if element.tag.endswith("}Pixels")))
         names = said.channels if len(said.channels) == len(channels) else channels
-        return said._replace(frames=frames, height=about.height, width=about.width, channels=names)
+        times = said.frame_times if said.frames == frames else ()
+        return said._replace(frames=frames, frame_times=times, height=about.height, width=about.width, channels=names)
     if tif.is_imagej:
         shown = tif.imagej_metadata or {}
         unit = MICROMETRES.get(str(shown.get("unit", "")).replace("\\u00B5", "µ"))
@@ -151,19 +160,22 @@ def ome_about(pixels: ElementTree.Element) -> ImageAbout:
         for axis in "XY"
     )
     hours = scaled(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"), HOURS)
-    if hours is None:
-        hours = _plane_hours([element for element in pixels if element.tag.endswith("}Plane")])
     count, height, width, channels = (int(pixels.get(f"Size{axis}", 1)) for axis in "TYXC")
     known = tuple(names) if len(names) == channels else ("",) * channels
-    return ImageAbout(count, height, width, known, across, hours, down)
+    times = _plane_hours([element for element in pixels if element.tag.endswith("}Plane")], count)
+    return ImageAbout(count, height, width, known, across, hours, down, times)
 
 
-def _plane_hours(planes: list[ElementTree.Element]) -> float | None:
-    """Hours from frame to frame, of the times that planes bear."""
+def _plane_hours(planes: list[ElementTree.Element], frames: int) -> tuple[float, ...]:
+    """Hours of each frame from the first, as planes bear them; none where one lacks it or they don't rise."""
     found = dict[int, float]()
     for plane in planes:
-        hours = scaled(plane.get("DeltaT"), plane.get("DeltaTUnit", "s"), HOURS)
-        if hours is not None or plane.get("DeltaT") in ("0", "0.0"):
-            found.setdefault(int(plane.get("TheT", 0)), hours or 0.0)
-    last = max(found, default=0)
-    return (found[last] - found[0]) / last if last and 0 in found else None
+        try:
+            hours = float(plane.get("DeltaT", "")) * HOURS[plane.get("DeltaTUnit", "s")]
+            found.setdefault(int(plane.get("TheT", 0)), hours)
+        except (KeyError, ValueError):
+            continue
+    times = [found.get(frame, math.nan) for frame in range(frames)]
+    if not all(before < after < math.inf for before, after in pairwise(times)):
+        return ()
+    return tuple(time - times[0] for time in times)

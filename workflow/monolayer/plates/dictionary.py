@@ -20,6 +20,12 @@ IMAGE = {
     "frame": Column(
         "", "whole", "Number of the frame of its field, from 0 in the order of time; its plane of the labels."
     ),
+    "time": Column(
+        "",
+        "number",
+        "Its time in the plate's unit, as in `curves`: hours where they are known, else the number that its name says, "
+        "or of its frame; one for all images of a moment.",
+    ),
     "time_h": measured.IMAGE["time_h"],
     "pixel_size_um": measured.IMAGE["pixel_size_um"],
 }

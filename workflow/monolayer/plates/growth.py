@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -58,16 +58,11 @@ def read_conditions(path: Path | None, wells: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def time_unit(hours: Iterable[float]) -> str:
-    """h, or frame where the time of any image is not known."""
-    return "frame" if any(math.isnan(time) for time in hours) else "h"
-
-
 def curves(images: Sequence[Row], unit: str) -> list[dict[str, Any]]:
-    """A row for each well and time, which is in hours or frames: means over its fields."""
+    """A row for each well and time, which is in hours or numbers of frames: means over its fields."""
     groups: dict[tuple[str, float], list[Row]] = defaultdict(list)
     for image in images:
-        groups[image["well"], float(image["time_h"] if unit == "h" else image["frame"])].append(image)
+        groups[image["well"], image["time"]].append(image)
     return [
         {
             "well": well,
@@ -106,7 +101,6 @@ def wells(images: Sequence[Row], points: Sequence[Row], conditions: Mapping[str,
 
     ASSUME: fields of a well grow at one rate, each from its own start; a rate is of counts, as the table says.
     """
-    unit = points[0]["time_unit"]
     of_well: dict[str, list[Row]] = defaultdict(list)
     for image in images:
         of_well[image["well"]].append(image)
@@ -117,7 +111,7 @@ def wells(images: Sequence[Row], points: Sequence[Row], conditions: Mapping[str,
     for well, own in by_well.items():
         mine = of_well[well]
         fields = sorted({image["field"] for image in mine})
-        time = np.array([image["time_h"] if unit == "h" else image["frame"] for image in mine], np.float64)
+        time = np.array([image["time"] for image in mine], np.float64)
         counts = np.array([image["cells"] for image in mine], np.float64)
         groups = np.array([fields.index(image["field"]) for image in mine])
         rows.append(
@@ -127,7 +121,7 @@ def wells(images: Sequence[Row], points: Sequence[Row], conditions: Mapping[str,
                 "images": len(mine),
                 "fields": len(fields),
                 "times": len(own),
-                "time_unit": unit,
+                "time_unit": own[0]["time_unit"],
                 "first_cells_per_image": own[0]["cells_per_image"],
                 "last_cells_per_image": own[-1]["cells_per_image"],
                 "first_confluence": own[0]["confluence"],

@@ -20,7 +20,8 @@ KNOWN = re.compile(
     rf"(?P<vessel>.+)_(?P<well>[A-P]\d{{1,2}})_(?P<field>\d+)_(?P<time>{STAMP})(?:_(?P<crop>\d+))?(?:\.ome)?"
 )
 ELAPSED, DATE = re.compile(r"(?:(\d+)d)?(\d+)h(\d+)m"), "%Yy%mm%dd_%Hh%Mm"
-NUMBER = re.compile(r"[A-Za-z_]*(\d+)")
+NUMBER = re.compile(r"([A-Za-z_]*)(\d+)")
+DAY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4}|\d{6})?")  # 20210318, maybe with the time
 
 
 class SeriesFile(NamedTuple):
@@ -149,7 +150,23 @@ def hours(stamps: Sequence[str], name: str) -> dict[str, float] | None:
     return found or None
 
 
-def number(stamp: str) -> float:
-    """The number of a frame that a stamp such as t007 is."""
-    match = NUMBER.fullmatch(stamp)
-    return float(match[1]) if match else 0.0
+def numbers(stamps: Sequence[str], name: str) -> dict[str, float]:
+    """The numbers of frames that stamps such as t007 are, of one kind: pre1 is no time of post1's series."""
+    found, prefixes = dict[str, float](), dict[str, str]()
+    for stamp in dict.fromkeys(stamps):
+        if (match := NUMBER.fullmatch(stamp)) is None:
+            continue  # hours() has refused it
+        prefixes.setdefault(match[1], stamp)
+        found[stamp] = float(match[2])
+        if DAY.fullmatch(match[2]):
+            raise InputError(
+                f"{name}: the time {stamp!r} is a date, which counts no frames; have plate_settings.pattern find the "
+                "number of the frame, or name files as 2021y03m18d_12h00m"
+            )
+    if len(prefixes) > 1:
+        few = " and ".join(repr(stamp) for stamp in list(prefixes.values())[:3])
+        raise InputError(
+            f"{name}: the times {few} are numbered in {len(prefixes)} ways, and nobody says how one follows the other; "
+            "give each a plate of its own, or number all frames in one way"
+        )
+    return found

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,17 @@ class ZarrImage:
                 pixels, left = pixels.take(0, left.index(axis)), left.replace(axis, "")
         (frame,) = frames_of(pixels, left, ImagePlane(None, which.z), str(self.path))
         return frame
+
+    def files(self, index: int, which: ImagePlane, region: Region = WHOLE) -> list[Path]:
+        """The chunks or shards that a part of one frame lies in; one of zeros may be missing."""
+        with _reading(str(self.path)):
+            array, axes = self._array, self.axes
+            meant = {"t": slice(index, index + 1), **dict(zip(SPATIAL, region.place, strict=True))}
+            if which.channel is not None:
+                meant["c"] = slice(which.channel - 1, which.channel)
+            places = []
+            for axis, length, size in zip(axes, array.shape, array.shards or array.chunks, strict=True):
+                first, end, _ = meant.get(axis, slice(None)).indices(length)
+                places.append(range(first // size, -(-end // size)))
+            folder = self.path / self._multiscale.datasets[0].path
+            return [folder / array.metadata.encode_chunk_key(place) for place in product(*places)]

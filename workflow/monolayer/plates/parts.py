@@ -11,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -21,6 +21,9 @@ from monolayer.measurement.files import GROUP, arrow
 from monolayer.plates import dictionary
 
 PARTS, PART, JOURNAL, ABOUT = "parts", ".part", ".journal", ".json"
+
+
+Place = tuple[str, int]  # of a label image: its field, and its frame
 
 
 class NotedImage(NamedTuple):
@@ -73,11 +76,12 @@ class PartJournal:
 
 @contextmanager
 def part_journal(
-    folder: Path, shard: str, depends: Mapping[str, Any], fields: Collection[str]
+    folder: Path, shard: str, depends: Mapping[str, Any], places: Collection[Place]
 ) -> Iterator[PartJournal]:
-    """The journal of a shard, with all that is noted of these fields' images in it and in parts.
+    """The journal of a shard of images whose labels lie at `places`, with all that is noted of them in it and in parts.
 
-    It goes once the block has ended well.
+    It goes once the block has ended well. What other settings have found at these places goes first: its label images
+    are about to be written over, and it would seem to be true of the new ones once the settings are changed back.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{shard}{JOURNAL}"
@@ -88,11 +92,12 @@ def part_journal(
         except BlockingIOError:
             raise InputError(f"{path} is being written by another job; let it end first") from None
         noted = dict[str, NotedImage]()
-        for part in sorted(folder.glob(f"*{PART}")):
-            if not _may_have(part, fields):
-                continue
-            with part.open("rb") as other:
-                noted |= _index(other, part, head)[0]
+        for part in _others(folder, path, {labels for labels, _ in places}):
+            with suppress(FileNotFoundError), part.open("rb") as other:  # another shard may take it away
+                if (its := other.readline()) != head:
+                    _forget(part, other, its, places)
+                elif part.suffix == PART:
+                    noted |= _index(other, part, head)[0]
         own, end = _index(file, path, head)
         file.truncate(end)
         if not end:
@@ -100,6 +105,32 @@ def part_journal(
             file.flush()
         yield PartJournal(path, file, head, _certain(noted | own))
     path.unlink()
+
+
+def _others(folder: Path, own: Path, fields: Collection[str]) -> list[Path]:
+    """All parts and the other shards' journals that may have images of these fields."""
+    parts = [part for part in sorted(folder.glob(f"*{PART}")) if _may_have(part, fields)]
+    return [*parts, *(path for path in sorted(folder.glob(f"*{JOURNAL}")) if path != own)]
+
+
+def _forget(path: Path, file: IO[bytes], head: bytes, places: Collection[Place]) -> None:
+    """Take away a part or journal, if it has an image at one of these places."""
+    if all(_place(key) not in places for key in _index(file, path, head)[0]):
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{path} is being written by a job with other settings; let it end first") from None
+    if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+        return  # its own job has made it anew meanwhile
+    if path.suffix == PART:
+        path.with_suffix(ABOUT).unlink(missing_ok=True)  # by which Snakemake knows that it is made
+    path.unlink(missing_ok=True)
+
+
+def _place(key: str) -> Place:
+    labels, frame = json.loads(key)[:2]
+    return labels, frame
 
 
 def _fields(keys: Iterable[str]) -> list[str]:
@@ -117,8 +148,8 @@ def _may_have(part: Path, fields: Collection[str]) -> bool:
 
 def _certain(noted: Mapping[str, NotedImage]) -> dict[str, NotedImage]:
     """Those that are alone at their place: of two states of a file nobody knows which one the label image shows."""
-    states = Counter(tuple(json.loads(key)[:2]) for key in noted)
-    return {key: one for key, one in noted.items() if states[tuple(json.loads(key)[:2])] == 1}
+    states = Counter(map(_place, noted))
+    return {key: one for key, one in noted.items() if states[_place(key)] == 1}
 
 
 def _index(file: IO[bytes], path: Path, head: bytes) -> tuple[dict[str, NotedImage], int]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from monolayer.data.plane import ImagePlane
 from monolayer.files import InputError, atomic_write, read_json, write_json
 from monolayer.params.plates import PlateReading
-from monolayer.plates import layout
 from monolayer.plates.about import ImageAbout, pixel_size_of
 from monolayer.plates.alike import asked_plane, channel_of, usual
 from monolayer.plates.labels import label_paths, make_store
-from monolayer.plates.layout import SeriesFile
 from monolayer.plates.region import WHOLE, Region, tiles
 from monolayer.plates.source import Fields, Kind, abouts_of, path_of, source_of
+from monolayer.plates.times import Field, Moment, check_times, times_of
 
 logger = logging.getLogger(__name__)
 TABLE, ABOUT = "plan.parquet", "plan.json"
@@ -34,7 +32,8 @@ class PlateImage(NamedTuple):
     line: str
     frame: int  # from 0, of its field
     timestamp: str
-    time_h: float  # NaN where it is not known
+    time: float  # in the plate's unit, the same for all images of a moment
+    time_h: float  # as it is said; NaN where it is not known
     file: str
     plane: int  # of the frames of its file; -1: the file has this one alone
     height: int
@@ -66,6 +65,7 @@ class PlateAbout(NamedTuple):
     z: int | str | None
     pixel_size_um: float | None
     pixel_size_from: str
+    time_unit: str  # h or frame
     times_from: str
     missing: list[str]
 
@@ -79,8 +79,11 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
     source = source_of(path, settings, only)
     files = source.files
     abouts = dict(abouts_of(source, asked_plane(settings)))
+    check_times(files, abouts, settings)
     common = usual(abouts, settings)
-    rows = list(_rows(files, abouts, common, settings))
+    sizes = {key: about if isinstance(about, ImageAbout) else common for key, about in abouts.items()}
+    times = times_of(files, sizes, settings, str(path))
+    rows = list(_rows(times.fields, abouts, sizes, settings))
     size, of = pixel_size_of(settings.pixel_size_um, common)
     about = PlateAbout(
         path=str(source.path),
@@ -91,7 +94,8 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
         z=settings.z,
         pixel_size_um=size,
         pixel_size_from=of,
-        times_from=_times_from(files, common, settings),
+        time_unit=times.unit,
+        times_from=times.said_by,
         missing=_missing(rows),
     )
     for text in about.missing[:5]:
@@ -103,40 +107,22 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
     logger.info("%d images of %d wells; pixel size from %s; times from %s", len(rows), wells, of, about.times_from)
 
 
-def _times_from(files: Sequence[SeriesFile], common: ImageAbout, settings: PlateReading) -> str:
-    if any(one.stamp for one in files):
-        stamped = layout.hours([one.stamp for one in files], "the plate")
-        return "file names" if stamped or not settings.frame_hours else "file names and plate_settings.frame_hours"
-    if settings.frame_hours:
-        return "plate_settings.frame_hours"
-    return "the files" if common.frame_hours else "nowhere: growth is per frame"
-
-
 def _rows(
-    files: Sequence[SeriesFile], abouts: Fields, common: ImageAbout, settings: PlateReading
+    fields: Mapping[Field, Sequence[Moment]], abouts: Fields, sizes: Mapping[Field, ImageAbout], settings: PlateReading
 ) -> Iterator[PlateImage]:
     """The images of each field in the order of time."""
-    fields = defaultdict[tuple[str, str], list[SeriesFile]](list)
-    for one in files:
-        fields[one.well, one.field].append(one)
-    in_hours = layout.hours([one.stamp for one in files], "the plate") if files[0].stamp else None
-    parts = [(*key, part) for key in fields for part in _parts(_size(abouts[key], common), settings.tile)]
+    parts = [(*key, part) for key in fields for part in _parts(sizes[key], settings.tile)]
     places = label_paths([(well, _part_name(field, part)) for well, field, part in parts])
     number = 0
     for well, field, part in parts:
-        about, own = abouts[well, field], fields[well, field]
+        about, size, name = abouts[well, field], sizes[well, field], _part_name(field, part)
         fault = about if isinstance(about, str) else ""
-        size, name = _size(about, common), _part_name(field, part)
-        step = settings.frame_hours or (None if files[0].stamp else size.frame_hours)
-        moments = []
-        for one in own:
-            planes = [-1] if one.stamp else range(size.frames)
-            moments += [(_time(one.stamp, plane, in_hours, step), plane, one) for plane in planes]
-        for frame, ((_, time), plane, one) in enumerate(sorted(moments, key=lambda moment: moment[0][0])):
+        where = Region(0, 0, size.height, size.width) if part is None else part.region
+        for frame, moment in enumerate(fields[well, field]):
             number += 1
+            one, plane = moment.file, moment.plane
             stamp = one.stamp or f"t{plane:03d}"
-            who = number, well, name, one.line, frame, stamp, time
-            where = Region(0, 0, size.height, size.width) if part is None else part.region
+            who = number, well, name, one.line, frame, stamp, moment.time, moment.hours
             what = one.file, plane, where.height, where.width, places[well, name], fault
             yield PlateImage(*who, *what, part is not None, where.top, where.left)
 
@@ -148,10 +134,6 @@ class FieldPart(NamedTuple):
     region: Region
 
 
-def _size(about: ImageAbout | str, common: ImageAbout) -> ImageAbout:
-    return about if isinstance(about, ImageAbout) else common
-
-
 def _parts(size: ImageAbout, side: int) -> list[FieldPart | None]:
     """The parts of each frame; None is all of it."""
     if max(size.height, size.width) <= side:
@@ -161,14 +143,6 @@ def _parts(size: ImageAbout, side: int) -> list[FieldPart | None]:
 
 def _part_name(field: str, part: FieldPart | None) -> str:
     return field if part is None else f"{field}.{part.number}"
-
-
-def _time(stamp: str, plane: int, in_hours: dict[str, float] | None, step: float | None) -> tuple[float, float]:
-    """What orders the frames of a field, and hours, NaN where they are not known."""
-    if in_hours is not None:
-        return in_hours[stamp], in_hours[stamp]
-    order = layout.number(stamp) if stamp else float(plane)
-    return order, order * step if step else math.nan
 
 
 def _missing(rows: Sequence[PlateImage]) -> list[str]:
@@ -248,6 +222,7 @@ def described(image: PlateImage, pixel_size_um: float | None) -> dict[str, Any]:
         "cell_line": image.line,
         "timestamp": image.timestamp,
         "frame": image.frame,
+        "time": image.time,
         "time_h": image.time_h,
         "pixel_size_um": float("nan") if pixel_size_um is None else pixel_size_um,
     }

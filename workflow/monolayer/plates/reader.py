@@ -19,6 +19,7 @@ from monolayer.plates.ngff import ZarrImage
 from monolayer.plates.plan import PlateAbout, PlateImage
 from monolayer.plates.region import WHOLE
 from monolayer.plates.source import path_of
+from monolayer.plates.state import state_of, state_of_many
 from monolayer.plates.tiff_region import frame_region
 
 TIFF = (".tif", ".tiff")
@@ -37,50 +38,46 @@ class PlateReader:
     def _set(self) -> OmeSet:
         return OmeSet(Path(self.about.path))
 
+    def _image(self, image: PlateImage) -> ZarrImage:
+        path = Path(self.about.path) / image.file
+        if self._zarr is None or self._zarr.path != path:
+            self._zarr = ZarrImage(path)
+        return self._zarr
+
     def state(self, image: PlateImage) -> list[int]:
-        """Size and time of its files; nothing of an OME-Zarr, whose planes have many."""
+        """Sizes and times of its files; of an OME-Zarr or a set, of those that the frame lies in."""
         if self.about.kind == "zarr":
-            return []
-        plate = Path(self.about.path)
-        set_files = self._set.files(image.file, image.plane) if self.about.kind == "set" else []
-        found = list[int]()
-        for path in set_files or [path_of(plate, image.file)]:
-            status = path.stat()
-            found += [status.st_size, status.st_mtime_ns]
-        return found
+            return state_of_many(self._image(image).files(image.plane, self.about.which, image.region))
+        if self.about.kind == "set" and (files := self._set.files(image.file, image.plane)):
+            return state_of(files)
+        return state_of([path_of(Path(self.about.path), image.file)])
 
     def read(self, image: PlateImage) -> NDArray[Any]:
-        """Its grey values (H, W)."""
+        """Its grey values (H, W), of files that are the same before and after they are read."""
         if image.fault:
             raise InputError(image.fault)
-        plate = Path(self.about.path)
-        if self.about.kind == "zarr":
-            if self._zarr is None or self._zarr.path != plate / image.file:
-                self._zarr = ZarrImage(plate / image.file)
-            pixels = self._zarr.frame(image.plane, self.about.which, image.region)
-        else:
-            pixels = self._unchanged(image, plate)
+        state = self.state(image)
+        pixels = self._pixels(image, state)
+        if self.state(image) != state:
+            self._file = ("", [])
+            raise InputError(f"{image.file} changes while it is read; wait until the microscope has ended")
         if pixels.shape != (image.height, image.width):
             size = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise InputError(f"it has {size} px, the first image of its field {image.width}x{image.height}")
         return _real(pixels)
 
-    def _unchanged(self, image: PlateImage, plate: Path) -> NDArray[Any]:
-        """Pixels of files that are the same before and after they are read."""
-        state = self.state(image)
+    def _pixels(self, image: PlateImage, state: list[int]) -> NDArray[Any]:
+        path, which = path_of(Path(self.about.path), image.file), self.about.which
+        if self.about.kind == "zarr":
+            return self._image(image).frame(image.plane, which, image.region)
         if self.about.kind == "set":
-            pixels = self._set.frame(image.file, image.plane, self.about.which, image.region)
+            return self._set.frame(image.file, image.plane, which, image.region)
+        if image.tiled and path.suffix.lower() in TIFF:
+            pixels = frame_region(path, image.plane, which, image.region)
         else:
-            path = path_of(plate, image.file)
-            if image.tiled and path.suffix.lower() in TIFF:
-                pixels = frame_region(path, image.plane, self.about.which, image.region)
-            else:
-                pixels = self._of_file(image, path, state)[image.region.place]
-            if image.plane < 0:
-                self._check_alike(path)
-        if self.state(image) != state:
-            self._file = ("", [])
-            raise InputError(f"{image.file} changes while it is read; wait until the microscope has ended")
+            pixels = self._of_file(image, path, state)[image.region.place]
+        if image.plane < 0:
+            self._check_alike(path)
         return pixels
 
     def _check_alike(self, path: Path) -> None:

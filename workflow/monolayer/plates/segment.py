@@ -81,7 +81,7 @@ def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], threads:
     model = load_model(settings, threads)
     read = {"path": about.path, "which": about.which, "pixel_size_um": about.pixel_size_um}
     depends = {"model": model.sums, "settings": settings.model_dump(mode="json"), "plate": read}
-    with part_journal(plan / PARTS, name, depends, {image.labels for image in images}) as journal:
+    with part_journal(plan / PARTS, name, depends, {(image.labels, image.frame) for image in images}) as journal:
         run = Shard(plan, about, model, journal)
         faults = run.segment(images)
         if faults:
@@ -149,7 +149,7 @@ class Shard:
         """Whether it is noted as it is today, and its label image is there: one without a cell has no file."""
         try:
             key = key_of(image, reader.state(image))
-        except OSError:
+        except (OSError, InputError):  # reading it tells
             return False
         noted = self.journal.noted.get(key)
         if image.fault or noted is None or (noted.cells and not has_plane(self.plan, image.labels, image.frame)):

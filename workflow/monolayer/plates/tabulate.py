@@ -57,7 +57,6 @@ def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
         said = f"{folder / PARTS} lacks the part {lacks}, of shards of {size} images"
         raise InputError(f"{said}; segment that shard, or give --images-per-shard as the shards were cut")
     judge = _judge(settings, (row["sharpness"] for name in names for row in rows(folder / PARTS, name)))
-    unit = growth.time_unit(image.time_h for image in plan_rows(folder))
     planned = list(dict.fromkeys(image.well for image in plan_rows(folder)))
     named = growth.read_conditions(Path(settings.conditions) if settings.conditions else None, planned)
     cells, points, wells = 0, list[dict[str, Any]](), list[dict[str, Any]]()
@@ -68,7 +67,7 @@ def tabulate(folder: Path, size: int, settings: PlateSettings) -> None:
                 append(table)
             images = [judge.judged(image) for image in images]
             add(table_of("images", images))
-            own = growth.curves(images, unit)
+            own = growth.curves(images, about.time_unit)
             cells += table.num_rows
             points += own
             wells += growth.wells(images, own, named)
