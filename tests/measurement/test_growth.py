@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from monolayer.measurement.growth import fit, growth, moment
+from monolayer.measurement.growth import first_date, fit, growth, moment, untimed
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,16 @@ from monolayer.measurement.growth import fit, growth, moment
 )
 def test_time_stamps(timestamp: str | None, hours: float | None, found: tuple[float, float]) -> None:
     assert moment(timestamp, hours) == pytest.approx(found, nan_ok=True)
+
+
+def test_dates_are_hours_from_the_first() -> None:
+    stamps = ["2021y03m19d_00h30m", "2021y03m18d_12h00m", None, "t3"]
+    first = first_date(stamps)
+    assert [moment(stamp, None, first)[0] for stamp in stamps] == pytest.approx(
+        [12.5, 0, math.nan, math.nan], nan_ok=True
+    )
+    assert math.isnan(moment(stamps[0], None)[0])
+    assert first_date(["t3", None]) is None
 
 
 @given(st.floats(-0.2, 0.3), st.floats(1, 500), st.floats(1, 500))
@@ -117,3 +127,17 @@ def test_frames_where_hours_are_not_known() -> None:
     assert rows[0]["time_unit"] == "frame"
     assert rows[0]["doubling_time"] == pytest.approx(5)
     assert growth([]) == []
+
+
+def test_images_without_a_time_are_left_out_alone() -> None:
+    """They were all of a line's growth before; of two units the one that more images have is told."""
+    known = images("A1", [2.0 ** (t / 5) for t in range(9)], True)
+    unknown = {"time_h": math.nan, "frame": math.nan}
+    mixed = [one | {"file_name": f"{n}.png"} for n, one in enumerate([*known, known[0] | unknown])]
+    assert growth(mixed) == growth(known) != []
+    assert untimed(mixed) == ["9.png"]
+    in_hours = [one | {"frame": math.nan} for one in mixed[:3]]
+    in_frames = [one | {"time_h": math.nan} for one in mixed[3:9]]
+    assert growth(in_hours + in_frames)[0]["time_unit"] == "frame"
+    assert untimed(in_hours + in_frames) == ["0.png", "1.png", "2.png"]
+    assert untimed([]) == []

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import faults
 import numpy as np
@@ -23,6 +24,7 @@ from monolayer.files import InputError, write_json
 from monolayer.measurement import dictionary
 from monolayer.measurement.measure import CellSource, instances, measure, trimmed
 from monolayer.params.steps import MeasureParams, NeighbourParams
+from PIL import Image
 
 PARAMS = MeasureParams(
     pixel_size_um={"round": 0.5},
@@ -114,6 +116,54 @@ def test_other_forms_hold_the_same_cells(measured: Path, culture: Culture, tmp_p
         seg = path.with_name(f"{path.stem}_seg.npy")
         assert np.array_equal(np.load(seg, allow_pickle=True).item()["masks"], labels)
         assert len(json.loads(path.read_text())["features"]) == labels.max()
+
+
+def measured_squares(folder: Path, images: dict[str, str | None], *files: str) -> Path:
+    """Squares, one in the first image, two in the second and so on, measured."""
+    (folder / "in").mkdir()
+    listed, cells = list[dict[str, Any]](), list[dict[str, Any]]()
+    for number, (name, stamp) in enumerate(images.items(), 1):
+        Image.fromarray(np.full((20, 100), 90, np.uint8)).save(folder / "in" / name)
+        listed.append({"id": number, "file_name": name, "height": 20, "width": 100, "timestamp": stamp, "well": "A1"})
+        for place in range(number):
+            x, y = 10 * place + 1, 5
+            square = {"segmentation": [[x, y, x + 4, y, x + 4, y + 4, x, y + 4]], "bbox": [x, y, 4, 4], "area": 16}
+            cells.append({"id": len(cells) + 1, "image_id": number, "category_id": 1, "iscrowd": 0} | square)
+    truth = {"images": listed, "annotations": cells, "categories": [{"id": 1, "name": "cell"}]}
+    (folder / "truth.json").write_text(json.dumps(truth))
+    params = PARAMS.model_copy(update={"files": list(files)})
+    measure(folder / "in", folder / "truth.json", CellSource(None, 0), params, folder / "out")
+    return folder / "out"
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (("b.png", "b.tif", "b.1.png", "b.2.1.png"), ("labels",)),
+        (("a.png", "a.ome.png"), ("labels", "ome-tiff")),
+        (("A.png", "a.tif", "a_seg.png"), ("labels", "seg-npy", "rois")),
+    ],
+)
+def test_no_mask_is_written_over_another(names: tuple[str, ...], files: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever ids and ends the images' names have: each image's cells are in a file of their own."""
+    from monolayer import napari_plugin
+
+    output = measured_squares(tmp_path, dict.fromkeys(names), *files)
+    written = list((output / "masks").iterdir())
+    assert len({path.name.casefold() for path in written}) == len(names) * len(files)
+    [(stack, _, _)] = napari_plugin.measured(output)
+    assert [len(np.unique(one)) - 1 for one in stack] == list(range(1, len(names) + 1))
+
+
+def test_growth_stands_on_the_images_whose_time_is_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As of an Incucyte's dates; one image without a time is no reason to tell none."""
+    stamps: dict[str, str | None] = {f"i{n}.png": f"2021y03m18d_{12 + 2 * n}h00m" for n in range(4)}
+    output = measured_squares(tmp_path, stamps | {"odd.png": None})
+    assert pd.read_csv(output / "images.csv")["time_h"].tolist()[:4] == [0, 2, 4, 6]
+    counts = pd.read_csv(output / "growth.csv").iloc[0]
+    assert (counts["time_unit"], counts["images"], counts["start_time"], counts["end_time"]) == ("h", 4, 0, 6)
+    assert counts["rate_per_time"] > 0
+    assert "growth leaves out 1 of 5 images (odd.png): their time is not known" in caplog.text
 
 
 def digest(folder: Path) -> str:

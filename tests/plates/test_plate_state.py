@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import plate_samples as made
 import pytest
@@ -70,10 +71,10 @@ def test_pixels_of_an_ome_zarr_that_are_written_anew_are_segmented_again(version
 def test_a_frame_of_an_ome_zarr_hangs_on_its_own_chunks(tmp_path: Path) -> None:
     """Also where a shard has several of them, and where zeros have no file."""
     path = made.hcs_plate(tmp_path / "p.ome.zarr", "0.5", ("A/1",), 4)
-    array = zarr.open_array(path / "A/1/0/0", mode="r")
-    content, group = array[:], zarr.open_group(path / "A/1/0", mode="r+")
-    whole = {"chunks": (1, 1, 48, 64), "shards": (2, 2, 96, 64), "overwrite": True}
-    group.create_array("0", shape=content.shape, dtype=content.dtype, **whole)[:] = content  # type: ignore[arg-type]
+    content: Any = zarr.open_array(path / "A/1/0/0", mode="r")[:]
+    group = zarr.open_group(path / "A/1/0", mode="r+")
+    whole: dict[str, Any] = {"chunks": (1, 1, 48, 64), "shards": (2, 2, 96, 64), "overwrite": True}
+    group.create_array("0", shape=content.shape, dtype=content.dtype, **whole)[:] = content
 
     def states(**changes: int) -> list[list[int]]:
         plan.plan(path, made.reading(channel=2, **changes), tmp_path / "out")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,34 @@ from monolayer.compiled import Floats, Ints
 
 TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")  # 02d16h00m, as LIVECell's file names say it
 FRAME = re.compile(r"[A-Za-z_]*(\d+)")
+DATE = "%Yy%mm%dd_%Hh%Mm"  # 2021y03m18d_12h00m, as an Incucyte names files
 CONFIDENCE = 0.95
 STEPS = 50  # of the fit; three or four are enough unless a culture dies out
 
 
-def moment(timestamp: str | None, frame_hours: float | None) -> tuple[float, float]:
-    """(hours, frame) of a time stamp, NaN where it doesn't tell: 02d16h00m is 64 h; t007 is frame 7."""
+def date_of(timestamp: str | None) -> datetime | None:
+    """The date that a time stamp such as 2021y03m18d_12h00m is, if it is one."""
+    try:
+        return datetime.strptime(timestamp or "", DATE)
+    except ValueError:
+        return None
+
+
+def first_date(timestamps: Iterable[str | None]) -> datetime | None:
+    """The earliest date among time stamps, from which hours are counted."""
+    return min((date for stamp in timestamps if (date := date_of(stamp)) is not None), default=None)
+
+
+def moment(timestamp: str | None, frame_hours: float | None, first: datetime | None = None) -> tuple[float, float]:
+    """(hours, frame) of a time stamp, NaN where it doesn't tell: 02d16h00m is 64 h; t007 is frame 7.
+
+    A date is in hours since `first`, where that is given.
+    """
     if timestamp and (match := TIME.fullmatch(timestamp)) and any(match.groups()):
         days, hours, minutes = (int(group or 0) for group in match.groups())
         return 24.0 * days + hours + minutes / 60, math.nan
+    if first is not None and (date := date_of(timestamp)) is not None:
+        return (date - first).total_seconds() / 3600, math.nan
     if timestamp and (match := FRAME.fullmatch(timestamp)):
         frame = float(match[1])
         return frame * frame_hours if frame_hours else math.nan, frame
@@ -84,9 +104,7 @@ def growth(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for line in sorted({image["cell_line"] for image in images}):
         of_line = [image for image in images if image["cell_line"] == line]
-        known = all(not math.isnan(image["time_h"]) for image in of_line)
-        unit, column = ("h", "time_h") if known else ("frame", "frame")
-        timed = [image for image in of_line if not math.isnan(image[column])]
+        unit, column, timed = _timed(of_line)
         wells = sorted({image["well"] for image in timed})
         for quantity in ("cells", "confluence"):
             for well in [*wells, *(["all"] if len(wells) > 1 else [])]:
@@ -94,6 +112,22 @@ def growth(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 row = {"cell_line": line, "well": well, "quantity": quantity, "time_unit": unit}
                 rows.append(row | _row(chosen, column, quantity))
     return rows
+
+
+def untimed(images: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The files that no growth can stand on: their time isn't known, or not in their line's unit."""
+    used = {
+        id(image)
+        for line in {image["cell_line"] for image in images}
+        for image in _timed([image for image in images if image["cell_line"] == line])[2]
+    }
+    return [image["file_name"] for image in images if id(image) not in used]
+
+
+def _timed(images: Sequence[Mapping[str, Any]]) -> tuple[str, str, list[Mapping[str, Any]]]:
+    """Unit of time, its column, and the images that have it: hours, or numbers of frames where more have those."""
+    hours, frames = ([one for one in images if not math.isnan(one[column])] for column in ("time_h", "frame"))
+    return ("h", "time_h", hours) if len(hours) >= len(frames) and hours else ("frame", "frame", frames)
 
 
 def _row(images: Sequence[Mapping[str, Any]], column: str, quantity: str) -> dict[str, Any]:

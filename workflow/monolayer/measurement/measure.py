@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -31,7 +32,7 @@ from monolayer.measurement import dictionary, morphology
 from monolayer.measurement.files import coco_annotations, growing
 from monolayer.measurement.formats import FORMATS, FoundCells
 from monolayer.measurement.geojson import MeasuredFrame
-from monolayer.measurement.growth import growth, moment
+from monolayer.measurement.growth import first_date, growth, moment, untimed
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.neighbours import neighbours
 from monolayer.parallel import each
@@ -67,7 +68,8 @@ def measure(
     listed, found = cells_of(truth, cells)
     stems = unique_stems(listed)
     jobs = ((image, stems[image["id"]], found.pop(image["id"])) for image in listed)
-    one = partial(_measure_one, images=images, params=params, output=output / "masks", which=which)
+    first = first_date(image.get("timestamp") for image in listed)
+    one = partial(_measure_one, images=images, params=params, output=output / "masks", which=which, first=first)
     (output / "masks").mkdir(parents=True, exist_ok=True)
     rows, records = [], list[dict[str, Any]]()
     with growing("cells", output / "cells") as append_cells, growing("images", output / "images") as append_images:
@@ -78,6 +80,9 @@ def measure(
             records += of_image
     with growing("growth", output / "growth") as append:
         fits = growth(rows)
+        if left := untimed(rows):
+            few = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+            logger.warning("growth leaves out %d of %d images (%s): their time is not known", len(left), len(rows), few)
         append({name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]})
     if "coco" in params.files:
         records = [record | {"id": number} for number, record in enumerate(records, start=1)]
@@ -107,10 +112,12 @@ def cells_of(truth: Path, cells: CellSource) -> tuple[list[Image], Found]:
 
 def _measure_one(
     job: tuple[Image, str, list[tuple[float, Rle]]],
+    *,
     images: Path,
     params: MeasureParams,
     output: Path,
     which: ImagePlane,
+    first: datetime | None,
 ) -> tuple[Columns, dict[str, Any], list[dict[str, Any]]]:
     """The rows of the cells of one image (best first), its own row, its COCO annotations; writes its files."""
     image, stem, listed = job
@@ -122,7 +129,7 @@ def _measure_one(
         )
     found = instances(listed, image["height"], image["width"])
     pixel_size, frame_hours = params.scales(image.get("cell_line") or "")
-    about = described(image, pixel_size, frame_hours)
+    about = described(image, pixel_size, frame_hours, first)
     labels = found.label_image()
     columns = cell_columns(found, labels, pixels, params.neighbours)
     columns = with_um(columns, pixel_size)
@@ -135,15 +142,24 @@ def _measure_one(
 
 
 def unique_stems(listed: Sequence[Image]) -> dict[int, str]:
-    """What the files of each image are called, by its id: its path without suffix, and the id where several have that.
+    """What the files of each image are called, by its id: its path without suffix, and the id where files would be one.
 
-    >>> same = [{"id": 1, "file_name": "a/b.png"}, {"id": 2, "file_name": "c/b.png"}, {"id": 3, "file_name": "c/b.tif"}]
-    >>> unique_stems(same)
-    {1: 'a/b', 2: 'c/b.2', 3: 'c/b.3'}
+    That is so for whatever files are asked for, so that names hang on the images alone.
+
+    >>> names = ["a/b.png", "c/b.png", "c/b.tif", "c/b.2.png", "d.png", "d.ome.png"]
+    >>> unique_stems([{"id": number, "file_name": name} for number, name in enumerate(names, 1)])
+    {1: 'a/b', 2: 'c/b.2.2', 3: 'c/b.3', 4: 'c/b.2.4', 5: 'd.5', 6: 'd.ome.6'}
     """
+    suffixes = [form.suffix for form in FORMATS.values()]
     stems = {image["id"]: PurePosixPath(image["file_name"]).with_suffix("").as_posix() for image in listed}
-    count = Counter(stem.casefold() for stem in stems.values())  # many disks don't tell case
-    return {number: stem if count[stem.casefold()] == 1 else f"{stem}.{number}" for number, stem in stems.items()}
+    while True:
+        files = {number: [f"{stem}{suffix}".casefold() for suffix in suffixes] for number, stem in stems.items()}
+        count = Counter(file for own in files.values() for file in own)  # many disks don't tell case
+        clashing = [number for number, own in files.items() if max(count[file] for file in own) > 1]
+        if not clashing:
+            return stems
+        for number in clashing:
+            stems[number] += f".{number}"
 
 
 def instances(cells: Sequence[tuple[float, Rle]], height: int, width: int) -> Instances:
@@ -205,9 +221,11 @@ def with_um(columns: Mapping[str, Any], pixel_size_um: float | None) -> dict[str
     return {**columns, **metric}
 
 
-def described(image: Image, pixel_size_um: float | None, frame_hours: float | None) -> dict[str, Any]:
-    """What both tables say of an image."""
-    time_h, frame = moment(image.get("timestamp"), frame_hours)
+def described(
+    image: Image, pixel_size_um: float | None, frame_hours: float | None, first: datetime | None = None
+) -> dict[str, Any]:
+    """What both tables say of an image; of dates hours are counted from the first."""
+    time_h, frame = moment(image.get("timestamp"), frame_hours, first)
     return {
         "image_id": image["id"],
         "file_name": image["file_name"],

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from monolayer.data.reading import SUFFIXES, image_files
 from monolayer.files import InputError
+from monolayer.measurement.growth import date_of
 from monolayer.params.plates import PlateReading
 
 # 00d12h00m since the start, or 2021y03m18d_12h00m
@@ -19,7 +20,7 @@ STAMP = r"\d+d\d\dh\d\dm|\d{4}y\d\dm\d\dd_\d\dh\d\dm"
 KNOWN = re.compile(
     rf"(?P<vessel>.+)_(?P<well>[A-P]\d{{1,2}})_(?P<field>\d+)_(?P<time>{STAMP})(?:_(?P<crop>\d+))?(?:\.ome)?"
 )
-ELAPSED, DATE = re.compile(r"(?:(\d+)d)?(\d+)h(\d+)m"), "%Yy%mm%dd_%Hh%Mm"
+ELAPSED = re.compile(r"(?:(\d+)d)?(\d+)h(\d+)m")
 NUMBER = re.compile(r"([A-Za-z_]*)(\d+)")
 DAY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4}|\d{6})?")  # 20210318, maybe with the time
 
@@ -134,14 +135,13 @@ def hours(stamps: Sequence[str], name: str) -> dict[str, float] | None:
         if match := ELAPSED.fullmatch(stamp):
             found[stamp] = 24.0 * int(match[1] or 0) + int(match[2]) + int(match[3]) / 60
             continue
-        try:
-            dates[stamp] = datetime.strptime(stamp, DATE)
-        except ValueError:
-            if not NUMBER.fullmatch(stamp):
-                raise InputError(
-                    f"{name}: the time {stamp!r} is neither 00d12h00m nor 2021y03m18d_12h00m nor a number; "
-                    "correct the group time of plate_settings.pattern"
-                ) from None
+        if (date := date_of(stamp)) is not None:
+            dates[stamp] = date
+        elif not NUMBER.fullmatch(stamp):
+            raise InputError(
+                f"{name}: the time {stamp!r} is neither 00d12h00m nor 2021y03m18d_12h00m nor a number; "
+                "correct the group time of plate_settings.pattern"
+            )
     if (dates and found) or 0 < len(dates) + len(found) < len(set(stamps)):
         raise InputError(f"{name} has times of several kinds; name all files in one way")
     if dates:

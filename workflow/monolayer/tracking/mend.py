@@ -23,7 +23,7 @@ from monolayer.coco.records import Image, Result, Rle
 from monolayer.coco.rle import Mask, Placed, box_xywh, rles_from_crops
 from monolayer.coco.table import images_of, read_results
 from monolayer.compiled import Ints
-from monolayer.measurement.growth import moment
+from monolayer.measurement.growth import first_date, moment
 from monolayer.measurement.measure import CellSource, instances
 from monolayer.params.steps import LinkParams
 from monolayer.tracking.linking import Followed, follow
@@ -85,7 +85,8 @@ def read_cells(truth: Path, cells: CellSource) -> tuple[list[Image], list[dict[s
 
 def moments(images: Sequence[Image]) -> Moments:
     """When each image was taken, as its time stamp alone says it."""
-    return {image["id"]: moment(image.get("timestamp"), None) for image in images}
+    first = first_date(image.get("timestamp") for image in images)
+    return {image["id"]: moment(image.get("timestamp"), None, first) for image in images}
 
 
 class Missing(NamedTuple):
