@@ -80,7 +80,7 @@ def measure(
             records += of_image
     with growing("growth", output / "growth") as append:
         fits = growth(rows)
-        if left := untimed(rows):
+        if fits and (left := untimed(rows)):  # none, where no image tells its time
             few = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
             logger.warning("growth leaves out %d of %d images (%s): their time is not known", len(left), len(rows), few)
         append({name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]})
