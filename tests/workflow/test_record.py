@@ -58,8 +58,8 @@ def unchecked(self, **values):
 
 load = params.load
 
-def load_named(config):
-    loaded = load(config)
+def load_named(config, files):
+    loaded = load(config, files)
     params.Section.__init__ = unchecked
     return named(loaded, [])
 
