@@ -7,7 +7,7 @@ import re
 import struct
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,34 +20,66 @@ GREY, COLOUR = ("MINISBLACK", "MINISWHITE", "PALETTE"), ("RGB", "YCBCR")
 ORIENTATION, OLD_SUBFILE, OLD_REDUCED = 274, 255, 2
 NO_PICTURE = 0b101  # of NewSubfileType: a reduced copy, a transparency mask
 ALPHA = (1, 2)  # of ExtraSamples
+FILES = re.compile(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]*)"')  # that an OME-TIFF names
 # compressions that can't write more than the page's header says
 BOUNDED = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "Zstandard"}
 
 
 def read_tiff(data: bytes, name: str, which: ImagePlane, limits: ReadLimits) -> list[NDArray[Any]]:
     """The frames along time, (H, W) or (H, W, 3) of any type, of the picture in a TIFF file."""
+    about, files = described(BytesIO(data))
+    if len(files) > 1 or "BinaryOnly" in about:
+        others = f" of {len(files)} files" if files else ""
+        raise InputError(f"{name} is one file of an OME-TIFF set{others}; save its planes as files that stand alone")
+    with opened(BytesIO(data), files) as tif:
+        series, _ = pictured(tif, data, name, limits)
+        pixels, axes = _decoded(series, len(data), bool(tif.is_imagej or tif.is_ome), name, limits)
+        check_description(tif, series, axes, name)
+        return frames_of(pixels, axes, which, name, _channel_names(about))
+
+
+def described(file: IO[bytes]) -> tuple[str, set[str]]:
+    """The OME-XML in a TIFF, empty if it has none, and the files that this names."""
     import tifffile
 
     # what it says of a broken file, the error says with a name
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    with tifffile.TiffFile(BytesIO(data)) as tif:
+    with tifffile.TiffFile(file) as tif:
         about = tif.ome_metadata or ""
-        files = set(re.findall(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]*)"', about))
-    if len(files) > 1 or "BinaryOnly" in about:
-        others = f" of {len(files)} files" if files else ""
-        raise InputError(f"{name} is one file of an OME-TIFF set{others}; save its planes as files that stand alone")
-    # tifffile knows a file of an OME-TIFF by its name, which may have changed since
-    with tifffile.TiffFile(BytesIO(data), name=files.pop() if files else None) as tif:
-        pages = _pages(tif, data, name, limits)
-        series = _picture(tif, {page.offset for page in pages if _no_picture(page)}, name)
-        planes = int(np.prod(series.get_shape(squeeze=False), dtype=object)) // series.keyframe.size
-        if 1 < (count := sum(not _no_picture(page) for page in pages)) != planes:
-            raise InputError(f"{name} has {count} pages and says that they are {planes}; export it again")
-        pixels, axes = _decoded(series, len(data), bool(tif.is_imagej or tif.is_ome), name, limits)
-        described = tif.is_ome or tif.is_imagej or tif.is_shaped
-        if described and series.kind in ("uniform", "generic") and any(axis not in "YXS" for axis in axes):
-            raise InputError(f"{name} says what its pages are, but not in a way that fits them; export it again")
-        return frames_of(pixels, axes, which, name, _channel_names(about))
+    return about, set(FILES.findall(about))
+
+
+def opened(file: IO[bytes], files: set[str]) -> Any:
+    """A TIFF as tifffile has it, with its own pages alone; `files` are those that its OME-XML names, one at most.
+
+    tifffile knows a file of an OME-TIFF by its name, which may have changed since: opened by path, the pixels of
+    another one that bears it now would be taken for these.
+    """
+    import tifffile
+
+    file.seek(0)
+    return tifffile.TiffFile(file, name=next(iter(files), None))
+
+
+def pictured(tif: Any, data: bytes, name: str, limits: ReadLimits) -> tuple[Any, list[Any]]:
+    """The series that is the picture, and its pages, none of which is missing, cut short or beyond the limits."""
+    pages = _pages(tif, data, name, limits)
+    own = [page for page in pages if not _no_picture(page)]
+    series = _picture(tif, {page.offset for page in pages} - {page.offset for page in own}, name)
+    planes = int(np.prod(series.get_shape(squeeze=False), dtype=object)) // series.keyframe.size
+    if 1 < len(own) != planes:
+        raise InputError(f"{name} has {len(own)} pages and says that they are {planes}; export it again")
+    held = sum(page is not None for page in series.pages)
+    if held < len(series.pages):
+        raise InputError(f"{name} announces {len(series.pages)} planes and holds {held}; export it again")
+    return series, own
+
+
+def check_description(tif: Any, series: Any, axes: str, name: str) -> None:
+    """Refuse pages whose axes nobody knows, though the file says something of them."""
+    told = tif.is_ome or tif.is_imagej or tif.is_shaped
+    if told and series.kind in ("uniform", "generic") and set(axes) - set("YXS"):
+        raise InputError(f"{name} says what its pages are, but not in a way that fits them; export it again")
 
 
 def sizes(path: Path) -> set[tuple[int, int]]:
@@ -137,10 +169,7 @@ def _picture(tif: Any, left_out: set[int], name: str) -> Any:
 def _decoded(series: Any, size: int, science: bool, name: str, limits: ReadLimits) -> tuple[NDArray[Any], str]:
     """The pixels of a series in its own grey values, and the axes that are longer than 1, Y and X."""
     shape, axes, key = series.get_shape(squeeze=False), series.get_axes(squeeze=False), series.keyframe
-    pages = [page for page in series.pages if page is not None]
-    if len(pages) < len(series.pages):
-        raise InputError(f"{name} announces {len(series.pages)} planes and holds {len(pages)}; export it again")
-    ends = [o + n for page in pages for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    ends = [o + n for page in series.pages for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
     if series.dataoffset is not None:  # one after the other: a file may describe the first one only
         ends.append(series.dataoffset + series.nbytes)
     if max(ends, default=0) > size:

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from monolayer.data.plane import ImagePlane, frames_of
 from monolayer.data.reading import decoding, image_files, one_plane
+from monolayer.data.tiff import FILES
 from monolayer.files import InputError
 from monolayer.plates.about import ImageAbout, ome_about
 from monolayer.plates.layout import SeriesFile
 from monolayer.plates.region import WHOLE, Region
-from monolayer.plates.tiff_picture import FILES
 
 COMPANION = ".companion.ome"
 ROWS = 26 * 27  # A to ZZ
