@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import doctest
 from collections import defaultdict
 from collections.abc import Iterator
+from importlib import import_module
 
+import pytest
 from paths import ROOT
 
 PACKAGE = ROOT / "workflow/monolayer"
@@ -75,3 +78,11 @@ def test_no_module_only_passes_on_what_others_have() -> None:
     assert passes_on(ast.parse('"""Moved."""\nfrom monolayer.files import InputError\n__all__ = ["InputError"]'))
     shims = [name for name, tree in TREES.items() if passes_on(tree)]
     assert not shims, f"import from where it is, and remove these: {shims}"
+
+
+@pytest.mark.parametrize("name", [name for name, text in MODULES.items() if ">>>" in text])
+def test_examples_hold(name: str) -> None:
+    module = import_module(".".join(("monolayer", *name.removesuffix(".py").split("/"))).removesuffix(".__init__"))
+    failed, tried = doctest.testmod(module)
+    assert tried > 0
+    assert failed == 0

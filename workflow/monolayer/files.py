@@ -137,6 +137,23 @@ def name_of_file(text: str) -> str:
     return safe or "%"
 
 
+def state_of(files: Iterable[Path]) -> list[int]:
+    """Size and time of the last change of each of these files, which have to be there: what it says that one is as it
+    was.
+    """
+    states = (file.stat() for file in files)
+    return [number for state in states for number in (state.st_size, state.st_mtime_ns)]
+
+
+def few(names: Sequence[object], most: int) -> str:
+    """The first of these names, and that there are more, if so.
+
+    >>> few(["a", "b", "c"], most=2), few(["a", "b"], most=2)
+    ('a, b, ...', 'a, b')
+    """
+    return ", ".join([*map(str, names[:most]), *(["..."] if len(names) > most else [])])
+
+
 def check_disk(folder: Path, needed: int, what: str) -> None:
     """Refuse to begin what would not fit on the disk of `folder`."""
     free = shutil.disk_usage(folder).free

@@ -22,7 +22,7 @@ from monolayer.coco.names import is_background, is_ignored
 from monolayer.coco.regions import around_others
 from monolayer.coco.rle import Placed
 from monolayer.compiled import Floats
-from monolayer.files import InputError
+from monolayer.files import InputError, few
 
 FAR = 2  # sizes of the image, by which an outline may lie outside; beyond, it is of another image or unit
 AXES = {"c": "channels", "z": "planes along z", "t": "frames", "position": "slices"}
@@ -81,10 +81,8 @@ def _check_plane(planes: list[dict[str, int]], path: Path) -> None:
     for axis, what in AXES.items():
         found = sorted({plane[axis] for plane in planes if axis in plane})
         if len(found) > 1:
-            named = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
-            raise InputError(
-                f"{path} has outlines on {len(found)} {what} ({named}); save those of the image's own by themselves"
-            )
+            said = f"{path} has outlines on {len(found)} {what} ({few(found, 5)})"
+            raise InputError(f"{said}; save those of the image's own by themselves")
 
 
 def _placed(one: DrawnCell, size: tuple[int, int], findings: Findings) -> Placed:

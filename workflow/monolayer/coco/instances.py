@@ -51,8 +51,8 @@ class Instances:
         )
 
     def at_least(self, score: float) -> Instances:
-        """Those that score so much or more."""
-        return self.take(np.flatnonzero(self.ranking >= score))
+        """Those that score so much or more, as files and tables say their scores: with five decimals."""
+        return self.take(np.flatnonzero(np.round(self.ranking.astype(np.float64), 5) >= score))
 
     def label_image(self) -> NDArray[np.int32]:
         """int32 (H, W), 0 is background, the n-th cell is n; where masks overlap the smaller one is seen."""

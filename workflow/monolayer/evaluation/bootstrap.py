@@ -46,9 +46,8 @@ def drawn(lines: Sequence[str], groups: Sequence[str]) -> Drawn:
     >>> drawn(["A", "B", "B", "B"], ["well 1", "well 2", "well 2", "well 3"])
     Drawn(units=2, freedom=1)
     """
-    several = [
-        count for count in Counter(line for line, _ in set(zip(lines, groups, strict=True))).values() if count > 1
-    ]
+    counts = Counter(line for line, _ in set(zip(lines, groups, strict=True)))
+    several = [count for count in counts.values() if count > 1]
     return Drawn(sum(several), sum(several) - len(several))
 
 

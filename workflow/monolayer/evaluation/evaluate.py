@@ -60,7 +60,8 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
             *(evidence.masks.cap, params.protocol, len(capped), len(images), images.names[capped[0]]),
         )
     run, by_line = output.name.removesuffix(".json"), groups(images)
-    numbers, values = score(evidence, images, params)
+    of_line = drawn(images, params)
+    numbers, values = score(evidence, images, params, of_line)
     scores = plain({"run": run} | head(evidence, params, threshold, pred) | numbers)
     tables = {
         "images": image_rows(evidence, images),
@@ -70,9 +71,7 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
     }
     for name, rows in tables.items():
         write_csv(output.with_name(f"{run}.{name}.csv"), [plain(row) for row in rows])
-    write_draws(
-        output.with_name(f"{run}.bootstrap.npz"), Draws(test_set(true, images, params), values, drawn(images, params))
-    )
+    write_draws(output.with_name(f"{run}.bootstrap.npz"), Draws(test_set(true, images, params), values, of_line))
     write_json(output.with_name(f"{run}.headline.json"), {name: scores[name] for name in PAIRED}, indent=1)
     write_json(output, scores, indent=1)
     return scores
@@ -150,9 +149,10 @@ def drawn(images: Images, params: EvaluateParams) -> dict[str, Drawn]:
     }
 
 
-def score(evidence: Evidence, images: Images, params: EvaluateParams) -> tuple[Row, dict[str, Floats]]:
+def score(
+    evidence: Evidence, images: Images, params: EvaluateParams, of_line: dict[str, Drawn]
+) -> tuple[Row, dict[str, Floats]]:
     """Flat scores, `line/metric` for a cell line, with intervals; and the draws of each, the value itself first."""
-    of_line = drawn(images, params)
     weights = bootstrap.draws(images.lines, units(images, params), params.n_resamples, params.seed)
     weights = np.vstack([np.ones((1, len(images)), np.int64), weights])
     scores: Row = {}

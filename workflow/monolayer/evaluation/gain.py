@@ -37,10 +37,9 @@ def gain(truth: Path, base: Path, scores: Path, params: GainParams, output: Path
     why = "better" if better else "not shown to be better"
     if units < FEWEST:
         unit = "wells" if protocol.resample == "well" else "images"
-        why = f"nothing is shown by {units} {unit}, for which {FEWEST} are needed"
-        why += "; annotate more, or raise split.test" + (
-            " (of a line that has one alone, chance draws nothing)" if len(set(images.lines)) > 1 else ""
-        )
+        why = f"nothing is shown by {units} {unit}, for which {FEWEST} are needed; annotate more, or raise split.test"
+        if len(set(images.lines)) > 1:
+            why += " (of a line that has one alone, chance draws nothing)"
     exported = better or params.unproven
     log.info("%s: %s; %s", what, why, "exported" if exported else "not exported (unproven: true would)")
     found = {key: None if row is None else row[key] for key in ("difference", "low", "high", "p")}

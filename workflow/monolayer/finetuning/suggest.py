@@ -16,7 +16,7 @@ from monolayer.coco.labels import label_tiff
 from monolayer.data.images import Pixels
 from monolayer.data.reading import SUFFIXES, image_files
 from monolayer.data.sources.masks import IGNORE, MARKS, assigned, without_masks
-from monolayer.files import InputError, whole_folder, write_bytes, write_csv
+from monolayer.files import InputError, few, whole_folder, write_bytes, write_csv
 from monolayer.finetuning import page
 from monolayer.finetuning.alike import near_copies_among
 from monolayer.finetuning.choosing import Chosen, choose, learned, seems_empty
@@ -72,8 +72,7 @@ def suggest(reading: Reading, images: Path, annotated: Path | None, output: Path
     copies = near_copies_among(reading, [files[name] for name in [*pool.free, *known]], workers)
     chosen = choose(free, done, learned(manifest), count, copies)
     if empty := [name for name, one in zip(pool.free, free, strict=True) if seems_empty(one)]:
-        named = ", ".join(empty[:SHOWN]) + (" and so on" if len(empty) > SHOWN else "")
-        log.warning("no cell found in %d of %d images: %s", len(empty), len(free), named)
+        log.warning("no cell found in %d of %d images: %s", len(empty), len(free), few(empty, SHOWN))
     rows = [_row(rank, pool, one, manifest) for rank, one in enumerate(chosen, start=1)]
     with whole_folder(output) as folder:
         write_csv(folder / LIST, [_written(row) for row in rows])

@@ -27,7 +27,7 @@ from monolayer.coco.rle import Placed, crop_from_rle
 from monolayer.coco.table import images_of, read_results, true_cells
 from monolayer.data.dataset import read_values
 from monolayer.data.plane import ANY, ImagePlane
-from monolayer.files import InputError, write_bytes, write_csv, write_json
+from monolayer.files import InputError, few, write_bytes, write_csv, write_json
 from monolayer.measurement import dictionary, morphology
 from monolayer.measurement.files import coco_annotations, growing
 from monolayer.measurement.formats import FORMATS, FoundCells
@@ -81,8 +81,9 @@ def measure(
     with growing("growth", output / "growth") as append:
         fits = growth(rows)
         if fits and (left := untimed(rows)):  # none, where no image tells its time
-            few = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
-            logger.warning("growth leaves out %d of %d images (%s): their time is not known", len(left), len(rows), few)
+            logger.warning(
+                *("growth leaves out %d of %d images (%s): their time is not known", len(left), len(rows), few(left, 3))
+            )
         append({name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]})
     if "coco" in params.files:
         records = [record | {"id": number} for number, record in enumerate(records, start=1)]

@@ -55,11 +55,13 @@ class Journal:
 
     def is_own(self, path: Path) -> bool:
         """Whether a file is as a call for the same output wrote it."""
-        return sha256(path.read_bytes()).hexdigest() in self.wrote.get(str(path.resolve()), ())
+        sums = self.wrote.get(str(path.resolve()))
+        return sums is not None and sha256(path.read_bytes()).hexdigest() in sums
 
     def is_outdated(self, path: Path) -> bool:
         """Whether it is so, but not of the last call: a kill came before that could write it."""
-        return self.is_own(path) and sha256(path.read_bytes()).hexdigest() != self.wrote[str(path.resolve())][-1]
+        sums = self.wrote.get(str(path.resolve()))
+        return sums is not None and sha256(path.read_bytes()).hexdigest() in set(sums) - {sums[-1]}
 
     def results(self, numbers: dict[int, str]) -> Iterator[Result]:
         """The cells of images, under their numbers."""

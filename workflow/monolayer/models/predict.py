@@ -23,7 +23,7 @@ from monolayer.data.dataset import Sample, read_image, samples
 from monolayer.data.images import Pixels, eight_bit
 from monolayer.data.plane import ANY, OWN, ImagePlane, ReadLimits
 from monolayer.data.reading import SUFFIXES, image_files, read_frame
-from monolayer.files import InputError, free_memory, write_bytes
+from monolayer.files import InputError, free_memory, state_of, write_bytes
 from monolayer.models import predictor
 from monolayer.models.journal import Journal, journal_of
 from monolayer.models.predictor import Frame, Predictor
@@ -114,9 +114,10 @@ def predict_folder(
         if choice.labels is not None:
             logger.info("label images hold cells with a score of %g or more", run.least)
         folder = Folder({name: files[name] for name in own.values()}, choice, run.percentiles, run.least, journal, make)
-        folder.check_free()
+        todo = folder.todo()
+        folder.check_free(todo)
         journal.begin()
-        faults = folder.segment(run.predictor, f"predict {images.name}")
+        faults = folder.segment(todo, run.predictor, f"predict {images.name}")
         found = {number: name for number, name in own.items() if name in journal.done and name not in faults}
         partial = output.with_name(f"incomplete.{output.name}")
         if faults and not found:
@@ -151,14 +152,19 @@ class Folder:
     journal: Journal
     make: Make | None
 
-    def check_free(self) -> None:
+    def todo(self) -> dict[str, list[int]]:
+        """The images that are not done, with the states of their files."""
+        states = {name: state_of([path]) for name, path in self.files.items()}
+        return {name: state for name, state in states.items() if not self._is_done(name, state)}
+
+    def check_free(self, todo: Iterable[str]) -> None:
         """Refuse to write over a file that is not ours, or that somebody changed since."""
-        for name in self._todo():
+        for name in todo:
             for path in _label_paths(self.choice, name).values():
                 if path.exists() and not self.journal.is_own(path):
                     raise InputError(f"{path} exists and would be overwritten; give another folder for label images")
 
-    def segment(self, run: Predictor, label: str) -> dict[str, str]:
+    def segment(self, todo: Mapping[str, list[int]], run: Predictor, label: str) -> dict[str, str]:
         """Note the cells of all images that are not done; what can't be used is returned with the reason."""
         network, faults = run.network(None, "an image of a folder"), dict[str, str]()
         given = deque[str]()
@@ -179,18 +185,11 @@ class Folder:
                     given.append(name)
                     yield Frame(name, None, partial(_same, image))
 
-        todo = self._todo()
         if len(todo) < len(self.files):
             logger.info("%d of %d images are done already", len(self.files) - len(todo), len(self.files))
         for instances in track(run.stream(frames()), len(todo), label):
             self._note(name := given.popleft(), todo[name], instances)
         return dict(sorted(faults.items()))
-
-    def _todo(self) -> dict[str, list[int]]:
-        """The images that are not done, with the states of their files."""
-        found = ((name, path.stat()) for name, path in self.files.items())
-        states = {name: [status.st_size, status.st_mtime_ns] for name, status in found}
-        return {name: state for name, state in states.items() if not self._is_done(name, state)}
 
     def _read(self, name: str) -> Pixels:
         path = self.files[name]
@@ -206,8 +205,8 @@ class Folder:
     def _note(self, name: str, state: list[int], instances: Instances) -> None:
         from monolayer.coco.labels import label_tiff
 
-        kept = predictor.counted(instances, self.choice.score_min or 0.0)
-        shown, made = predictor.counted(kept, self.least), dict[Path, bytes]()
+        kept = instances.at_least(self.choice.score_min or 0.0)
+        shown, made = kept.at_least(self.least), dict[Path, bytes]()
         for form, path in _label_paths(self.choice, name).items():
             if self.make is None:
                 made[path] = label_tiff([shown.label_image()], self.choice.pixel_size_um)

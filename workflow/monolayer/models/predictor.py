@@ -123,11 +123,6 @@ def check_size(name: str, image: NDArray[np.uint8], stride: int) -> None:
         raise InputError(f"{name} is {width}x{height} px; this network needs {stride} px a side, so enlarge or pad it")
 
 
-def counted(found: Instances, score_min: float) -> Instances:
-    """The cells that score so much or more, as files and tables say their scores: with five decimals."""
-    return found.take(np.flatnonzero(np.round(found.ranking.astype(np.float64), 5) >= score_min))
-
-
 def check_room(name: str, pixels: int, enlarged: float, free: int) -> None:
     """Refuse an image for whose cells the memory is too small, at the scale that the network sees it."""
     check_memory(round(enlarged * pixels), name if enlarged == 1 else f"{name}, at the model's scale,", free)

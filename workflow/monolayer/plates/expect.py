@@ -22,7 +22,6 @@ from monolayer.compiled import Floats
 from monolayer.data.dataset import Sample, samples
 from monolayer.data.images import Pixels
 from monolayer.files import InputError, write_json
-from monolayer.models import predictor
 from monolayer.models.predictor import Frame
 from monolayer.params.plates import PlateFinding
 from monolayer.plates.expected import (
@@ -109,7 +108,7 @@ def judge(model: PlateModel, listed: Sequence[Sample], label: str) -> Iterator[J
     ]
     known = model.manifest.diameters
     for (sample, how), every in zip(todo, track(model.predictor.stream(frames), len(todo), label), strict=True):
-        kept = predictor.counted(every, model.score_min)
+        kept = every.at_least(model.score_min)
         labels, grey = kept.label_image(), _shown(sample, how)
         truth = label_image([cell["segmentation"] for cell in sample.annotations], *grey.shape)
         sizes: Floats = np.bincount(labels.ravel())[1:].astype(np.float64)

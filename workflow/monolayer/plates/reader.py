@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from monolayer.data.plane import TooLargeError
 from monolayer.data.reading import one_plane, read_frames
-from monolayer.files import InputError
+from monolayer.files import InputError, state_of
 from monolayer.plates.about import SETTING, about_file, unlike
 from monolayer.plates.companion import OmeSet
 from monolayer.plates.ngff import ZarrImage
 from monolayer.plates.plan import PlateAbout, PlateImage
 from monolayer.plates.region import WHOLE
 from monolayer.plates.source import path_of
-from monolayer.plates.state import state_of, state_of_many
+from monolayer.plates.state import state_of_many
 from monolayer.plates.tiff_region import frame_region
 
 TIFF = (".tif", ".tiff")

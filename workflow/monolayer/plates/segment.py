@@ -168,7 +168,7 @@ class Shard:
 
     def _measured(self, one: ReadImage, found: Instances) -> tuple[dict[str, Any], Any]:
         """The row of an image and the table of its cells; writes its label image."""
-        kept = trimmed(predictor.counted(found, self.model.score_min))
+        kept = trimmed(found.at_least(self.model.score_min))
         kept = kept.take(np.argsort(-kept.ranking, kind="stable"))
         labels = kept.label_image()
         write_plane(self.plan, one.image.labels, one.image.frame, labels)

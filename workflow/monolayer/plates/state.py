@@ -59,11 +59,6 @@ def _state(file: os.DirEntry[str] | Path) -> State:
     return status.st_size, status.st_mtime_ns
 
 
-def state_of(files: Iterable[Path]) -> list[int]:
-    """Size and time of each of a few files, which have to be there."""
-    return [number for file in files for number in (file.stat().st_size, file.stat().st_mtime_ns)]
-
-
 def state_of_many(files: Iterable[Path]) -> list[int]:
     """A number for the sizes and times of many files in their order, of which some may be missing."""
     found = hashlib.blake2b(digest_size=6)

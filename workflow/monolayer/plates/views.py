@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from monolayer.backends import Backend
 from monolayer.backends.manifest import Range
 from monolayer.coco.instances import Instances
-from monolayer.models import predictor
 from monolayer.models.dihedral import turn, turn_back
 from monolayer.models.pipeline import Pipeline
 from monolayer.models.predictor import Predictor
@@ -100,7 +99,7 @@ class ViewedPipeline:
         return self.inner.axes
 
     def _cells(self, outputs: Any, height: int, width: int) -> Labels:
-        return predictor.counted(self.inner.postprocess(outputs, height, width), self.score_min).label_image()
+        return self.inner.postprocess(outputs, height, width).at_least(self.score_min).label_image()
 
 
 class TurnedPipeline(ViewedPipeline):
@@ -144,7 +143,7 @@ class MirroredPipeline(ViewedPipeline):
     def postprocess(self, outputs: Views, height: int, width: int) -> Instances:
         found = self.inner.postprocess(outputs.whole, height, width)
         mirrored = self._cells(outputs.views[1], height, width)
-        return _viewed(found, predictor.counted(found, self.score_min).label_image(), turn_back(mirrored, 4))
+        return _viewed(found, found.at_least(self.score_min).label_image(), turn_back(mirrored, 4))
 
 
 def _viewed(found: Instances, one: Labels, other: Labels) -> ViewedInstances:

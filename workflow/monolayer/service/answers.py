@@ -28,7 +28,6 @@ from monolayer.measurement.measure import cell_columns, described, image_row, tr
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.ome import ome_tiff
 from monolayer.measurement.outlines import rings
-from monolayer.models.predictor import counted
 from monolayer.params.steps import NeighbourParams
 
 OUTLINE = (255, 157, 28)  # of an overlay; the page's colour of predicted cells
@@ -49,7 +48,7 @@ class SegmentedFrame:
 
 def from_score(found: Instances, score_min: float) -> Instances:
     """The cells from this score up, each mask cut to its box; best first, also where a network rates its masks."""
-    kept = trimmed(counted(found, score_min))
+    kept = trimmed(found.at_least(score_min))
     return kept.take(np.argsort(-kept.ranking, kind="stable"))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from monolayer.coco.records import Image
 from monolayer.compiled import Floats, Ints
-from monolayer.files import InputError
+from monolayer.files import InputError, few
 
 logger = logging.getLogger(__name__)
 SHOWN = 5  # images that a warning names
@@ -51,8 +51,7 @@ def timelapses(images: Sequence[Image], moments: Moments) -> list[Timelapse]:
     left = [image["file_name"] for image in images if image["id"] not in used]
     logger.info("%d time-lapses of %d images", len(found), len(used))
     if left and found:
-        named = ", ".join(left[:SHOWN]) + (" and so on" if len(left) > SHOWN else "")
-        logger.warning("%d images belong to no time-lapse, and have no tracks: %s", len(left), named)
+        logger.warning("%d images belong to no time-lapse, and have no tracks: %s", len(left), few(left, SHOWN))
     return found
 
 
