@@ -20,7 +20,7 @@ import torch
 from culture import Culture
 from monolayer import models
 from monolayer.backends import cuda, trt
-from monolayer.backends.manifest import EngineFile, read_manifest
+from monolayer.backends.manifest import EngineFile, read_manifest, read_seen
 from monolayer.backends.ort import OnnxRuntime
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth, write_results
@@ -58,6 +58,7 @@ PARAMS = ExportParams.model_validate(
         "cpu_threads": 1,
     }
 )
+SEEN = {f"{number:032x}" for number in (7, 255)}  # fingerprints of images
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def weights(culture: Culture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = [samples(read_truth(culture.splits / f"{split}.json"), culture.images) for split in ("train", "val")]
     state = family.train(parts[0], parts[1], SETTINGS, 0, folder).state
     params = TrainParams(family="unet", settings=SETTINGS, lines="each", seed=0, cpu_threads=1)
-    models.save_weights(folder / "weights.pt", params, {"round": state, "long": state})
+    models.save_weights(folder / "weights.pt", params, {"round": state, "long": state}, SEEN)
     return folder / "weights.pt"
 
 
@@ -307,6 +308,7 @@ def test_a_dtype_that_was_not_exported_is_refused(weights: Path, culture: Cultur
         "model.json",
         "networks/long.maps.fp32.onnx",
         "networks/round.maps.fp32.onnx",
+        "seen.txt",
     ]
 
 
@@ -418,9 +420,18 @@ def test_the_manifest_says_what_goes_in_and_comes_out(exported: Path) -> None:
     assert {file.targets[0] for file in manifest.engines} == {"SM86"}
     assert {path.relative_to(exported).as_posix() for path in exported.rglob("*.*")} == {
         "model.json",
+        "seen.txt",
         *(f"networks/{line}.maps.{dtype}.onnx" for line in ("round", "long") for dtype in ("fp32", "fp16", "int8")),
         *(file.file for file in manifest.engines),
     }
+
+
+def test_the_folder_says_what_the_run_learned_from(exported: Path, tmp_path: Path) -> None:
+    assert read_seen(exported) == SEEN
+    assert read_seen(tmp_path) == set()
+    (tmp_path / "seen.txt").write_text("0007\n")
+    with pytest.raises(InputError, match=r"seen.txt has the line '0007', no fingerprint of an image; export"):
+        read_seen(tmp_path)
 
 
 def test_an_engine_takes_every_input_that_its_pipeline_makes(exported: Path) -> None:

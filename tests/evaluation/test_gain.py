@@ -25,8 +25,10 @@ def verdict(tmp_path: Path, images: int, base: float, tuned: float, **changed: A
     for name, noise in (("ready", base), ("tuned", tuned)):
         results = write(tmp_path / f"{name}.results.json", make_results(truth, noise, 1))
         evaluate.evaluate((path, results), None, params, tmp_path / f"{name}.json", 2)
+    seen = changed.pop("seen", {})
+    models = [write(tmp_path / f"{name}.run.json", {"seen_in_test": seen.get(name, [])}) for name in ("ready", "tuned")]
     given = GainParams.model_validate({"run": "tuned", "base": "ready", "unproven": False} | changed)
-    gain(path, tmp_path / "ready.json", tmp_path / "tuned.json", given, tmp_path / "gain.json")
+    gain(path, tmp_path / "ready.json", tmp_path / "tuned.json", given, tmp_path / "gain.json", models=models)
     found: dict[str, Any] = json.loads((tmp_path / "gain.json").read_text())
     return found
 
@@ -59,6 +61,20 @@ def test_few_images_or_wells_show_nothing(tmp_path: Path) -> None:
     assert "nothing is shown by 2 images" in found["said"]
 
 
+@pytest.mark.parametrize("who", ["ready", "tuned"])
+def test_images_that_were_learned_from_show_nothing(tmp_path: Path, who: str) -> None:
+    """As those of an earlier round that are dealt to test now, where its model is the start."""
+    found = verdict(tmp_path, 12, base=3.0, tuned=0.5, seen={who: ["3.png"]})
+    assert found["better"] is found["exported"] is False
+    assert "nothing is shown, as 1 of them were learned from (3.png); begin with other weights" in found["said"]
+    assert found["low"] > 0
+    (tmp_path / "old.json").write_text("{}")
+    files = tmp_path / "truth.json", tmp_path / "ready.json", tmp_path / "tuned.json"
+    given = GainParams(run="tuned", base="ready", unproven=False)
+    with pytest.raises(InputError, match=r"old.json does not say which test images were learned from; train the run"):
+        gain(*files, given, tmp_path / "gain.json", models=[tmp_path / "old.json", tmp_path / "old.json"])
+
+
 def test_scores_of_other_images_are_refused(tmp_path: Path) -> None:
     verdict(tmp_path, 12, base=3.0, tuned=0.5)
     truth = make_truth(10)
@@ -68,6 +84,6 @@ def test_scores_of_other_images_are_refused(tmp_path: Path) -> None:
     given = GainParams(run="tuned", base="ready", unproven=False)
     files = tmp_path / "truth.json", tmp_path / "ready.json", tmp_path / "tuned.json"
     with pytest.raises(InputError, match="are of other images or draws"):
-        gain(*files, given, tmp_path / "gain.json")
+        gain(*files, given, tmp_path / "gain.json", models=[])
     with pytest.raises(InputError, match="has the scores of ready, not of tuned"):
-        gain(files[0], files[1], files[1], given, tmp_path / "gain.json")
+        gain(files[0], files[1], files[1], given, tmp_path / "gain.json", models=[])

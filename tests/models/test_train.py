@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import logging
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from culture import Culture
+from monolayer.backends.manifest import pretrained
+from monolayer.coco.io import read_truth
+from monolayer.files import write_json
 from monolayer.models import load_weights
+from monolayer.models.beginnings import seen_by
 from monolayer.models.train import rows_of, shown_live, train
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
@@ -45,6 +52,43 @@ def test_a_model_that_stays_as_it_is_given_is_a_run(culture: Culture, tmp_path: 
     train(culture.images, culture.splits, TrainParams.model_validate(given), tmp_path / "ready")
     assert sorted(path.name for path in (tmp_path / "ready").iterdir()) == ["history.csv", "run.json", "weights.pt"]
     assert set(load_weights(tmp_path / "ready/weights.pt", "cpu")[1]) == {"all"}
+
+
+def test_test_images_that_were_learned_from_are_told(
+    culture: Culture, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where an earlier round's model is the start and images are dealt anew, its own may be in test."""
+    order = {"first": ("train", "val", "test"), "anew": ("test", "val", "train")}
+    names = dict[str, list[str]]()
+    for round_, parts in order.items():
+        for name, part in zip(("train", "val", "test"), parts, strict=True):
+            truth = read_truth(culture.splits / f"{part}.json")
+            names[part] = [image["file_name"] for image in truth["images"]]
+            for image in truth["images"]:
+                image["content"] = hashlib.sha256(image["file_name"].encode()).hexdigest()[:32]
+            (tmp_path / round_).mkdir(exist_ok=True)
+            write_json(tmp_path / round_ / f"{name}.json", truth)
+
+    def run(splits: str, output: str, **changed: object) -> list[str]:
+        settings = SETTINGS.model_copy(update=changed)
+        given = {"family": "unet", "settings": settings, "lines": "all", "seed": 0, "cpu_threads": 1}
+        train(culture.images, tmp_path / splits, TrainParams.model_validate(given), tmp_path / output)
+        seen: list[str] = json.loads((tmp_path / output / "run.json").read_text())["seen_in_test"]
+        return seen
+
+    assert run("first", "a") == []
+    assert run("anew", "b") == []
+    assert "flatter" not in caplog.text
+    kept = SETTINGS.fit.model_copy(update={"epochs": 0})
+    assert run("anew", "c", fit=kept, weights=str(tmp_path / "a/weights.pt")) == names["train"]
+    assert f"8 of 8 test images ({', '.join(names['train'][:3])}, ...) are among what this run" in caplog.text
+    shutil.copytree(pretrained(), tmp_path / "exported")
+    sums = sorted(seen_by(tmp_path / "a/weights.pt"))
+    (tmp_path / "exported/seen.txt").write_text("".join(f"{one}\n" for one in sums))
+    ready = {"width": 24, "levels": 4, "fit": kept, "weights": str(tmp_path / "exported")}
+    assert run("anew", "d", **ready) == names["train"]
+    assert run("first", "e", **ready) == []
+    assert run("anew", "f", fit=kept, weights=str(tmp_path / "e/weights.pt"), width=24, levels=4) == names["train"]
 
 
 def test_code_outside_of_git_has_no_commit(tmp_path: Path) -> None:

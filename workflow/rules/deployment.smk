@@ -15,6 +15,7 @@ rule export:
         manifest="results/{dataset}/export/{run}/model.json",
         networks=directory("results/{dataset}/export/{run}/networks"),
         parity="results/{dataset}/export/{run}/parity.json",
+        seen="results/{dataset}/export/{run}/seen.txt",
     log:
         "results/{dataset}/logs/export/{run}.log",
     conda:

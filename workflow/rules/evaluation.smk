@@ -90,6 +90,10 @@ checkpoint gain:
         base_draws=lambda w: f"results/{w.dataset}/metrics/{P.runs[w.tuned].base}.bootstrap.npz",
         scores="results/{dataset}/metrics/{tuned}.json",
         draws="results/{dataset}/metrics/{tuned}.bootstrap.npz",
+        models=lambda w: [
+            f"results/{w.dataset}/models/{run}/run.json"
+            for run in (P.runs[w.tuned].base, w.tuned)
+        ],
         code=code("evaluation.gain"),
     output:
         "results/{dataset}/metrics/{tuned}.gain.json",
@@ -100,5 +104,5 @@ checkpoint gain:
     params:
         settings=lambda w: P.gain_params(w.tuned).model_dump_json(),
     shell:
-        "monolayer gain --truth {input.truth} --base {input.base} --scores {input.scores}"
+        "monolayer gain --truth {input.truth} --base {input.base} --scores {input.scores} --models {input.models}"
         " --params {params.settings:q} --output {output} --log {log}"

@@ -226,10 +226,12 @@ def test_weights_of_another_network_are_refused_by_name() -> None:
 def test_imported_weights_start_the_training(tmp_path: Path) -> None:
     network = network_of()
     run = TrainParams(family="centermask", settings=TINY, lines="all", seed=0, cpu_threads=1)
-    models.save_weights(tmp_path / "weights.pt", run, {"all": network.state_dict()})
+    models.save_weights(tmp_path / "weights.pt", run, {"all": network.state_dict()}, {"7" * 32})
     torch.manual_seed(1)
     other = CenterMask(TINY.network)
-    assert family.start_from(other, tmp_path / "weights.pt").said.startswith("whole network of weights.pt, sha256 ")
+    begun = family.start_from(other, tmp_path / "weights.pt")
+    assert begun.said.startswith("whole network of weights.pt, sha256 ")
+    assert begun.seen == {"7" * 32}
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
     (tmp_path / "broken.pt").write_bytes(b"")
     with pytest.raises(InputError, match="import-weights"):

@@ -238,10 +238,11 @@ def test_weights_of_another_class_count_are_taken_but_for_the_classes(tmp_path: 
 
 def test_a_run_begins_with_another_runs_weights(tmp_path: Path, network: torch.nn.Module) -> None:
     run = TrainParams(family="yolo", settings=SETTINGS, lines="all", seed=0, cpu_threads=1)
-    models.save_weights(tmp_path / "weights.pt", run, {"all": network.state_dict()})
+    models.save_weights(tmp_path / "weights.pt", run, {"all": network.state_dict()}, {"7" * 32})
     begun, initial = family._initial(with_settings(weights=str(tmp_path / "weights.pt")))
     assert all(torch.equal(value, begun.state_dict()[name]) for name, value in network.state_dict().items())
     assert initial.whole
+    assert initial.seen == {"7" * 32}
     count = len(network.state_dict())
     assert initial.said.endswith(f"; {count} of {count} tensors")
     with pytest.raises(InputError, match=r"(?s)does not fit a network of these settings:.*mis-shaped: model\."):

@@ -1,12 +1,13 @@
 """An exported run: what its folder's model.json says, and where the files lie that it tells of.
 
 The folder is all that predict, serve, watch and the Python API need, and travels alone: model.json, networks/ with the
-graphs, parity.json (how they were held against torch) and card.md, for people.
+graphs, parity.json (how they were held against torch), seen.txt (what it learned from) and card.md, for people.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from monolayer.params.section import Fraction, Section, faults
 from monolayer.params.steps import Dtype, NeighbourParams
 
 MANIFEST, NETWORKS, PARITY, CARD = "model.json", "networks", "parity.json", "card.md"
+SEEN = "seen.txt"
 PRETRAINED = Path(__file__).parents[1] / "pretrained/phase_contrast"  # the study's best small run
 Range = tuple[int, int, int]  # least, usual and largest length of an axis
 
@@ -126,6 +128,17 @@ def read_manifest(path: Path) -> tuple[Path, Manifest]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         said = "; ".join(faults(error)) if isinstance(error, ValidationError) else repr(error)
         raise InputError(f"{file} is not the {MANIFEST} of an exported run ({said}); {cure}") from error
+
+
+def read_seen(folder: Path) -> frozenset[str]:
+    """Fingerprints of the images that an exported run learned from; none where the folder does not say."""
+    path = folder / SEEN
+    if not path.exists():
+        return frozenset()
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    if wrong := [line for line in lines if not re.fullmatch("[0-9a-f]{32}|", line)]:
+        raise InputError(f"{path} has the line {wrong[0]!r}, no fingerprint of an image; export the run again")
+    return frozenset(filter(None, lines))
 
 
 def onnx_name(network: str, graph: str, dtype: str) -> str:

@@ -21,7 +21,7 @@ def add_verbs(verbs: Verbs) -> None:
         scores="the run's scores, JSON, whose threshold goes with it",
         output=Written(
             "folder to write model.json, the files that it lists and parity.json, the comparison, to",
-            inside=("model.json", "parity.json", "networks"),
+            inside=("model.json", "parity.json", "seen.txt", "networks"),
         ),
     )
     add_verb(

@@ -29,7 +29,9 @@ def add_verbs(verbs: Verbs) -> None:
     scored = "the run's scores, JSON; the draws lie beside each"
     truth = "COCO truth that both were scored on"
     verdict = Written("verdict to write, JSON", ".json")
-    add_verb(verbs, gain, "steps.GainParams", truth=truth, base=gained, scores=scored, output=verdict)
+    verb = add_verb(verbs, gain, "steps.GainParams", truth=truth, base=gained, scores=scored, output=verdict)
+    told = "run.json of both: test images that they learned from show nothing"
+    verb.add_argument("--models", nargs=2, type=Path, required=True, metavar="PATH", help=told)
     _add_measure(verbs)
 
 
@@ -100,7 +102,7 @@ def gain(args: Namespace) -> None:
     """Say whether a run is better than the one that it began with, by the paired interval of their difference."""
     from monolayer.evaluation import gain
 
-    gain.gain(args.truth, args.base, args.scores, args.params, args.output)
+    gain.gain(args.truth, args.base, args.scores, args.params, args.output, models=args.models)
 
 
 def _add_measure(verbs: Verbs) -> None:

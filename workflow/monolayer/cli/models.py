@@ -31,7 +31,7 @@ def add_verbs(verbs: Verbs) -> None:
         train,
         "steps.TrainParams",
         images="folder of images",
-        splits="folder with train.json and val.json",
+        splits="folder with train.json, val.json and test.json, which is looked at for images that were learned from",
         output=Written(
             "folder to write weights.pt, run.json and history.csv to",
             inside=("weights.pt", "run.json", "history.csv", "checkpoint"),

@@ -19,6 +19,7 @@ from monolayer.backends.eager import eager
 from monolayer.backends.manifest import (
     CARD,
     MANIFEST,
+    SEEN,
     CellDiameters,
     EngineFile,
     ExportedGraph,
@@ -35,6 +36,7 @@ from monolayer.deployment import engines, onnx_graph, parity
 from monolayer.deployment.calibration import Feed, record
 from monolayer.deployment.onnx_half import halved
 from monolayer.files import FORMAT, write_bytes, write_json
+from monolayer.models.beginnings import seen_by
 from monolayer.models.pipeline import Pipeline, pipeline
 from monolayer.params.steps import ExportParams
 
@@ -45,7 +47,7 @@ VERSIONS = ("monolayer", "torch", "onnx", "onnxscript", "onnxruntime")
 def export(
     weights: Path, images: Path, splits: Path, params: ExportParams, output: Path, *, score_threshold: float
 ) -> None:
-    """Write model.json and the files that it lists into the folder `output`; int8 is calibrated on train."""
+    """Write model.json, the files that it lists and seen.txt into the folder `output`; int8 is calibrated on train."""
     import torch
 
     torch.set_num_threads(params.cpu_threads)
@@ -69,6 +71,7 @@ def export(
         diameters=_diameters(train if isinstance(run.lines, str) else of_lines(train, run.lines)),
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
     )
+    write_bytes(output / SEEN, "".join(f"{one}\n" for one in sorted(seen_by(weights))).encode())
     write_json(output / MANIFEST, manifest.model_dump(), indent=1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -21,11 +21,15 @@ from monolayer.params.steps import TrainParams
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: tensors by name, one row per epoch, where the first weights came from, other facts."""
+    """What training leaves: tensors by name, one row per epoch, where the first weights came from, other facts.
+
+    seen: fingerprints of the images that the first weights had learned from, as far as their file knows.
+    """
 
     state: dict[str, Any]
     history: list[dict[str, float]]
     initial: str
+    seen: frozenset[str] = frozenset()
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -53,13 +57,19 @@ def family(name: str) -> Family:
     return cast(Family, importlib.import_module(f"monolayer.models.{name}.family"))
 
 
-def save_weights(path: Path, params: TrainParams, networks: dict[str, dict[str, Any]]) -> None:
-    """Write the networks of a run, by name, with what is needed to build them; the same bytes every time."""
+def save_weights(
+    path: Path, params: TrainParams, networks: dict[str, dict[str, Any]], seen: Collection[str] = ()
+) -> None:
+    """Write the networks of a run, by name, with what is needed to build them; the same bytes every time.
+
+    seen: fingerprints of all images that they learned from or were chosen by, in this run or before it.
+    """
     import torch
 
     # through a file object: given a path, torch writes the file's name into the archive
     with atomic_write(path) as partial, partial.open("wb") as file:
-        torch.save({"format": FORMAT, "params": params.model_dump_json(), "networks": networks}, file)
+        content = {"format": FORMAT, "params": params.model_dump_json(), "networks": networks, "seen": sorted(seen)}
+        torch.save(content, file)
 
 
 def load_weights(path: Path, device: str) -> tuple[TrainParams, dict[str, Any]]:

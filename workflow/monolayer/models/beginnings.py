@@ -20,10 +20,14 @@ UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, 
 
 
 class Beginning(NamedTuple):
-    """What run.json says of a network's first weights; `whole`: all are given, so that they are a model already."""
+    """What run.json says of a network's first weights; `whole`: all are given, so that they are a model already.
+
+    seen: fingerprints of the images that they learned from, as far as their file knows.
+    """
 
     said: str
     whole: bool
+    seen: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
@@ -35,10 +39,11 @@ SCRATCH = Beginning("from scratch", whole=False)
 
 
 class GivenWeights(NamedTuple):
-    """Tensors by name, and what run.json calls them."""
+    """Tensors by name, what run.json calls them, and the images that they learned from."""
 
     state: dict[str, Tensor]
     source: str
+    seen: frozenset[str]
 
 
 def read_weights(path: Path) -> GivenWeights:
@@ -46,11 +51,17 @@ def read_weights(path: Path) -> GivenWeights:
     cure = "train a run, or see `monolayer import-weights`"
     try:
         content = path.read_bytes()
-        networks = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)["networks"]
+        file = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        networks, seen = file["networks"], frozenset(file.get("seen", ()))
         state = networks["all"] if "all" in networks or len(networks) != 1 else next(iter(networks.values()))
     except UNREADABLE as error:
         raise InputError(f"{path} is no weights.pt with a network of all lines ({error}); {cure}") from error
-    return GivenWeights(state, f"{path.name}, sha256 {hashlib.sha256(content).hexdigest()}")
+    return GivenWeights(state, f"{path.name}, sha256 {hashlib.sha256(content).hexdigest()}", seen)
+
+
+def seen_by(weights: Path) -> frozenset[str]:
+    """Fingerprints of the images that the networks of a run's weights.pt learned from, as far as it knows."""
+    return frozenset(torch.load(weights, map_location="meta", weights_only=True).get("seen", ()))
 
 
 def is_ours(path: Path) -> bool:
@@ -70,7 +81,7 @@ def adopt(network: nn.Module, given: GivenWeights, may_be_new: Sequence[str] = (
         raise InputError(f"{given.source} does not fit a network of these settings:\n" + "\n".join(faults))
     network.load_state_dict(kept, strict=False)
     said = f"{given.source}; {len(own) - len(new)} of {len(own)} tensors" + (f", new: {', '.join(new)}" if new else "")
-    return Beginning(said, not new)
+    return Beginning(said, not new, given.seen)
 
 
 def _differs(key: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from monolayer.files import FORMAT, InputError, atomic_write, check_format
 from monolayer.models import Trained
 from monolayer.models.batches import Task, loader, loader_workers
+from monolayer.models.beginnings import Beginning
 from monolayer.params.fit import FitParams
 from monolayer.progress import track
 
@@ -49,10 +50,10 @@ class Fitted:
         """The row of the best epoch."""
         return next(row for row in self.history if row["best"])
 
-    def trained(self, initial: str, **facts: Any) -> Trained:
+    def trained(self, begun: Beginning, **facts: Any) -> Trained:
         """As families hand it on, with where the first weights came from and what else there is to know."""
         facts |= {"best_epoch": self.best_epoch, "seconds": self.seconds, "precision": self.precision}
-        return Trained(self.state, self.history, initial, facts)
+        return Trained(self.state, self.history, begun.said, begun.seen, facts)
 
 
 def fit(

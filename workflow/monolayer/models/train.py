@@ -8,17 +8,20 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from monolayer import models
 from monolayer.coco.io import read_truth
+from monolayer.coco.records import Truth
 from monolayer.data.dataset import Sample, of_lines, samples
-from monolayer.files import FORMAT, InputError, name_of_file, write_csv, write_json
+from monolayer.files import FORMAT, InputError, few, name_of_file, write_csv, write_json
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
+
+logger = logging.getLogger(__name__)
 
 
 def train(images: Path, splits: Path, params: TrainParams, output: Path, extension: Path | None = None) -> None:
@@ -46,13 +49,16 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
             run = models.family(params.family).train(*parts, params.settings, params.seed, workdir / name_of_file(name))
         trained[name] = run
         history += rows_of(name, run.history)
-    models.save_weights(output / "weights.pt", params, {name: one.state for name, one in trained.items()})
+    own = {sample.image.get("content") for parts in chosen.values() for part in parts for sample in part}
+    seen = {content for content in own if content is not None}.union(*(one.seen for one in trained.values()))
+    models.save_weights(output / "weights.pt", params, {name: one.state for name, one in trained.items()}, seen)
     write_csv(output / "history.csv", history)
     facts = {name: {"initial": one.initial, **_size(*chosen[name]), **one.facts} for name, one in trained.items()}
     record: dict[str, Any] = {
         "format": FORMAT,
         "params": params.model_dump(),
         "networks": facts,
+        "seen_in_test": seen_in_test(read_truth(splits / "test.json"), seen),
         "device": _device(),
         "duration_s": round(time.monotonic() - started, 1),
         **provenance(Path(__file__).parent),
@@ -113,6 +119,20 @@ def networks(
         rest = {} if trained == seen else {"all": (train, val)}
         return rest | {line: (of_lines(train, [line]), of_lines(val, [line])) for line in sorted(trained & seen)}
     return {"all": (of_lines(train, lines), of_lines(val, [line for line in lines if line in seen] or lines))}
+
+
+def seen_in_test(test: Truth, seen: Collection[str]) -> list[str]:
+    """The test images that a run, or the weights it began with, learned from; a warning tells of them."""
+    names = [image["file_name"] for image in test["images"] if image.get("content") in seen]
+    if names:
+        which = f"{len(names)} of {len(test['images'])} test images ({few(names, most=3)})"
+        cure = "begin with other weights, or keep these images out of test"
+        logger.warning(
+            "%s are among what this run or its first weights learned from, so that its scores on test flatter; %s",
+            which,
+            cure,
+        )
+    return names
 
 
 def _fingerprint(params: TrainParams, files: Sequence[Path]) -> str:

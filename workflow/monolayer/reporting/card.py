@@ -16,7 +16,7 @@ from monolayer.backends.manifest import NETWORKS, PARITY, CellDiameters, read_ma
 from monolayer.evaluation.definitions import DEFINITIONS, prefixes
 from monolayer.params.steps import CardParams
 from monolayer.reporting import tables
-from monolayer.reporting.study import SPLITS, read_census, read_history, read_result, read_run, steps
+from monolayer.reporting.study import SPLITS, read_census, read_history, read_result, read_run, seen_in_test, steps
 
 QUOTE = "'"  # in place of the mark that ends a literal text
 NOTHING_LEARNED = "no epoch of training made it better: what it gained is by the thresholds alone"
@@ -144,6 +144,7 @@ def networks(record: dict[str, Any], history: pd.DataFrame) -> list[dict[str, st
             "steps": str(taken[name]),
             "best epoch": str(facts["best_epoch"]),
             "time": tables.duration(facts["seconds"]) if "seconds" in facts else "not recorded",
+            **seen_in_test(record),
         }
         for name, facts in record["networks"].items()
     ]

@@ -25,7 +25,7 @@ from monolayer.reporting.page import render
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.rounds import rounds
 from monolayer.reporting.speed import speed
-from monolayer.reporting.study import SPLITS, Study, is_taught, of_line, steps
+from monolayer.reporting.study import SPLITS, Study, is_taught, of_line, seen_in_test, steps
 from monolayer.reporting.tracks import tracks
 
 CHARTED = ("mask_ap", "f1_50", "pixel_f1")  # columns of the chart beside the tables
@@ -172,7 +172,14 @@ def training(study: Study, album: Album) -> dict[str, Any] | None:
     drawn = {run: charts.training(f"train-{n}", run, history) for n, (run, history) in enumerate(histories.items())}
     taken = {run: steps(history) for run, history in histories.items()}
     networks = tables.grid(
-        {"run": run, "network": name, "steps": taken[run][name], "device": record["device"], **facts}
+        {
+            "run": run,
+            "network": name,
+            "steps": taken[run][name],
+            "device": record["device"],
+            **facts,
+            **seen_in_test(record),
+        }
         for run, record in study.records.items()
         for name, facts in record["networks"].items()
     )

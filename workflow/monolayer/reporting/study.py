@@ -184,6 +184,12 @@ def read_run(model: Path) -> dict[str, Any]:
     return record
 
 
+def seen_in_test(record: dict[str, Any]) -> dict[str, str]:
+    """A column of what a run.json tells: scores on images that were learned from flatter."""
+    seen = record.get("seen_in_test")
+    return {"test images learned from": "not recorded" if seen is None else str(len(seen))}
+
+
 def read_history(model: Path) -> pd.DataFrame:
     """history.csv in a run's folder of models: a row per network and epoch."""
     return read_table(model / "history.csv", ["network", "epoch", "step", "score"])

@@ -43,18 +43,18 @@ def train(
         workdir / f"last-{begun.key}.pt",
         given=begun.whole,
     )
-    return fitted.trained(begun.said, parameters=sum(p.numel() for p in network.parameters()))
+    return fitted.trained(begun, parameters=sum(p.numel() for p in network.parameters()))
 
 
 def start_from(network: CenterMask, path: Path) -> Beginning:
     """Put weights, of the whole network or its backbone alone, into it."""
     if path == Path("pretrained"):
         raise InputError("CenterMask has no weights to fetch; convert official ones with `monolayer import-weights`")
-    state, source = read_weights(path)
+    state, source, seen = read_weights(path)
     backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
     whole = len(backbone) < len(state)
     load_state(network if whole else network.backbone, state if whole else backbone, str(path))
-    return Beginning(f"{'whole network' if whole else 'backbone'} of {source}", whole)
+    return Beginning(f"{'whole network' if whole else 'backbone'} of {source}", whole, seen)
 
 
 def build(settings: CenterMaskTrain, state: dict[str, Any], device: str) -> CenterMask:

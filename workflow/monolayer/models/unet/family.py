@@ -113,7 +113,7 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, s
     if settings.fit.epochs:
         thresholds = Thresholds(fitted.best["threshold_foreground"], fitted.best["threshold_marker"], task.area)
         fitted.state["thresholds"] = torch.tensor(thresholds)
-    return fitted.trained(begun.said, thresholds=thresholds._asdict(), **({"zoom": zoom} if settings.diameter else {}))
+    return fitted.trained(begun, thresholds=thresholds._asdict(), **({"zoom": zoom} if settings.diameter else {}))
 
 
 def _begin(network: UNet, settings: UnetTrain, task: CellTask, seed: int) -> Beginning:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from monolayer.backends.manifest import onnx_name, read_manifest
+from monolayer.backends.manifest import onnx_name, read_manifest, read_seen
 from monolayer.files import InputError
 from monolayer.models.beginnings import GivenWeights
 
@@ -42,7 +42,9 @@ def unfolded(network: nn.Module, path: Path) -> GivenWeights:
                 state |= _adding(bias, key)
     of = manifest.networks["all"].constants
     state |= {"thresholds": torch.tensor(of["thresholds"]), "contrast": torch.tensor(of["contrast"])}
-    return GivenWeights(state, f"{manifest.run}, exported, sha256 {hashlib.sha256(content).hexdigest()}")
+    return GivenWeights(
+        state, f"{manifest.run}, exported, sha256 {hashlib.sha256(content).hexdigest()}", read_seen(folder)
+    )
 
 
 def _adding(bias: Tensor, convolution: str) -> dict[str, Tensor]:

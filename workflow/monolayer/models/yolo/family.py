@@ -42,7 +42,7 @@ def train(train: Sequence[Sample], val: Sequence[Sample], settings: YoloTrain, s
     network, begun = _initial(settings)
     task = _Task(TrueCells(train), evenly(val, settings.val_images), settings)
     checkpoint = workdir / ("last.pt" if begun is SCRATCH else f"last-{begun.key}.pt")
-    return fit(network, task, settings.fit, seed, checkpoint, given=begun.whole).trained(begun.said)
+    return fit(network, task, settings.fit, seed, checkpoint, given=begun.whole).trained(begun)
 
 
 def build(settings: YoloTrain, state: dict[str, Any], device: str) -> nn.Module:
