@@ -118,7 +118,7 @@ def test_what_is_odd_is_flagged() -> None:
     }
     limits = made.settings().quality
     areas = np.full(5, 100.0)
-    known_f1 = {"distance": 1.0, "expected_f1": 0.8, "cells": 5, "confluence": 0.1}
+    known_f1 = {"distance": 1.0, "expected_f1": 0.8, "cells": 5, "confluence": 0.1, "not_stored": 0.0}
     found = [measures(values.astype(np.uint16), areas) | known_f1 for values in pixels.values()]
     known = CellDiameters(low=10, median=12, high=14)
     usual = usual_sharpness(image["sharpness"] for image in (found[0], *found))
@@ -129,6 +129,7 @@ def test_what_is_odd_is_flagged() -> None:
     assert [flags(image, usual, limits, known, 1.0) for image in found] == list(pixels)
     assert words(cells=0) == "empty"
     assert words(confluence=0.95) == "dense"
+    assert words(not_stored=0.25) == "not_stored"
     assert words(2.0) == "other_size"
     assert words(distance=4.0, expected_f1=0.3) == "unlike low_f1"
     assert words(distance=math.nan, expected_f1=math.nan) == ""

@@ -33,6 +33,9 @@ QUALITY = {
     "sharpness": Column("", "number", "Variance of detail of 1 to 2 px over that of 2 to 8 px; blur lowers it."),
     "light_range": Column("", "number", "5th to 95th percentile of the medians of 8 x 8 blocks, over their median."),
     "saturated": Column("", "number", "Share of pixels that have the image's largest value."),
+    "not_stored": Column(
+        "", "number", "Share of its chunks in an OME-Zarr that are not stored and read as the fill value; 0 of files."
+    ),
     "median_diameter_px": Column("px", "number", "Median diameter of circles of the cells' areas."),
     "mean_score": Column("", "number", "Mean score of its cells."),
     "disagreement": Column(
@@ -59,6 +62,8 @@ WORDS = {
     "out_of_focus": "Its sharpness is far below the plate's median.",
     "uneven_light": "The brightness of its ground varies much.",
     "saturated": "Many pixels have the largest value.",
+    "not_stored": "Some of its chunks in the OME-Zarr are not stored and read as the fill value, as a rule black: a "
+    "copy that is not whole, or no more than the empty tiles of a mosaic.",
     "dense": "So many cells that they may not be told apart.",
     "other_size": "Its cells are larger or smaller than those that the model learned from.",
     "unlike": "It looks unlike the images that expected F1 was fitted on.",

@@ -147,12 +147,13 @@ class ZarrImage:
         return frame
 
     def files(self, index: int, which: ImagePlane, region: Region = WHOLE) -> list[Path]:
-        """The chunks or shards that a part of one frame lies in; one of zeros may be missing."""
+        """The chunks or shards that a part of one frame lies in; one that is not there reads as the fill value."""
         with _reading(str(self.path)):
             array, axes = self._array, self.axes
             meant = {"t": slice(index, index + 1), **dict(zip(SPATIAL, region.place, strict=True))}
-            if which.channel is not None:
-                meant["c"] = slice(which.channel - 1, which.channel)
+            for axis, number in (("c", which.channel), ("z", which.z)):
+                if isinstance(number, int):
+                    meant[axis] = slice(number - 1, number)
             places = []
             for axis, length, size in zip(axes, array.shape, array.shards or array.chunks, strict=True):
                 first, end, _ = meant.get(axis, slice(None)).indices(length)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +14,12 @@ from monolayer.plates.about import ImageAbout, pixel_size_of
 from monolayer.plates.alike import asked_plane, channel_of, usual
 from monolayer.plates.labels import label_paths, make_store
 from monolayer.plates.region import WHOLE, Region, tiles
-from monolayer.plates.source import Fields, Kind, abouts_of, path_of, source_of
+from monolayer.plates.source import Fields, Kind, PlateSource, abouts_of, path_of, source_of
 from monolayer.plates.times import Field, Moment, check_times, times_of
 
 logger = logging.getLogger(__name__)
 TABLE, ABOUT = "plan.parquet", "plan.json"
+NOT_STORED = "none of its chunks is stored"
 GROUP = 1 << 12  # images of a row group: a shard reads those of its own
 
 
@@ -83,12 +83,11 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
     common = usual(abouts, settings)
     sizes = {key: about if isinstance(about, ImageAbout) else common for key, about in abouts.items()}
     times = times_of(files, sizes, settings, str(path))
-    rows = list(_rows(times.fields, abouts, sizes, settings))
     size, of = pixel_size_of(settings.pixel_size_um, common)
     about = PlateAbout(
         path=str(source.path),
         kind=source.kind,
-        images=len(rows),
+        images=0,
         channel=channel_of(common, settings, path),
         channels=list(common.channels),
         z=settings.z,
@@ -96,8 +95,11 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
         pixel_size_from=of,
         time_unit=times.unit,
         times_from=times.said_by,
-        missing=_missing(rows),
+        missing=[],
     )
+    stored, lost = _stored(source, times.fields, abouts, about.which)
+    rows = list(_rows(stored, abouts, sizes, settings))
+    about = about._replace(images=len(rows), missing=_missing(stored, lost))
     for text in about.missing[:5]:
         logger.warning("%s has no image of %s", path, text)
     make_store(output, path, rows, size)
@@ -105,6 +107,23 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
     write_json(output / ABOUT, about._asdict(), indent=1)
     wells = len({row.well for row in rows})
     logger.info("%d images of %d wells; pixel size from %s; times from %s", len(rows), wells, of, about.times_from)
+
+
+def _stored(
+    source: PlateSource, fields: Mapping[Field, Sequence[Moment]], abouts: Fields, which: ImagePlane
+) -> tuple[dict[Field, list[Moment]], dict[Field, list[Moment]]]:
+    """The images that are there, and those of which an OME-Zarr has nothing: they would read as the fill value."""
+    stored, lost = dict[Field, list[Moment]](), dict[Field, list[Moment]]()
+    for key, moments in fields.items():
+        empty = set[int]()
+        if not isinstance(abouts[key], str):
+            empty = source.not_stored(moments[0].file, [moment.plane for moment in moments], which)
+        for moment in moments:
+            (lost if moment.plane in empty else stored).setdefault(key, []).append(moment)
+    if not stored:
+        count = sum(map(len, lost.values()))
+        raise InputError(f"{source.path}: no chunk of its {count} images is stored; copy it again, as a whole")
+    return stored, lost
 
 
 def _rows(
@@ -121,8 +140,7 @@ def _rows(
         for frame, moment in enumerate(fields[well, field]):
             number += 1
             one, plane = moment.file, moment.plane
-            stamp = one.stamp or f"t{plane:03d}"
-            who = number, well, name, one.line, frame, stamp, moment.time, moment.hours
+            who = number, well, name, one.line, frame, moment.stamp, moment.time, moment.hours
             what = one.file, plane, where.height, where.width, places[well, name], fault
             yield PlateImage(*who, *what, part is not None, where.top, where.left)
 
@@ -145,18 +163,21 @@ def _part_name(field: str, part: FieldPart | None) -> str:
     return field if part is None else f"{field}.{part.number}"
 
 
-def _missing(rows: Sequence[PlateImage]) -> list[str]:
-    """Fields and times that other wells have, and these lack."""
-    times = {row.timestamp for row in rows}
-    fields = {row.field for row in rows}
+def _missing(stored: Mapping[Field, Sequence[Moment]], lost: Mapping[Field, Sequence[Moment]]) -> list[str]:
+    """Fields and times that other wells have, or of which nothing is stored, and these lack."""
+    here, gone = (
+        {key: {moment.stamp for moment in moments} for key, moments in fields.items()} for fields in (stored, lost)
+    )
+    times = set[str]().union(*here.values(), *gone.values())
+    keys = here | gone
     lines = []
-    of_well = defaultdict[str, dict[str, set[str]]](lambda: defaultdict(set))
-    for row in rows:
-        of_well[row.well][row.field].add(row.timestamp)
-    for well, own in of_well.items():
-        lines += [f"well {well}, field {field}" for field in sorted(fields - set(own))]
-        for field, stamps in own.items():
-            lines += [f"well {well}, field {field}, time {stamp}" for stamp in sorted(times - stamps)]
+    for well in dict.fromkeys(well for well, _ in keys):
+        own = [field for known, field in keys if known == well]
+        lines += [f"well {well}, field {field}" for field in sorted({field for _, field in keys} - set(own))]
+        for key in ((well, field) for field in own):
+            for stamp in sorted(times - here.get(key, set())):
+                why = f": {NOT_STORED}" if stamp in gone.get(key, ()) else ""
+                lines.append(f"well {well}, field {key[1]}, time {stamp}{why}")
     return lines
 
 

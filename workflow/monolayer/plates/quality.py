@@ -71,6 +71,7 @@ def flags(
         "out_of_focus": image["sharpness"] < limits.focus * usual,
         "uneven_light": light > limits.light,
         "saturated": image["saturated"] > limits.saturated,
+        "not_stored": image["not_stored"] > 0,
         "dense": image["confluence"] > limits.confluence,
         "other_size": known is not None and (size < known.low or size > known.high),
         "unlike": image["distance"] > limits.distance,

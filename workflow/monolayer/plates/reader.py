@@ -52,6 +52,13 @@ class PlateReader:
             return state_of(files)
         return state_of([path_of(Path(self.about.path), image.file)])
 
+    def chunks(self, image: PlateImage) -> tuple[int, int]:
+        """How many chunks of an OME-Zarr it lies in, and how many are not stored: these read as the fill value."""
+        if self.about.kind != "zarr":
+            return 0, 0
+        files = self._image(image).files(image.plane, self.about.which, image.region)
+        return len(files), sum(not path.exists() for path in files)
+
     def read(self, image: PlateImage) -> NDArray[Any]:
         """Its grey values (H, W), of files that are the same before and after they are read."""
         if image.fault:

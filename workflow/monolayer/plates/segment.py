@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from monolayer.backends.manifest import Manifest, read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.data.images import Pixels, eight_bit
-from monolayer.files import InputError, free_memory
+from monolayer.files import InputError, few, free_memory
 from monolayer.measurement.files import arrow
 from monolayer.measurement.measure import cell_columns, image_row, trimmed, with_um
 from monolayer.models import predictor
@@ -49,6 +49,7 @@ class ReadImage(NamedTuple):
     state: list[int]
     own: NDArray[Any]
     grey: Pixels
+    chunks: tuple[int, int]  # of an OME-Zarr that it lies in, and those of them that are not stored
 
 
 class PlateModel(NamedTuple):
@@ -80,7 +81,8 @@ def segment(plan: Path, settings: PlateFinding, shard: tuple[int, int], threads:
     name = f"{shard[0]}-{shard[1]}"
     model = load_model(settings, threads)
     read = {"path": about.path, "which": about.which, "pixel_size_um": about.pixel_size_um}
-    depends = {"model": model.sums, "settings": settings.model_dump(mode="json"), "plate": read}
+    columns = [*dictionary.CELLS, *dictionary.QUALITY]  # those of an earlier version are others
+    depends = {"model": model.sums, "settings": settings.model_dump(mode="json"), "plate": read, "columns": columns}
     with part_journal(plan / PARTS, name, depends, {(image.labels, image.frame) for image in images}) as journal:
         run = Shard(plan, about, model, journal)
         faults = run.segment(images)
@@ -113,6 +115,7 @@ class Shard:
     model: PlateModel
     journal: PartJournal
     keys: dict[int, str] = field(default_factory=dict)  # under which images are noted
+    gaps: list[str] = field(default_factory=list)  # images of which some chunks are not stored
 
     def segment(self, images: Sequence[PlateImage]) -> list[tuple[PlateImage, str]]:
         """Note the cells of all images that are not done; what can't be used is returned with the reason."""
@@ -143,6 +146,9 @@ class Shard:
         for one, row, cells in track(done, len(todo), f"segment {Path(self.about.path).name}"):
             self.keys[one.image.number] = key_of(one.image, one.state)
             self.journal.add(self.keys[one.image.number], row, cells)
+        if self.gaps:
+            said = "of %d of %d images some chunks are not stored and read as the fill value: %s"
+            logger.warning(said, len(self.gaps), len(todo), few(self.gaps, SHOWN))
         return faults
 
     def _is_done(self, image: PlateImage, reader: PlateReader) -> bool:
@@ -160,11 +166,14 @@ class Shard:
     def _read(self, image: PlateImage, reader: PlateReader) -> ReadImage:
         state = [] if image.fault else reader.state(image)
         own = reader.read(image)
+        count, lacking = chunks = reader.chunks(image)
+        if lacking:
+            self.gaps.append(f"{image.name} lacks {lacking} of {count}")
         grey = eight_bit(own, image.file, self.model.manifest.percentiles)
         network = self.model.predictor.network(image.line or None, image.name)
         predictor.check_size(image.file, grey, network.pipeline.stride)
         predictor.check_room(image.file, grey.size, self.model.predictor.enlarged, free_memory())
-        return ReadImage(image, state, own, grey)
+        return ReadImage(image, state, own, grey, chunks)
 
     def _measured(self, one: ReadImage, found: Instances) -> tuple[dict[str, Any], Any]:
         """The row of an image and the table of its cells; writes its label image."""
@@ -176,6 +185,8 @@ class Shard:
         areas, scale = columns["area_px2"], self.about.pixel_size_um
         columns = with_um(columns, scale)
         row = image_row(columns, labels, scale) | measures(one.own, areas) | certainty(kept)
+        count, lacking = one.chunks
+        row["not_stored"] = lacking / count if count else 0.0
         return row | {"looks": looks(one.grey)}, arrow(dictionary.CELLS, columns)
 
 

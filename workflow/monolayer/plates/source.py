@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -43,6 +43,14 @@ class PlateSource(NamedTuple):
             size = f"{about.frames} frames of {about.width}x{about.height} px"
             raise InputError(f"{self.path}: {one.file} says that it has {size}; export it again")
         return about
+
+    def not_stored(self, one: SeriesFile, frames: Iterable[int], which: ImagePlane) -> set[int]:
+        """The frames of which an OME-Zarr has no chunk: nothing was copied, or taken, where a writer made room."""
+        if self.kind != "zarr":
+            return set()
+        image = ZarrImage(self.path / one.file)
+        chunks = {frame: image.files(frame, which) for frame in frames}
+        return {frame for frame, files in chunks.items() if files and not any(path.exists() for path in files)}
 
 
 def source_of(path: Path, settings: PlateReading, only: set[str] | None = None) -> PlateSource:

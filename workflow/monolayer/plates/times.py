@@ -32,6 +32,11 @@ class Moment(NamedTuple):
     plane: int  # of the frames of its file; -1: the file has this one alone
     file: SeriesFile
 
+    @property
+    def stamp(self) -> str:
+        """What its name says of its time, or the number of its frame."""
+        return self.file.stamp or f"t{self.plane:03d}"
+
 
 class PlateTimes(NamedTuple):
     """The frames of each field in the order of time."""
