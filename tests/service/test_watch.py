@@ -481,6 +481,34 @@ def test_an_older_file_that_comes_late_bends_no_growth(tmp_path: Path) -> None:
     assert "by the time of each file" in (tmp_path / "out/growth.svg").read_text()
 
 
+INCUCYTE = re.compile(r"(?P<well>[A-P]\d+)_\d+_(?P<time>\d+d\d\dh\d\dm|\d{4}y\d\dm\d\dd_\d\dh\d\dm)")
+
+
+def test_an_incucytes_dates_are_hours_from_the_file_that_was_done_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over the end of a month, whenever the files were written, in the order in which they come, started again."""
+    what = watching(tmp_path, pattern=INCUCYTE)
+    for number in (1, 2, 3, 0):
+        day, clock = divmod(12 * number, 24)
+        date = f"2021y{('03m31d', '04m01d')[day]}_{clock:02d}h30m"
+        write(tmp_path, f"VID7_A1_1_{date}.png", png(field(3 * 2**number)))
+        with caplog.at_level("INFO"):
+            watch(what, idle(what), 0)
+    assert [float(row["time_h"]) for row in rows(tmp_path, "images")] == [0, 12, 24, -12]
+    assert "times come from the date that the group `time` of --pattern finds" in caplog.text
+    (fit,) = [row for row in rows(tmp_path, "growth") if row["quantity"] == "cells"]
+    assert fit["time_unit"] == "h"
+    assert float(fit["doubling_time"]) == pytest.approx(12)
+    chart = (tmp_path / "out/growth.svg").read_text().replace("&#160;", " ")
+    assert "h from 2021-03-31 12:30, by the files' names" in chart
+    other = "VID7_A1_1_02d00h00m.png"
+    write(tmp_path, other, png(field(3)))
+    watch(what, idle(what), 0)
+    assert f"{other} is left out until it changes: its time would come from the group `time`" in caplog.text
+    assert len(rows(tmp_path, "images")) == 4
+
+
 def test_a_clock_that_is_ahead_is_told_and_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     what = watching(tmp_path, settle_s=0.2)
     write(tmp_path, "a.png", png(field(3)))
@@ -508,6 +536,7 @@ def test_two_sources_of_time_are_not_mixed(tmp_path: Path, caplog: pytest.LogCap
     ("name", "content", "told"),
     [
         ("A1_8h30.png", png(field(3)), "its time is '8h30'; correct the pattern so that it is"),
+        ("A1_20210318.png", png(field(3)), "its time is '20210318'; correct the pattern so that it is"),
         ("A1_.png", png(field(3)), "its time is ''; correct the pattern"),
         ("A1_t3.tif", tiff(np.stack([field(3)] * 2)), "it has 2 pages, to all of which the pattern gives the time t3"),
     ],
@@ -516,7 +545,7 @@ def test_a_time_that_tells_nothing_is_said(
     name: str, content: bytes, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Growth would be empty, or all pages of one moment, without a word."""
-    pattern = re.compile(r"(?P<well>[A-H]\d)_(?P<time>t\d+|8h30)?")
+    pattern = re.compile(r"(?P<well>[A-H]\d)_(?P<time>t\d+|8h30|\d{8})?")
     what = watching(tmp_path, pattern=pattern, frame_hours=1.0)
     write(tmp_path, "A1_t1.png", png(field(3)))
     write(tmp_path, name, content)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from monolayer.data.reading import SUFFIXES, image_files
 from monolayer.files import InputError
-from monolayer.measurement.growth import date_of
+from monolayer.measurement.growth import date_of, is_day
 from monolayer.params.plates import PlateReading
 
 # 00d12h00m since the start, or 2021y03m18d_12h00m
@@ -22,7 +22,6 @@ KNOWN = re.compile(
 )
 ELAPSED = re.compile(r"(?:(\d+)d)?(\d+)h(\d+)m")
 NUMBER = re.compile(r"([A-Za-z_]*)(\d+)")
-DAY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4}|\d{6})?")  # 20210318, maybe with the time
 
 
 class SeriesFile(NamedTuple):
@@ -158,7 +157,7 @@ def numbers(stamps: Sequence[str], name: str) -> dict[str, float]:
             continue  # hours() has refused it
         prefixes.setdefault(match[1], stamp)
         found[stamp] = float(match[2])
-        if DAY.fullmatch(match[2]):
+        if is_day(stamp):
             raise InputError(
                 f"{name}: the time {stamp!r} is a date, which counts no frames; have plate_settings.pattern find the "
                 "number of the frame, or name files as 2021y03m18d_12h00m"

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -73,14 +74,16 @@ def frame(
     near: NeighbourParams,
     *,
     hours: float | None = None,
+    first: datetime | None = None,
 ) -> SegmentedFrame:
     """Measure the cells (masks cut to their boxes) of a frame: its own grey values and the 8-bit ones.
 
-    scale is µm along a pixel's side, hours those between two frames of a series; None where they are not known.
+    scale is µm along a pixel's side, hours those between two frames of a series; None where they are not known. Of a
+    record whose time is a date hours are counted from the first.
     """
     labels = found.label_image()
     columns = with_um(cell_columns(found, labels, pixels[0], near), scale)
-    row = described(record, scale, hours) | image_row(columns, labels, scale)
+    row = described(record, scale, hours, first) | image_row(columns, labels, scale)
     return SegmentedFrame(record, pixels[1], found, labels, columns, row)
 
 

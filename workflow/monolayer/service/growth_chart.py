@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ def _chart(tables: Tables, fits: list[dict[str, Any]]) -> bytes:
 
 def _hours(tables: Tables) -> str:
     """The label of hours: what they are counted from."""
+    if tables.origin is not None and tables.times == ["dates"]:
+        return f"h from {datetime.fromtimestamp(tables.origin, UTC):%Y-%m-%d %H:%M}, by the files' names"
     if tables.times != ["files"] or tables.origin is None:
         return "h"
     return f"h from {datetime.fromtimestamp(tables.origin):%Y-%m-%d %H:%M}, by the time of each file"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from monolayer.data.plane import ANY, ImagePlane
 from monolayer.data.reading import read_frames
 from monolayer.files import InputError, free_memory, write_csv
 from monolayer.measurement import dictionary
-from monolayer.measurement.growth import moment
+from monolayer.measurement.growth import date_of, is_day, moment
 from monolayer.models.pipeline import Check, unchecked
 from monolayer.models.predictor import check_room, check_size
 from monolayer.service import answers
@@ -36,6 +37,7 @@ TRIES = 3  # of a file at which the process ended
 AHEAD_S = 60
 TIMES = {
     "pattern": "the group `time` of --pattern",
+    "dates": "the date that the group `time` of --pattern finds",
     "frames": "the number of a page in its file",
     "files": "when each file was written",
 }
@@ -144,9 +146,10 @@ def _take(what: Watching, tables: Tables, path: Path, looks: WatchedLooks, check
     except (InputError, MemoryError) as error:
         _set_aside(name, looks, error)
         return
-    time_from = _time_from(what, len(found))
+    stamp = found[0].record["timestamp"]
+    time_from = _time_from(what, stamp, len(found))
     _say_times(tables, file, time_from, looks)
-    tables.append(file, found, time_from, _origin(tables, file))
+    tables.append(file, found, time_from, _origin(tables, file, date_of(stamp)))
     logger.info("%s: %s cells", name, ", ".join(str(one.row["cells"]) for one in found))
 
 
@@ -219,12 +222,14 @@ def segmented(
     check_room("it", announced_pixels(file.content, 1), what.model.enlarged, _free_memory())
     done: list[answers.SegmentedFrame] = []
     pages = read_frames(file.content, file.name, what.which)
-    time_from = _time_from(what, len(pages))
-    if time_from == "pattern":
+    time_from = _time_from(what, groups.get("time"), len(pages))
+    if "time" in groups:
         _check_time(groups["time"], len(pages), what.frame_hours)
     if file.name not in tables.done and tables.times and time_from not in tables.times:
         told = f"its time would come from {TIMES[time_from]}, that of the others from {TIMES[tables.times[0]]}"
         raise InputError(f"{told}; give it a folder of its own, or times by --pattern")
+    origin = _origin(tables, file, date_of(groups.get("time")))
+    first = datetime.fromtimestamp(origin, UTC).replace(tzinfo=None) if time_from == "dates" else None
     for index, own in enumerate(pages):
         image = eight_bit(own, file.name, what.model.percentiles)
         check_size("it", image, what.model.stride)
@@ -235,29 +240,37 @@ def segmented(
         record["well"] = groups.get("well", Path(file.name).parent.as_posix())
         record["timestamp"] = groups.get("time", record["timestamp"])
         near, hours = what.model.neighbours, what.frame_hours
-        done.append(answers.frame(record, (own, image), found, what.pixel_size_um, near, hours=hours))
+        done.append(answers.frame(record, (own, image), found, what.pixel_size_um, near, hours=hours, first=first))
         if time_from == "files":
-            done[-1].row["time_h"] = (file.mtime_ns / 1e9 - _origin(tables, file)) / 3600
+            done[-1].row["time_h"] = (file.mtime_ns / 1e9 - origin) / 3600
     return done
 
 
 def _check_time(text: str, pages: int, frame_hours: float | None) -> None:
     """Refuse a time of the pattern that can't be read, or that would be that of several pages."""
-    if all(math.isnan(number) for number in moment(text, frame_hours)):
+    times = moment(text, frame_hours, date_of(text))
+    if all(map(math.isnan, times)) or is_day(text):
         raise InputError(
-            f"its time is {text!r}; correct the pattern so that it is as 01d06h30m, or a frame as t007 or 7"
+            f"its time is {text!r}; correct the pattern so that it is as 01d06h30m or 2021y03m18d_12h00m, or a frame "
+            "as t007 or 7"
         )
     if pages > 1:
         told = f"it has {pages} pages, to all of which the pattern gives the time {text}"
         raise InputError(f"{told}; save them apart, or leave the group `time` out, so that pages are counted")
 
 
-def _time_from(what: Watching, pages: int) -> str:
+def _time_from(what: Watching, stamp: str | None, pages: int) -> str:
+    """What tells the time of a file of so many pages; `stamp` is what the group `time` finds in its name."""
     if what.pattern and "time" in what.pattern.groupindex:
-        return "pattern"
+        return "pattern" if date_of(stamp) is None else "dates"
     return "files" if pages == 1 else "frames"
 
 
-def _origin(tables: Tables, file: WatchedFile) -> float:
-    """From when times are counted (seconds since 1970): from the first file that was done, whatever comes later."""
-    return file.mtime_ns / 1e9 if tables.origin is None else tables.origin
+def _origin(tables: Tables, file: WatchedFile, date: datetime | None) -> float:
+    """From when times are counted (seconds since 1970): from the first file that was done, whatever comes later.
+
+    From when it was written, or the date in its name, which is taken as it stands, wherever the microscope's clock is.
+    """
+    if tables.origin is not None:
+        return tables.origin
+    return file.mtime_ns / 1e9 if date is None else date.replace(tzinfo=UTC).timestamp()
