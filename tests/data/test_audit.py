@@ -227,6 +227,9 @@ def test_cells_drawn_twice_empty_and_outside(images: Path, truth: Truth) -> None
     assert counts(found)["overlapping"] >= 1  # the disk may also hide a cell that was there
     assert any("annotations 9001 and 9002, IoU 0.8" in text for text in examples["overlapping"])
     assert not any("9003" in text for text in examples["overlapping"])
+    alone = json.loads(json.dumps(truth))
+    alone["annotations"] = [cell for cell in alone["annotations"] if not cell["iscrowd"]]
+    assert found["images"] == audited(images, alone)["images"]  # a region covers nothing
     assert examples["empty_mask"] == ["annotation 9004 of round_A1_0.png"]
     assert examples["box_outside"] == ["annotation 9004 of round_A1_0.png: [120, 5, 20, 5]"]
 

@@ -54,6 +54,14 @@ def truth_of(rows: list[Row]) -> Truth:
     return Truth(images=images, annotations=annotations, categories=[CELL])
 
 
+def with_regions(truth: Truth, each: int) -> Truth:
+    """So many regions that nobody annotated in the first image."""
+    first = truth["images"][0]["id"]
+    region = {"segmentation": EMPTY, "bbox": [0, 0, 1, 1], "area": 1, "iscrowd": 1, "category_id": 1}
+    regions = [Annotation(id=9000 + n, image_id=first, **region) for n in range(each)]  # type: ignore[typeddict-item]
+    return Truth(images=truth["images"], annotations=truth["annotations"] + regions, categories=truth["categories"])
+
+
 def wells(line: str, count: int, per_well: int = 2, cells: int = 5) -> list[Row]:
     return [(line, f"w{well}", cells, None, "") for well in range(count) for _ in range(per_well)]
 
@@ -110,6 +118,19 @@ def test_dense_and_sparse_images_reach_all_splits() -> None:
         members = [image for image, of in splits.items() if of == name]
         dense = sum(cells[image] == 400 for image in members) / len(members)
         assert dense == pytest.approx(0.25, abs=0.05)
+
+
+def test_regions_that_nobody_annotated_are_no_cells(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither for how images are dealt nor in what is told of the splits."""
+    truth = truth_of(wells("a", 9))
+    with_them = with_regions(truth, 50)
+    assert assign(with_them, PARAMS) == assign(truth, PARAMS)
+    write_json(tmp_path / "truth.json", with_them)
+    write_json(tmp_path / "audit.json", {"near_copies": []})
+    with caplog.at_level(logging.INFO):
+        split(tmp_path / "truth.json", tmp_path / "audit.json", PARAMS, tmp_path / "splits")
+    told = [int(line.split(" images, ")[1].split()[0]) for line in caplog.messages if " images, " in line]
+    assert sum(told) == len(truth["annotations"])
 
 
 def test_the_seed_decides_and_one_seed_is_one_split() -> None:

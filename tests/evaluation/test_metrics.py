@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from monolayer.coco.records import Rle
-from monolayer.coco.rle import box_xywh, rle_area, rle_from_mask
+from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask
 from monolayer.coco.table import Images, read_results, read_truth
 from monolayer.evaluation import breakdown, evaluate, matching, metrics
 from monolayer.evaluation.matching import Protocol
@@ -265,6 +265,18 @@ def test_crowds_neither_help_nor_hurt(tmp_path: Path) -> None:
     assert scores["count_bias"] == 0
 
 
+def test_density_is_of_what_is_annotated(tmp_path: Path) -> None:
+    """One cell in each image; of the second, half is a region that nobody annotated, with a part of the cell."""
+    cell, half = box(0, 0, 8, 8), box(0, 4, 30, 26)
+    truth = truth_of([true_cell(1, cell), true_cell(2, cell), true_cell(2, half, iscrowd=1)], 2)
+    evidence, images = evidence_of(tmp_path, truth, [], matching.PROTOCOLS["livecell"], 0.5)
+    height, width = images.sizes[0]
+    drawn = mask_from_rle(half) & ~mask_from_rle(cell)
+    assert evidence.annotated.tolist() == [height * width, height * width - drawn.sum()]
+    rows = [row for row in breakdown.strata(evidence, evaluate.groups(images)) if row["stratum"] == "density"]
+    assert [rows[0]["low"], rows[-1]["high"]] == pytest.approx([1e6 / pixels for pixels in evidence.annotated])
+
+
 def test_images_without_cells_count_where_they_can(tmp_path: Path) -> None:
     """Image 2 is empty and stays so: it has no accuracy. A ghost in image 3 costs it all of its accuracy."""
     cell = box(0, 0, 8, 8)
@@ -371,7 +383,7 @@ def test_strata_hold_every_cell_once(tmp_path: Path) -> None:
     ]
     results = [predicted(cell["image_id"], cell["segmentation"], 0.9) for cell in truth[::2]]
     evidence, images = evidence_of(tmp_path, truth_of(truth, 8, "AB"), results, matching.PROTOCOLS["livecell"], 0.5)
-    rows = breakdown.strata(evidence, images, evaluate.groups(images))
+    rows = breakdown.strata(evidence, evaluate.groups(images))
     for line, cells in (("all", 36), ("A", 16), ("B", 20)):
         for stratum in ("density", "size"):
             of_line = [row for row in rows if row["cell_line"] == line and row["stratum"] == stratum]

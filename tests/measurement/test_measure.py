@@ -17,8 +17,8 @@ from culture import Culture
 from monolayer.__main__ import main
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth, write_results
-from monolayer.coco.records import Result
-from monolayer.coco.rle import rle_from_mask
+from monolayer.coco.records import CELL, Result
+from monolayer.coco.rle import annotation, mask_from_rle, rle_from_mask
 from monolayer.evaluation.threshold import score_threshold
 from monolayer.files import InputError, write_json
 from monolayer.measurement import dictionary
@@ -52,6 +52,35 @@ def test_a_row_for_each_cell_and_image(measured: Path, culture: Culture) -> None
     assert list(cells) == list(dictionary.TABLES["cells"])
     covered = cells.groupby("image_id")["area_px2"].sum() / (96 * 128)
     np.testing.assert_allclose(images.set_index("image_id")["confluence"], covered, atol=1e-6)
+
+
+def test_what_is_found_where_nobody_annotated_counts_neither_way(
+    culture: Culture, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its row stays; counts, confluence and growth are without it. A found cell that truth has in there counts."""
+    image = culture.truth["images"][0]
+    cells = [cell for cell in culture.truth["annotations"] if cell["image_id"] == image["id"]]
+    covered = np.zeros((image["height"], image["width"]), np.bool_)
+    covered[:, :64] = True
+    inside = [cell for cell in cells if (covered & mask_from_rle(cell["segmentation"])).sum() > cell["area"] / 2]
+    assert 1 < len(inside) < len(cells)
+    region = annotation(9000, image["id"], rle_from_mask(covered)) | {"iscrowd": 1}
+    true = [cell for cell in cells if cell not in inside[1:]]
+    write_json(tmp_path / "truth.json", {"images": [image], "annotations": [*true, region], "categories": [CELL]})
+    common = {"category_id": 1, "score": 0.9, "image_id": image["id"]}
+    results = [Result(**common, **{key: cell[key] for key in ("segmentation", "bbox")}) for cell in cells]  # type: ignore[typeddict-item]
+    write_results(tmp_path / "results.json", results)
+    rows = {}
+    for name, source in {"truth": CellSource(None, 0), "found": CellSource(tmp_path / "results.json", 0)}.items():
+        measure(culture.images, tmp_path / "truth.json", source, PARAMS, tmp_path / name)
+        rows[name] = pd.read_parquet(tmp_path / name / "images.parquet").iloc[0]
+    assert len(pd.read_parquet(tmp_path / "found/cells.parquet")) == len(cells)
+    assert f"{len(inside) - 1} of {len(cells)} cells lie where nobody annotated" in caplog.text
+    counts = ["cells", "density_per_mpx", "confluence", "median_area_px2"]
+    assert rows["found"]["cells"] == len(true)
+    pd.testing.assert_series_equal(rows["found"][counts], rows["truth"][counts], check_names=False)
+    drawn = np.any([mask_from_rle(cell["segmentation"]) for cell in true], axis=0)
+    assert rows["truth"]["density_per_mpx"] == pytest.approx(len(true) / (~covered | drawn).sum() * 1e6)
 
 
 def test_micrometres_where_the_pixel_size_is_known(measured: Path) -> None:

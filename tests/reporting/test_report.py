@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from culture import Culture, make_culture
+from culture import HEIGHT, WIDTH, Culture, make_culture
 from monolayer.backends.manifest import CellDiameters
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Image, Result, Truth
-from monolayer.coco.rle import rle_from_mask, rles_from_crops
+from monolayer.coco.rle import annotation, mask_from_rle, rle_from_mask, rles_from_crops
 from monolayer.data import dataset
 from monolayer.evaluation import evaluate
 from monolayer.files import FORMAT, InputError, write_json
 from monolayer.measurement.measure import CellSource, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.reporting import card, pictures, tables
+from monolayer.reporting.biology import biology
 from monolayer.reporting.gallery import ranked, spread
 from monolayer.reporting.page import render
 from monolayer.reporting.pictures import Album
@@ -378,6 +379,47 @@ def test_a_single_run_without_intervals_has_no_differences(tmp_path: Path, cultu
     html = re.sub(r"base64,[^\"]*", "", (folder / "report.html").read_text())
     assert not re.search(r"\bnan\b", html, re.IGNORECASE)
     assert "Which differences are real" not in html
+
+
+def test_what_is_found_where_nobody_annotated_counts_neither_way_on_the_page(tmp_path: Path) -> None:
+    """The left half of all images is such a region, and the run finds every cell: nothing is spurious, nothing off."""
+    culture = make_culture(tmp_path / "culture")
+    half = np.zeros((HEIGHT, WIDTH), np.bool_)
+    half[:, : WIDTH // 2] = True
+    every = culture.truth["annotations"].copy()
+    outside = [c for c in every if (mask_from_rle(c["segmentation"]) & half).sum() < c["area"] / 2]
+    assert len(outside) < len(every)
+    regions = [annotation(0, image["id"], rle_from_mask(half)) for image in culture.truth["images"]]
+    for number, one in enumerate(regions, start=9000):
+        one["id"], one["iscrowd"] = number, 1
+    culture.truth["annotations"] = outside + regions
+
+    def exact(truth: Truth, rng: object) -> list[Result]:
+        ids, common = {image["id"] for image in truth["images"]}, {"category_id": 1, "score": 0.9}
+        return [
+            Result(**common, **{key: c[key] for key in ("image_id", "segmentation", "bbox")})  # type: ignore[typeddict-item]
+            for c in every
+            if c["image_id"] in ids
+        ]
+
+    folder = write_study(tmp_path / "study", culture, ["yolo"], exact)
+    study = Study(folder, ["yolo"], params())
+    made = biology(study, Album(folder / "data/images", True))
+    off = {row[name] for row in made["agreement"] for name in ("cells_off", "cells_off_image", "area_off")}
+    assert off == {0}
+    assert [abs(row["confluence_off"]) < 1e-9 for row in made["agreement"]] == [True] * 4
+    assert len(study.counted_cells("yolo", [])) == len(study.counted_cells("truth", [])) == len(outside)
+    for true, pred in made["maps"].values():
+        assert true.numbers == pred.numbers
+    shown = overlays(study, Album(folder / "data/images", True))["pictures"]["yolo"]
+    for one in (one for line in shown.values() for one in line):
+        layers = {layer.name: layer.count for layer in one.layers}
+        assert (layers["spurious"], layers["regions not annotated"]) == (0, 1)
+        assert layers["right"] == one.numbers["found"]
+        assert layers["not counted"] > 0
+    html = section_html("biology", study)
+    assert html is not None
+    assert "Of 12 test images a part is not annotated" in html
 
 
 READS: dict[str, Callable[[Study], object]] = {

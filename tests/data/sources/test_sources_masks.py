@@ -20,10 +20,11 @@ from monolayer.coco.labels import label_image
 from monolayer.coco.records import Truth
 from monolayer.coco.rle import Placed
 from monolayer.coco.seg_npy import seg_npy
+from monolayer.coco.table import read_truth as table_of
 from monolayer.data import download
 from monolayer.data.audit import audit
 from monolayer.data.dataset import samples
-from monolayer.files import InputError
+from monolayer.files import InputError, write_json
 from monolayer.measurement.files import roi_zip
 from monolayer.measurement.outlines import rings
 from monolayer.params.data import AuditParams, MasksSource
@@ -259,6 +260,20 @@ def test_regions_that_nobody_annotated_count_neither_way(tmp_path: Path) -> None
         assert len(np.unique(sample.pixels()[:20, :30])) == 1
         assert len(np.unique(sample.pixels()[20:])) > 100
         assert not any(cell["iscrowd"] for cell in sample.annotations)
+
+
+def test_who_reads_regions_again_is_not_told_of_crowds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The truth that is made of them says what they are: nobody is to set their iscrowd to 0."""
+    images, masks = folders(tmp_path, "a.png")
+    (masks / "a.tif").write_bytes(_tiff(cells())[1])
+    (masks / "a_ignore.tif").write_bytes(_tiff((cells() == 1).astype(np.int32))[1])
+    write_json(tmp_path / "again.json", fetched(images, masks, tmp_path))
+    caplog.clear()
+    _, table = table_of(tmp_path / "again.json")
+    assert table.crowd.sum() == 1
+    assert set(table.category) == {1}
+    assert [text for text in caplog.messages if "regions that nobody annotated" in text]
+    assert not [text for text in caplog.messages if "set iscrowd to 0" in text]
 
 
 @pytest.mark.parametrize("name", ["a_ignore{}", "a_ignore.ome{}", "a_Ignore_masks{}"])

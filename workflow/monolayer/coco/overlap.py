@@ -10,6 +10,9 @@ from pycocotools import mask as rle_codec
 
 from monolayer.coco.records import Rle
 from monolayer.coco.rle import rle_area
+from monolayer.compiled import Flags
+
+LYING = 0.5  # of a mask in regions that nobody annotated, from which on it counts neither way
 
 
 def overlapping_pairs(rles: Sequence[Rle], iou_min: float) -> Iterator[tuple[int, int, float]]:
@@ -30,6 +33,17 @@ def overlapping_pairs(rles: Sequence[Rle], iou_min: float) -> Iterator[tuple[int
         if near:
             ious = rle_codec.iou(cast(Any, [rles[j] for j in near]), cast(Any, [rles[i]]), [0])[:, 0]
             yield from ((i, j, float(iou)) for j, iou in zip(near, ious, strict=True) if iou > iou_min)
+
+
+def lying_in(rles: Sequence[Rle], regions: Sequence[Rle]) -> Flags:
+    """Which masks (N,) of an image lie in these regions, by half of their own pixels or more, as COCO's crowds have it.
+
+    What is found there counts neither way, unless it is a true cell, which goes first.
+    """
+    if not rles or not regions:
+        return np.zeros(len(rles), np.bool_)
+    region = rle_codec.merge(cast(Any, list(regions)))
+    return np.asarray(rle_codec.iou(cast(Any, list(rles)), cast(Any, [region]), [1])[:, 0] >= LYING)
 
 
 def confluence(rles: Sequence[Rle], height: int, width: int) -> float:

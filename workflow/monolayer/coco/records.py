@@ -34,7 +34,7 @@ class Image(TypedDict):
 
 
 class Annotation(TypedDict):
-    """One true cell; bbox is xywh in px, area in px².
+    """One true cell, or a region that nobody annotated (`iscrowd`); bbox is xywh in px, area in px².
 
     Where truth has tracks: `track_id` is the cell's over all frames of its well, `parent_id` its mother's, 0 for none.
     """
@@ -94,4 +94,10 @@ def by_image(annotations: Iterable[Annotation]) -> dict[int, list[Annotation]]:
     return found
 
 
+def cells_in(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """Those that are cells: a crowd, or any other region that nobody annotated, is none, whoever counts."""
+    return [annotation for annotation in annotations if not annotation.get("iscrowd")]
+
+
 CELL = Category(id=1, name="cell")
+REGION = Category(id=2, name="ignore")  # of what is no cell, so that readers know it for a region

@@ -14,7 +14,7 @@ from monolayer.coco import rle
 from monolayer.coco.findings import Findings
 from monolayer.coco.io import read_truth
 from monolayer.coco.overlap import confluence, overlapping_pairs
-from monolayer.coco.records import Annotation, Finding, Image, Truth, by_image
+from monolayer.coco.records import Annotation, Finding, Image, Truth, by_image, cells_in
 from monolayer.data.dataset import read_image
 from monolayer.data.images import fingerprint
 from monolayer.data.near_copies import near_copies, together
@@ -155,7 +155,7 @@ def measure(image: Image, cells: list[Annotation], params: AuditParams, findings
         x, y, w, h = cell["bbox"]
         if min(x, y) < -1 or x + w > image["width"] + 1 or y + h > image["height"] + 1:
             findings.add("box_outside", f"{shown}: {cell['bbox']}")
-    alone = [cell for cell in fitting if not cell["iscrowd"]]
+    alone = cells_in(fitting)
     for i, j, iou in overlapping_pairs([cell["segmentation"] for cell in alone], params.duplicate_iou):
         findings.add("overlapping", f"{name}: annotations {alone[i]['id']} and {alone[j]['id']}, IoU {iou:.2f}")
     if len(alone) < params.min_annotations:
@@ -166,7 +166,7 @@ def measure(image: Image, cells: list[Annotation], params: AuditParams, findings
         "split": image["split"],
         "cells": len(alone),
         "median_area": float(np.median([cell["area"] for cell in alone])) if alone else None,
-        "confluence": round(confluence([cell["segmentation"] for cell in fitting], *size), 4),
+        "confluence": round(confluence([cell["segmentation"] for cell in alone], *size), 4),
     }
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from monolayer.coco.labels import label_image
-from monolayer.coco.records import Annotation, Image, Truth, by_image
+from monolayer.coco.records import Annotation, Image, Truth, by_image, cells_in
 from monolayer.data.plane import ANY, ImagePlane
 from monolayer.data.reading import read_frame
 from monolayer.files import InputError
@@ -40,9 +40,7 @@ class Sample:
 
 def samples(truth: Truth, images: Path) -> list[Sample]:
     """The samples of a split in the order of its images."""
-    cells, crowds = (
-        by_image(a for a in truth["annotations"] if bool(a["iscrowd"]) == crowd) for crowd in (False, True)
-    )
+    cells, crowds = by_image(cells_in(truth["annotations"])), by_image(a for a in truth["annotations"] if a["iscrowd"])
     return [
         Sample(image, images / image["file_name"], cells[image["id"]], crowds[image["id"]]) for image in truth["images"]
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from monolayer.coco.io import read_truth
-from monolayer.coco.records import Image, Truth
+from monolayer.coco.records import Image, Truth, cells_in
 from monolayer.files import InputError, read_json, write_json
 from monolayer.params.data import SplitParams
 
@@ -41,7 +41,8 @@ def split(annotations: Path, audit: Path, params: SplitParams, output: Path) -> 
         write_json(output / f"{name}.json", part)
         lines = Counter(image["cell_line"] for image in part["images"])
         of_lines = ", ".join(f"{line} {count}" for line, count in sorted(lines.items()))
-        logging.info("%s: %d images, %d cells (%s)", name, len(part["images"]), len(part["annotations"]), of_lines)
+        cells = len(cells_in(part["annotations"]))
+        logging.info("%s: %d images, %d cells (%s)", name, len(part["images"]), cells, of_lines)
 
 
 def select(truth: Truth, splits: Mapping[int, Split], name: Split) -> Truth:
@@ -97,7 +98,7 @@ def group(
 ) -> list[Group]:
     """Images by cell line and well, by field, or both; groups that hold the same picture are one, of the line of most
     of its cells."""
-    cells = Counter(annotation["image_id"] for annotation in truth["annotations"])
+    cells = Counter(cell["image_id"] for cell in cells_in(truth["annotations"]))
     root: dict[object, object] = {}
 
     def find(node: object) -> object:

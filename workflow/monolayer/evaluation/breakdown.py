@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monolayer.coco.table import CellTable, Images
+from monolayer.coco.table import CellTable
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import metrics
 from monolayer.evaluation.cocoeval import FALSE, IGNORED, TRUE
@@ -33,11 +33,11 @@ def size_ranges(true: CellTable) -> list[tuple[float, float]]:
     return list(zip([0.0, *edges.tolist()], [*edges.tolist(), ANY_AREA[1]], strict=True))
 
 
-def strata(evidence: Evidence, images: Images, groups: dict[str, Ints]) -> list[Row]:
+def strata(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
     """Scores of each group by quartile of its images' density and of all true cells' size."""
     rows: list[Row] = []
     cells = evidence.masks.positives[0].sum(axis=0)
-    density = cells / np.array([height * width / 1e6 for height, width in images.sizes])
+    density = cells / np.maximum(evidence.annotated, 1) * 1e6
     edges = np.unique(np.quantile(density, QUARTILES))
     edges = edges[edges > density.min()]  # images that are all alike make one bin
     place = np.searchsorted(edges, density, side="right")

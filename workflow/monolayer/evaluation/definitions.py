@@ -111,7 +111,9 @@ DEFINITIONS: dict[str, Definition] = {
         "twenty differences between equals, about one looks real.",
         "Efron & Tibshirani 1993, chapters 6 and 12",
     ),
-    "density": Definition("Density", "Quartiles of the test images by true cells per megapixel; bin 1 is sparsest."),
+    "density": Definition(
+        "Density", "Quartiles of the test images by true cells per megapixel that is annotated; bin 1 is sparsest."
+    ),
     "size": Definition(
         "Cell size",
         "Quartiles of the true cells by area in px²; bin 1 is smallest. A prediction of another size is no error.",

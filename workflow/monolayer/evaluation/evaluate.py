@@ -51,7 +51,7 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
     log.info("reading %s", test[1])
     images, true = read_truth(test[0])
     pred = read_results(test[1], images)
-    log.info("%d images, %d true cells, %d predictions", len(images), len(true), len(pred))
+    log.info("%d images, %d true cells, %d predictions", len(images), int((~true.crowd).sum()), len(pred))
     evidence = gather((images, true, pred), params, threshold, threads)
     if len(capped := evidence.masks.capped):
         log.warning(
@@ -66,7 +66,7 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
     tables = {
         "images": image_rows(evidence, images),
         "curves": breakdown.curves(evidence, by_line),
-        "strata": breakdown.strata(evidence, images, by_line),
+        "strata": breakdown.strata(evidence, by_line),
         "errors": breakdown.errors(evidence, by_line),
     }
     for name, rows in tables.items():
@@ -101,11 +101,13 @@ def gather(
     kinds = breakdown.error_kinds(true, pred, (pairs, shared), masks, threshold)
     box_area = pred.boxes_xywh[:, 2] * pred.boxes_xywh[:, 3]
     boxes = matching.match(true, matching.box_pairs(true, pred, setting), pred.score, box_area, setting)
+    pixels = matching.count_pixels(true, pred, pred.mask_score >= threshold, images, threads)
     log.info("matched %d pairs of masks that touch; score threshold %g", len(shared), threshold)
     return Evidence(
         masks=masks,
         boxes=boxes,
-        pixels=matching.count_pixels(true, pred, pred.mask_score >= threshold, images, threads),
+        pixels=pixels[:, :3],
+        annotated=pixels[:, 3],
         errors=breakdown.count_errors(true, pred, kinds, len(images)),
         size_ranges=sizes,
         threshold=threshold,

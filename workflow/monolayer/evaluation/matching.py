@@ -236,7 +236,7 @@ def match_labels(true: NDArray[np.int32], pred: NDArray[np.int32], ious: Floats)
 
 
 def count_pixels(true: CellTable, pred: CellTable, kept: NDArray[np.bool_], images: Images, threads: int) -> Ints:
-    """Pixels (I, 3) of each image's foreground: true and predicted, predicted only, true only."""
+    """Pixels (I, 4) of each image's foreground: true and predicted, predicted only, true only; and all that count."""
     bounds = np.arange(len(images) + 1)
     pred_of, true_of = np.searchsorted(pred.image, bounds), np.searchsorted(true.image, bounds)
     sizes = np.array([height * width for height, width in images.sizes])

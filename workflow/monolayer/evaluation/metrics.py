@@ -37,6 +37,7 @@ class Evidence:
     masks: Matches
     boxes: Matches
     pixels: Ints  # (I, 3) true and predicted, predicted only, true only; at the score threshold, as the errors
+    annotated: Ints  # (I,) pixels, without those of crowds alone
     errors: Ints  # (kind, lost or wrong, I)
     size_ranges: list[tuple[float, float]]  # ranges of areas after the protocol's four
     threshold: float

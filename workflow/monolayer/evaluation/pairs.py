@@ -112,11 +112,11 @@ def box_pairs(
 
 @compiled
 def count_pixels(pred: RunLengths, true: RunLengths, crowd: Flags, kept: Flags, images: Ints) -> Ints:
-    """Pixels (I, 3): true and predicted, predicted only, true only; pixels of crowds alone don't count.
+    """Pixels (I, 4): true and predicted, predicted only, true only, all that count; those of crowds alone don't.
 
     images (I, 5): the first and last predicted cell, the first and last true cell, and the pixels of each image.
     """
-    counts = np.zeros((len(images), 3), np.int64)
+    counts = np.zeros((len(images), 4), np.int64)
     plane = np.zeros(images[:, 4].max(), np.uint8)
     for image in range(len(images)):
         i_from, i_to, j_from, j_to, size = images[image]
@@ -134,4 +134,5 @@ def count_pixels(pred: RunLengths, true: RunLengths, crowd: Flags, kept: Flags, 
             counts[image, 0] += plane[at] & 5 == 5
             counts[image, 1] += plane[at] == 4
             counts[image, 2] += plane[at] & 5 == 1
+            counts[image, 3] += plane[at] & 3 != 2
     return counts

@@ -74,9 +74,9 @@ GROWTH = {
 OF_IMAGE = {
     "width_px": Column("px", "whole", "Columns of the image."),
     "height_px": Column("px", "whole", "Rows of the image."),
-    "cells": Column("", "whole", "Cells, those at the edge included."),
-    "confluence": Column("", "number", "Part of the image that cells cover, 0 to 1."),
-    "density_per_mpx": Column("1/Mpx", "number", "Cells per megapixel."),
+    "cells": Column("", "whole", "Cells, those at the edge included, without those found where nobody annotated."),
+    "confluence": Column("", "number", "Part of the image, or of what is annotated of it, that cells cover, 0 to 1."),
+    "density_per_mpx": Column("1/Mpx", "number", "Cells per megapixel, or per megapixel that is annotated."),
 }
 MEDIANS = (
     "area_px2",

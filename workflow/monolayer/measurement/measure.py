@@ -13,15 +13,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.coco.counted import TrueImage, with_regions
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import IMAGE
 from monolayer.coco.moments import pack
-from monolayer.coco.reader import read
+from monolayer.coco.reader import Records, read
 from monolayer.coco.records import CELL, Image, Rle
 from monolayer.coco.rle import Placed, crop_from_rle
 from monolayer.coco.table import images_of, read_results, true_cells
@@ -65,40 +66,44 @@ def measure(
 
     Any number of workers gives the same bytes.
     """
-    listed, found = cells_of(truth, cells)
-    stems = unique_stems(listed)
-    jobs = ((image, stems[image["id"]], found.pop(image["id"])) for image in listed)
+    records = read(truth, keep=True)
+    listed, found = cells_of(records, cells)
+    stems, regions = unique_stems(listed), with_regions(records)
+    jobs = (Job(image, stems[image["id"]], found.pop(image["id"]), regions.get(image["id"])) for image in listed)
     first = first_date(image.get("timestamp") for image in listed)
     one = partial(_measure_one, images=images, params=params, output=output / "masks", which=which, first=first)
     (output / "masks").mkdir(parents=True, exist_ok=True)
-    rows, records = [], list[dict[str, Any]]()
+    rows, annotations, measured = [], list[dict[str, Any]](), 0
     with growing("cells", output / "cells") as append_cells, growing("images", output / "images") as append_images:
         for columns, row, of_image in track(each(one, jobs, workers), len(listed), "measure"):
             append_cells(columns)
             append_images({name: [value] for name, value in row.items()})
             rows.append(row)
-            records += of_image
+            annotations += of_image
+            measured += len(columns["cell"])
     with growing("growth", output / "growth") as append:
-        fits = growth(rows)
+        fits = growth([row for row in rows if not math.isnan(row["confluence"])])
         if fits and (left := untimed(rows)):  # none, where no image tells its time
             logger.warning(
                 *("growth leaves out %d of %d images (%s): their time is not known", len(left), len(rows), few(left, 3))
             )
         append({name: [fit[name] for fit in fits] for name in dictionary.TABLES["growth"]})
     if "coco" in params.files:
-        records = [record | {"id": number} for number, record in enumerate(records, start=1)]
-        coco = {"images": listed, "annotations": records, "categories": [CELL]}
+        annotations = [record | {"id": number} for number, record in enumerate(annotations, start=1)]
+        coco = {"images": listed, "annotations": annotations, "categories": [CELL]}
         write_json(output / "masks" / "coco.json", coco)
     write_csv(output / "dictionary.csv", dictionary.rows())
-    logger.info("%d cells in %d images", sum(row["cells"] for row in rows), len(rows))
+    if ignored := measured - sum(row["cells"] for row in rows):
+        said = "%d of %d cells lie where nobody annotated: the tables images and growth are without them"
+        logger.warning(said, ignored, measured)
+    logger.info("%d cells in %d images", measured, len(rows))
 
 
-def cells_of(truth: Path, cells: CellSource) -> tuple[list[Image], Found]:
+def cells_of(records: Records, cells: CellSource) -> tuple[list[Image], Found]:
     """The images of the truth in its order, and by image the cells to measure, best first, without crowds.
 
     Those of an image become 1, 2, ... in this order; none is without a pixel.
     """
-    records = read(truth, keep=True)
     images = images_of(records)
     table = true_cells(records, images) if cells.results is None else read_results(cells.results, images)
     score = np.ones(len(table)) if cells.results is None else table.mask_score
@@ -111,8 +116,17 @@ def cells_of(truth: Path, cells: CellSource) -> tuple[list[Image], Found]:
     return [cast(Image, frame.record | {name: getattr(frame, name) for name in IMAGE}) for frame in frames], found
 
 
+class Job(NamedTuple):
+    """An image, what its files are called, its cells (best first), and its truth where that has regions."""
+
+    image: Image
+    stem: str
+    cells: list[tuple[float, Rle]]
+    truth: TrueImage | None
+
+
 def _measure_one(
-    job: tuple[Image, str, list[tuple[float, Rle]]],
+    job: Job,
     *,
     images: Path,
     params: MeasureParams,
@@ -121,7 +135,7 @@ def _measure_one(
     first: datetime | None,
 ) -> tuple[Columns, dict[str, Any], list[dict[str, Any]]]:
     """The rows of the cells of one image (best first), its own row, its COCO annotations; writes its files."""
-    image, stem, listed = job
+    image, stem, listed, truth = job
     pixels = read_values(images, image, which)
     if pixels.shape != (image["height"], image["width"]):  # before anything of that size is made
         raise InputError(
@@ -134,7 +148,7 @@ def _measure_one(
     labels = found.label_image()
     columns = cell_columns(found, labels, pixels, params.neighbours)
     columns = with_um(columns, pixel_size)
-    row = about | image_row(columns, labels, pixel_size)
+    row = about | _counted_row(columns, labels, pixel_size, [rle for _, rle in listed], truth)
     cells = FoundCells(MeasuredFrame(found, columns), labels, pixel_size, image["file_name"], about["cell_line"])
     for form in (FORMATS[name] for name in params.files if name != "coco"):
         write_bytes(output / f"{stem}{form.suffix}", form.make(cells))
@@ -239,16 +253,35 @@ def described(
     }
 
 
-def image_row(columns: Columns, labels: NDArray[np.int32], pixel_size_um: float | None) -> dict[str, Any]:
-    """Count, density, confluence and medians of one image's cells."""
+def _counted_row(
+    columns: Columns, labels: NDArray[np.int32], pixel_size: float | None, rles: list[Rle], truth: TrueImage | None
+) -> dict[str, Any]:
+    """The row of an image, without what lies where nobody annotated."""
+    if truth is None:
+        return image_row(columns, labels, pixel_size)
+    counts = ~truth.ignored(rles)
+    labels = np.where(np.r_[False, counts][labels], labels, 0)
+    columns = {name: values[counts] for name, values in columns.items()}
+    return image_row(columns, labels, pixel_size, truth.annotated(*labels.shape))
+
+
+def image_row(
+    columns: Columns,
+    labels: NDArray[np.int32],
+    pixel_size_um: float | None,
+    annotated: NDArray[np.bool_] | None = None,
+) -> dict[str, Any]:
+    """Count, density, confluence and medians of one image's cells; of an image (H, W) the annotated pixels."""
     height, width = labels.shape
+    area = height * width if annotated is None else int(annotated.sum())
+    covered = int((labels > 0 if annotated is None else annotated & (labels > 0)).sum())
     whole = ~columns["touches_border"]
     row: dict[str, Any] = {
         "width_px": width,
         "height_px": height,
         "cells": len(whole),
-        "confluence": float((labels > 0).mean()),
-        "density_per_mpx": len(whole) / (height * width) * 1e6,
+        "confluence": covered / area if area else math.nan,
+        "density_per_mpx": len(whole) / area * 1e6 if area else math.nan,
     }
     for name in dictionary.MEDIANS:
         values = columns[name][whole]

@@ -49,12 +49,13 @@ def biology(study: Study, album: Album) -> dict[str, Any]:
     """Predictions of the best run beside the truth, and numbers of all runs."""
     best = study.ranking[0]["run"]
     sources = {TRUTH: TRUTH, best: best}
-    cells = {name: study.measured(source, "cells", CELL_COLUMNS) for name, source in sources.items()}
+    cells = {name: study.counted_cells(source, CELL_COLUMNS) for name, source in sources.items()}
     images = {source: study.measured(source, "images") for source in (TRUTH, *study.runs)}
     fits = {source: study.measured(source, "growth") for source in images}
     lines = sorted(set(images[TRUTH]["cell_line"]))
     return {
         "best": best,
+        "parted": len(study.test_regions),
         "agreement": [row for line in lines for row in agreement(line, images, fits)],
         "distributions": {
             line: distributions(f"cells-{n}", line, {s: of_line(c, line) for s, c in cells.items()})
@@ -183,9 +184,11 @@ def neighbour_maps(study: Study, album: Album, images: pd.DataFrame, run: str) -
     ranked = images.sort_values(["cells", "image_id"])
     chosen = int(ranked["image_id"].iloc[len(ranked) // 2])
     image, true = study.true_cells("test", {chosen})[chosen]
+    found = study.predicted_cells(run, {chosen})[chosen]
+    found = [rle for rle, ignored in zip(found, true.ignored(found), strict=True) if not ignored]
     gap = MeasureParams.model_validate(study.params.used["measure"]).neighbours.gap
     pictures = []
-    for source, rles in {TRUTH: true, run: study.predicted_cells(run, {chosen})[chosen]}.items():
+    for source, rles in {TRUTH: true.cells, run: found}.items():
         layers = neighbour_layers(image, rles, gap)
         pictures.append(album.picture(image, source, layers, {layer.name: layer.count for layer in layers}))
     return pictures

@@ -38,9 +38,9 @@ def compared(study: Study, album: Album, picks: Mapping[str, pd.DataFrame]) -> d
         pred = study.predicted_cells(run, {int(image_id) for image_id in rows["image_id"]})
         pictures[run] = {}
         for pick in rows.to_dict("records"):
-            image, cells = true[pick["image_id"]]
+            image, of_image = true[pick["image_id"]]
             numbers = {"F1": f"{pick['f1_50']:.2f}", "found": pick["tp"], "missed": pick["fn"], "spurious": pick["fp"]}
-            layers = compared_layers(image, cells, pred[image["id"]])
+            layers = compared_layers(image, of_image, pred[image["id"]])
             picture = album.picture(image, pick["rank"], layers, numbers)
             pictures[run].setdefault(pick["cell_line"], []).append(picture)
     return pictures
@@ -54,6 +54,6 @@ def samples(study: Study, album: Album, by_line: Mapping[str, pd.DataFrame]) -> 
         picks[line] = [ids[index] for index in spread(len(ids), study.params.settings.samples_per_line)]
     true = study.true_cells("train", {image_id for ids in picks.values() for image_id in ids})
     return {
-        line: [album.picture(true[i][0], "", truth_layers(*true[i]), {"cells": len(true[i][1])}) for i in ids]
+        line: [album.picture(true[i][0], "", truth_layers(*true[i]), {"cells": len(true[i][1].cells)}) for i in ids]
         for line, ids in picks.items()
     }

@@ -16,6 +16,7 @@ from PIL import Image as PillowImage
 from pycocotools import mask as rle_codec
 from skimage import measure
 
+from monolayer.coco.counted import TrueImage
 from monolayer.coco.records import Image, Rle
 from monolayer.coco.rle import crop_from_rle
 from monolayer.data.dataset import read_image
@@ -131,23 +132,31 @@ def layer(kind: str, name: str, rles: Sequence[Rle], image: Image) -> Layer:
     return Layer(kind, name, len(rles), "".join(outline(rle, tolerance) for rle in rles))
 
 
-def truth_layers(image: Image, true: Sequence[Rle]) -> list[Layer]:
-    return [layer("true matched", "true cells", true, image)]
+def truth_layers(image: Image, true: TrueImage) -> list[Layer]:
+    return [layer("true matched", "true cells", true.cells, image), *region_layers(image, true)]
 
 
-def compared_layers(image: Image, true: Sequence[Rle], pred: Sequence[Rle]) -> list[Layer]:
-    """True and predicted cells (best score first), each matched or not."""
-    pairs = matches(true, pred)
+def region_layers(image: Image, true: TrueImage) -> list[Layer]:
+    """What nobody annotated, in the images where there is such a thing."""
+    return [layer("region", "regions not annotated", true.regions, image)] if true.regions else []
+
+
+def compared_layers(image: Image, true: TrueImage, pred: Sequence[Rle]) -> list[Layer]:
+    """True and predicted cells (best score first), each matched or not; what lies where nobody annotated is neither."""
+    pairs = matches(true.cells, pred)
     hit_true, hit_pred = {t for t, _ in pairs}, {p for _, p in pairs}
+    ignored = set(np.flatnonzero(true.ignored(pred)).tolist()) - hit_pred
 
     def kind(word: str, name: str, rles: Sequence[Rle], chosen: Iterable[int]) -> Layer:
         return layer(word, name, [rles[i] for i in sorted(chosen)], image)
 
     return [
-        kind("true matched", "found", true, hit_true),
-        kind("true missed", "missed", true, set(range(len(true))) - hit_true),
+        kind("true matched", "found", true.cells, hit_true),
+        kind("true missed", "missed", true.cells, set(range(len(true.cells))) - hit_true),
         kind("pred matched", "right", pred, hit_pred),
-        kind("pred spurious", "spurious", pred, set(range(len(pred))) - hit_pred),
+        kind("pred spurious", "spurious", pred, set(range(len(pred))) - hit_pred - ignored),
+        *([kind("pred ignored", "not counted", pred, ignored)] if ignored else []),
+        *region_layers(image, true),
     ]
 
 

@@ -12,8 +12,10 @@ from typing import Any, cast
 
 import pandas as pd
 
+from monolayer.coco.counted import TrueImage
 from monolayer.coco.io import read_truth, stream
 from monolayer.coco.records import Image, Rle
+from monolayer.coco.rle import rle_area
 from monolayer.data.dataset import samples
 from monolayer.files import InputError, check_format, read_json
 from monolayer.params.steps import ReportParams
@@ -28,7 +30,7 @@ NAMES = ("run", "run_a", "run_b", "network", "cell_line", "file_name", "metric",
 class Census:
     """The images of a split and numbers of its cells, without masks; crowds are left out."""
 
-    images: pd.DataFrame  # image_id, file_name, cell_line, cells
+    images: pd.DataFrame  # image_id, file_name, cell_line, cells, and regions that nobody annotated
     diameters: dict[str, list[float]]  # by cell line: px, of the circle of a cell's area
 
 
@@ -135,6 +137,23 @@ class Study:
         path = self.folder / "cells" / source / f"{table}.parquet"
         return _readable(path, pd.read_parquet, columns=list(columns) if columns else None)
 
+    def counted_cells(self, source: str, columns: Sequence[str]) -> pd.DataFrame:
+        """The rows of `cells` of a run, or of the truth, that count: not those found where nobody annotated."""
+        cells = self.measured(source, "cells", [*columns, "image_id", "cell"])
+        if source not in self.runs or not (true := self.test_regions):
+            return cells
+        shown = self.predicted_cells(source, set(true)).items()
+        found = {i: [rle for rle in rles if rle_area(rle)] for i, rles in shown}  # as `measure` numbers them
+        ignored = {(i, n) for i, one in true.items() for n, flag in enumerate(one.ignored(found[i]), 1) if flag}
+        return cells[[key not in ignored for key in zip(cells["image_id"], cells["cell"], strict=True)]]
+
+    @cached_property
+    def test_regions(self) -> dict[int, TrueImage]:
+        """Truth of the test images of which nobody annotated a part."""
+        images = self.census["test"].images
+        ids = set(images.loc[images["regions"] > 0, "image_id"].tolist())
+        return {i: one for i, (_, one) in self.true_cells("test", ids).items()} if ids else {}
+
     def tracked(self, source: str, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """cells, tracks, frames or divisions of a run or of the truth, as `track` wrote them."""
         path = self.folder / "tracks" / source / f"{table}.parquet"
@@ -145,11 +164,17 @@ class Study:
         rows = self.table[(self.table["run"] == run) & (self.table["cell_line"] == "all")]
         return float(rows["score_threshold"].iloc[0])
 
-    def true_cells(self, split: str, image_ids: Collection[int]) -> dict[int, tuple[Image, list[Rle]]]:
-        """These images and the masks of their cells."""
+    def true_cells(self, split: str, image_ids: Collection[int]) -> dict[int, tuple[Image, TrueImage]]:
+        """These images and what their truth says."""
         every = samples(read_truth(self.folder / "splits" / f"{split}.json"), self.folder / "data" / "images")
         chosen = [sample for sample in every if sample.image["id"] in image_ids]
-        return {one.image["id"]: (one.image, [cell["segmentation"] for cell in one.annotations]) for one in chosen}
+        return {
+            one.image["id"]: (
+                one.image,
+                TrueImage(*([cell["segmentation"] for cell in part] for part in (one.annotations, one.crowds))),
+            )
+            for one in chosen
+        }
 
     def predicted_cells(self, run: str, image_ids: Collection[int]) -> dict[int, list[Rle]]:
         """The masks predicted in these test images from the score threshold up, best first."""
@@ -170,7 +195,8 @@ def read_census(path: Path) -> Census:
         diameters[one.image["cell_line"]] += [2 * math.sqrt(cell["area"] / math.pi) for cell in one.annotations]
     columns = {"image_id": "id", "file_name": "file_name", "cell_line": "cell_line"}
     images = pd.DataFrame({column: [one.image[key] for one in every] for column, key in columns.items()})  # type: ignore[literal-required]
-    return Census(images.assign(cells=[len(one.annotations) for one in every]), dict(diameters))
+    numbers = {"cells": [len(one.annotations) for one in every], "regions": [len(one.crowds) for one in every]}
+    return Census(images.assign(**numbers), dict(diameters))
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def tracks(study: Study, album: Album) -> dict[str, Any] | None:
     linker = study.params.used.get("track", {}).get("tracker", TrackerParams.model_fields["tracker"].default)
     return {
         "best": best,
+        "parted": len(study.test_regions),
         "tracker": linker,
         "tracker_url": TRACKERS[linker],
         "rows": [
@@ -171,7 +172,7 @@ def strip(study: Study, album: Album, source: str, own: pd.DataFrame, frames: pd
     chosen = cells.iloc[np.unique(np.linspace(0, len(cells) - 1, STRIP).round().astype(int))]
     ids = {int(image_id) for image_id in chosen["image_id"]}
     true = study.true_cells("test", ids)
-    masks = {i: rles for i, (_, rles) in true.items()} if source == TRUTH else study.predicted_cells(source, ids)
+    masks = {i: one.cells for i, (_, one) in true.items()} if source == TRUTH else study.predicted_cells(source, ids)
     boxes: list[Rle] = []
     for image_id, number in zip(chosen["image_id"], chosen["cell"], strict=True):
         boxes.append([rle for rle in masks[int(image_id)] if rle_area(rle)][int(number) - 1])

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from monolayer.coco.reader import read
 from monolayer.coco.records import CELL, Image, Truth
 from monolayer.coco.table import read_truth
 from monolayer.evaluation import evaluate
@@ -122,7 +123,7 @@ def written(gain: Gain | None) -> str:
 
 def track_scores(truth: Path, source: CellSource, params: TrackerParams) -> pd.DataFrame:
     """The rows of the table `scores` of these cells; none where truth has no tracks."""
-    images, found = cells_of(truth, source)
+    images, found = cells_of(read(truth, keep=True), source)
     listed = Truth(images=images, annotations=true_annotations(truth), categories=[CELL])
     rows = list[dict[str, Any]]()
     if tracked(listed):

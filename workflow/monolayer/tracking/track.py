@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from monolayer.coco.findings import Findings
 from monolayer.coco.masks import true_masks
 from monolayer.coco.reader import read
-from monolayer.coco.records import CELL, Annotation, Image, Rle, Truth, by_image
+from monolayer.coco.records import CELL, Annotation, Image, Rle, Truth, by_image, cells_in
 from monolayer.coco.rle import box_xywh, rle_area
 from monolayer.compiled import Ints
 from monolayer.data.sources.tracks import tracked as with_track
@@ -80,7 +80,7 @@ def track(
 
     Any number of workers gives the same bytes.
     """
-    images, masks = cells_of(truth, cells[1])
+    images, masks = cells_of(read(truth, keep=True), cells[1])
     listed = Truth(images=images, annotations=true_annotations(truth), categories=[CELL])
     source = cells[0]
     columns = source.columns()
@@ -155,7 +155,7 @@ def _check_same(rows: dict[str, NDArray[Any]], cells: Masks, text: str) -> None:
 
 def tracked(truth: Truth) -> bool:
     """Whether all true cells bear the number of a track."""
-    every = [cell for cell in truth["annotations"] if not cell.get("iscrowd")]
+    every = cells_in(truth["annotations"])
     numbered = sum("track_id" in cell for cell in every)
     if 0 < numbered < len(every):
         logger.warning("%d of %d true cells have no track_id: tracks are not scored", len(every) - numbered, len(every))
@@ -165,7 +165,7 @@ def tracked(truth: Truth) -> bool:
 def _true_frame(image: Image, annotations: Sequence[Annotation]) -> TrueFrame:
     """What truth says of an image; a track that is in two places of it is no track."""
     shown = [cell for cell in annotations if rle_area(cell["segmentation"])]
-    cells = [cell for cell in shown if not cell.get("iscrowd")]
+    cells = cells_in(shown)
     counts = Counter(cell["track_id"] for cell in cells)
     if twice := next((number for number, count in counts.items() if count > 1), None):
         first, second = [cell["id"] for cell in cells if cell["track_id"] == twice][:2]

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as rle_codec
 
+from monolayer.coco.overlap import lying_in
 from monolayer.coco.records import Rle
 from monolayer.compiled import Flags, Floats, Ints
 from monolayer.files import write_csv
@@ -25,7 +25,6 @@ from monolayer.tracking.timelapse import Timelapse
 
 TRACKERS: dict[str, Linker] = {"laptrack": link, "motile": optimum.link}
 Masks = list[tuple[float, Rle]]  # of an image: score and mask of each cell
-LYING = 0.5  # of a cell in regions that nobody annotated, from which on it counts neither way
 
 
 class TrueFrame(NamedTuple):
@@ -168,9 +167,7 @@ def ignored(job: Job, numbers: list[Ints], sight: Sight) -> Flags:
     found = np.zeros(len(sight.seen), np.bool_)
     for frame, true, masks in zip(job.lapse.frames, job.true, job.masks, strict=True):
         if true.crowds and masks:
-            region = rle_codec.merge(cast(Any, true.crowds))
-            inside = rle_codec.iou(cast(Any, [rle for _, rle in masks]), [region], [1])[:, 0]  # of the cell's own area
-            found[numbers[frame]] = inside >= LYING
+            found[numbers[frame]] = lying_in([rle for _, rle in masks], true.crowds)
             found[numbers[frame][sight.matches[frame].pred - 1]] = False
     return found
 
