@@ -100,6 +100,35 @@ def test_a_fault_is_named_with_its_path(config: Config, change: Callable[[Config
     assert len(str(error.value).splitlines()) == 2
 
 
+UNION = {"source": "union", "train_only": [], "parts": {}}
+RESULTS = {"tool": "x", "licence": "x", "family": "results", "results": {"val": "v", "test": "t"}}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("datasets.own.images", "datasets.own.annotations", "datasets.labelled.images", "datasets.labelled.masks"),
+        *("datasets.tracked.folder", "datasets.livecell.mirror", "datasets.roboflow.zip"),
+        *("datasets.union.parts.mine.images", "models.unet.quick.train.weights", "models.yolo.full.train.weights"),
+        *("models.centermask_v99.quick.train.weights", "models.theirs.results.val", "models.theirs.results.test"),
+        *("plate_settings.model", "plate_settings.conditions", "plates.mine.path", "plate"),
+    ],
+)
+@pytest.mark.parametrize("path", ["~/data", "~", "~somebody/data.json"])
+def test_a_path_that_only_a_shell_knows_is_refused(config: Config, key: str, path: str) -> None:
+    """Others would make a folder that is called ~, or look for one."""
+    broken = copy.deepcopy(config)
+    union = copy.deepcopy(UNION | {"parts": {"mine": config["datasets"]["own"]}})
+    broken["datasets"]["union"] = union
+    broken["models"]["theirs"], broken["plates"] = copy.deepcopy(RESULTS), {"mine": {"path": "x"}}
+    load(broken)
+    put(key, path)(broken)
+    with pytest.raises(ParamsError) as error:
+        load(broken)
+    said = f"{key} is {path!r}: only a shell knows what ~ stands for; write the whole path, as "
+    assert said in str(error.value)
+
+
 def test_a_fault_names_the_files_that_it_may_stand_in(config: Config) -> None:
     with pytest.raises(ParamsError, match=r"^params\.yaml, my\.yaml can't be used"):
         load({**config, "surprise": 1}, ["my.yaml"])

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from monolayer.params.section import Fraction, Name, Section, Sha256, Url
+from monolayer.params.section import Fraction, LocalPath, Name, Section, Sha256, Url
 
 
 class Percentiles(Section):
@@ -110,7 +110,7 @@ class LivecellSource(Section):
     """LIVECell with its official splits."""
     url: Url
     """Where the official files lie."""
-    mirror: str | None
+    mirror: LocalPath | None
     """A local folder with images/ (or images.zip) and annotations/LIVECell/, used in place of the url; or null."""
     dedup: Literal["keep", "drop", "merge"]
     """keep: the official lists; drop: one record per file, in one split; merge: with what only the second one drew."""
@@ -125,7 +125,7 @@ class LivecellSource(Section):
 class RoboflowSource(Section):
     source: Literal["roboflow"]
     """A Roboflow project whose train/valid/test are kept."""
-    zip: str | None
+    zip: LocalPath | None
     """A COCO-segmentation export on disk; null: download with ROBOFLOW_API_KEY from the environment."""
     url: Url
     """Of Roboflow's API."""
@@ -146,9 +146,9 @@ class CocoSource(Section):
 
     source: Literal["coco"]
     """Your images with COCO annotations."""
-    images: str
+    images: LocalPath
     """The folder that the annotations' file_name is relative to."""
-    annotations: str
+    annotations: LocalPath
     """The COCO JSON file."""
     cell_line: LineRule
     """category; regex:<pattern with a group line> over file names; or one name for all."""
@@ -171,9 +171,9 @@ class MasksSource(Section):
 
     source: Literal["masks"]
     """Your images with masks: label images, Cellpose's _seg.npy, ImageJ ROIs, QuPath's GeoJSON, labelme."""
-    images: str
+    images: LocalPath
     """The folder of images, and of what lies below."""
-    masks: str
+    masks: LocalPath
     """The folder of a file for each image, under its name; it may be the same."""
     cell_line: LineRule
     """regex:<pattern with a group line> over file names; or one name for all."""
@@ -202,7 +202,7 @@ class CtcSource(Section):
 
     source: Literal["ctc"]
     """Time-lapses with true tracks."""
-    folder: str
+    folder: LocalPath
     """The folder that holds 01/, 01_GT/TRA/ and so on."""
     sequences: Annotated[list[Annotated[str, Field(pattern=r"^\d\d$")]], Field(min_length=1)] | None
     """Names of sequences; null: all."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from monolayer.params.fit import FitParams
-from monolayer.params.section import Fraction, Name, Range, Section, unset
+from monolayer.params.section import Fraction, LocalPath, Name, Range, Section, unset
 from monolayer.params.tools import CommandTool, ResultsTool
 
 Family = TypeVar("Family")
@@ -54,7 +54,7 @@ class YoloPredict(Section):
 class YoloTrain(Section):
     architecture: Name
     """One of ultralytics', such as yolo11n-seg."""
-    weights: str
+    weights: LocalPath
     """none; pretrained (the library's file, fetched or an error); or the path of one, or of a run's weights.pt."""
     imgsz: Annotated[int, Field(ge=32, multiple_of=32)]
     """px, the longer side that images are scaled to, but for scale_jitter; a multiple of 32."""
@@ -138,7 +138,7 @@ class UnetTrain(Section):
     """Channels of the image's own resolution beside a stem, for the outlines; 0: none."""
     target: Literal["foreground", "foreground+distance"]
     """foreground: touching cells are one; foreground+distance: they part."""
-    weights: str = unset("none")
+    weights: LocalPath = unset("none")
     """none; pretrained (the model that comes with the package); or the path of a weights.pt or of an exported run, of
     the same width and levels."""
     diameter: PositiveFloat | None = unset(None)
@@ -229,7 +229,7 @@ class CenterMaskPredict(DetectionLimits):
 class CenterMaskTrain(Section):
     network: CenterMaskNetwork
     """Its parts."""
-    weights: str
+    weights: LocalPath
     """none; or a weights.pt of a run, or that `monolayer import-weights` made, whole or backbone alone."""
     balance: bool
     """true: an epoch draws each cell line equally often; false: each image once."""

@@ -15,7 +15,7 @@ from monolayer.params.extensions import DomainShiftParams, ExtendParams, Extensi
 from monolayer.params.families import Model
 from monolayer.params.measured import MeasureSettings
 from monolayer.params.plates import Plate, PlateSettings, with_plates
-from monolayer.params.section import Name, ParamsError, Scale, Section, faults
+from monolayer.params.section import LocalPath, Name, ParamsError, Scale, Section, faults
 from monolayer.params.steps import (
     BenchmarkParams,
     BenchmarkSettings,
@@ -76,7 +76,7 @@ class Params(Section):
     """Links of those cells from frame to frame: tracks, divisions, lineages."""
     report: ReportSettings
     """The page of results."""
-    plate: str | None = Field(exclude=True)
+    plate: LocalPath | None = Field(exclude=True)
     """Of a microscope: a folder, TIFF or OME-Zarr, whose report is then made and nothing else; null: none."""
     plates: dict[Name, Plate] = Field(exclude=True)
     """Plates whose reports are made and nothing else, by name: path, and what differs from plate_settings."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from monolayer.params.pixel_size import pixel_size
-from monolayer.params.section import Fraction, Section
+from monolayer.params.section import Fraction, LocalPath, Section
 
 GROUPS = ("well", "field", "time", "line", "channel")  # of a name pattern
 
@@ -69,7 +69,7 @@ class PlateReading(Section):
 class PlateFinding(Section):
     """What `monolayer segment-plate` is given: how cells are found."""
 
-    model: str
+    model: LocalPath
     """pretrained, or the folder of an exported run."""
     diameter: PositiveFloat | None
     """px, usual diameter of the cells, which brings images to the model's scale; null: as they are."""
@@ -83,7 +83,7 @@ class PlateFinding(Section):
 
 
 class PlateSettings(PlateReading, PlateFinding):
-    conditions: str | None
+    conditions: LocalPath | None
     """Plate map, a CSV with a column well and others (dose, drug, line); null: none."""
     quality: QualityLimits
     """Where an image is flagged."""
@@ -92,7 +92,7 @@ class PlateSettings(PlateReading, PlateFinding):
 class Plate(PlateSettings):
     """A plate and how it is read: `path`, and what differs from plate_settings."""
 
-    path: str
+    path: LocalPath
     """A folder of images, a TIFF, an OME-Zarr image or plate."""
 
     def given(self, section: type[Section]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -16,10 +17,18 @@ def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
     return ends
 
 
+def _no_home(path: str) -> str:
+    """Snakemake, DVC and the verbs would look for a folder that is called ~, or make one."""
+    if path.startswith("~"):
+        raise ValueError(f"only a shell knows what ~ stands for; write the whole path, as {os.path.expanduser(path)}")
+    return path
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # becomes part of a path
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+LocalPath = Annotated[str, AfterValidator(_no_home)]  # of the user's own files, in every section
 Url = Annotated[str, Field(pattern=r"^https?://[^?#]+$")]
 Scale = Literal["quick", "full"]
 
@@ -74,6 +83,8 @@ def _one_line(fault: Any) -> str:
     parts = [str(part) for part in fault["loc"]]
     if parts[:1] in (["datasets"], ["extensions"], ["models"]):
         del parts[2:3]  # pydantic puts source, law or family into the path: datasets.mine.coco.images
+    if parts[:1] == ["datasets"] and parts[2:3] == ["parts"]:
+        del parts[4:5]  # the source of a part
     if fault["type"] == "unknown_key":
         parts.append(str(context["key"]))
         return f"{'.'.join(parts)}: {fault['msg']}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from monolayer.params.section import Section
+from monolayer.params.section import LocalPath, Section
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -34,9 +34,9 @@ class CommandTool(Tool):
 
 
 class SplitPaths(Section):
-    val: Text
+    val: Annotated[LocalPath, Field(min_length=1)]
     """Of the images of val, on which the score threshold is chosen."""
-    test: Text
+    test: Annotated[LocalPath, Field(min_length=1)]
     """Of the images of test."""
 
 
