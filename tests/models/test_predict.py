@@ -512,10 +512,19 @@ def test_what_a_diameter_enlarges_is_counted_in_memory(tmp_path: Path, monkeypat
     assert predictor.load(manifest.pretrained(), threads=1, diameter=400.0).enlarged == 1
     (tmp_path / "images").mkdir()
     PillowImage.fromarray(np.zeros((100, 100), np.uint8)).save(tmp_path / "images/a.png")
-    monkeypatch.setattr(predict, "free_memory", lambda: PIXEL_BYTES * 15 * 100 * 100)
+    monkeypatch.setattr(predictor, "free_memory", lambda: PIXEL_BYTES * 15 * 100 * 100)
     choice = predict.Choice(None, None, tta=1, diameter=about.diameters.median / 4)
-    with pytest.raises(InputError, match=r"a\.png, at the model's scale, has 160,000 pixels, .*cut it into tiles"):
+    with pytest.raises(InputError, match=r"a\.png, at .* scale \(4 times as wide\), has 160,000 pixels, .*tiles"):
         predict.predict_folder(manifest.pretrained(), tmp_path / "images", tmp_path / "o.json", choice, threads=1)
+
+
+@pytest.mark.parametrize("way", ["segment", "stream"])
+def test_a_diameter_that_no_memory_has_room_for_is_refused_whoever_asks(way: str) -> None:
+    """A cell of 0.1 px makes an image some 140 times as wide and high."""
+    run, image = predictor.load(manifest.pretrained(), threads=1, diameter=0.1), np.zeros((320, 448), np.uint8)
+    found = iter(run.stream([predictor.Frame("image 0", None, lambda: image)]))
+    with pytest.raises(InputError, match=r"scale \(\d+ times as wide\), has .* correct the diameter: px of its cells"):
+        run.segment([image]) if way == "segment" else next(found)
 
 
 @pytest.mark.parametrize("diameter", [0, -20.0, float("nan"), float("inf"), "16"])

@@ -572,7 +572,7 @@ def test_what_is_too_small_or_grows_too_large_is_named(
     with caplog.at_level("WARNING"):
         watch(what, idle(what), 0)
     assert "small.png is left out until it changes: it is 64x8 px; this network needs 32" in caplog.text
-    assert "large.png is left out until it changes: it, at the model's scale, has 307,200 pixels" in caplog.text
+    assert "large.png is left out until it changes: it, at the model's scale (4 times as wide), has" in caplog.text
 
 
 def test_the_chart_of_a_plate_has_room(tmp_path: Path) -> None:

@@ -169,8 +169,8 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check_memory(pixels: int, what: str, free: int) -> None:
+def check_memory(pixels: int, what: str, free: int, cure: str = "cut it into tiles") -> None:
     """Refuse to begin with an image for whose cells the memory is too small."""
     if (needed := PIXEL_BYTES * pixels) > free:
         need = f"{what} has {pixels:,} pixels, which take {needed / 1e9:.1f} GB of memory"
-        raise InputError(f"{need}, and {free / 1e9:.1f} are free; cut it into tiles")
+        raise InputError(f"{need}, and {free / 1e9:.1f} are free; {cure}")

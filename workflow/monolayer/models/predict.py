@@ -23,7 +23,7 @@ from monolayer.data.dataset import Sample, read_image, samples
 from monolayer.data.images import Pixels, eight_bit
 from monolayer.data.plane import ANY, OWN, ImagePlane, ReadLimits
 from monolayer.data.reading import SUFFIXES, image_files, read_frame
-from monolayer.files import InputError, free_memory, state_of, write_bytes
+from monolayer.files import InputError, state_of, write_bytes
 from monolayer.models import predictor
 from monolayer.models.journal import Journal, journal_of
 from monolayer.models.predictor import Frame, Predictor
@@ -172,8 +172,7 @@ class Folder:
         def read(name: str) -> tuple[str, Pixels | None]:
             try:
                 image = self._read(name)
-                predictor.check_size(str(self.files[name]), image, network.pipeline.stride)
-                predictor.check_room(str(self.files[name]), image.size, run.enlarged, free_memory())
+                predictor.check_image(str(self.files[name]), image, network.pipeline)
                 return name, image
             except (InputError, OSError) as error:
                 faults[name] = str(error)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
-from math import inf
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from monolayer import models
 from monolayer.backends import Backend
 from monolayer.backends.manifest import Manifest, identity, onnx_name, read_manifest
 from monolayer.coco.instances import Instances
-from monolayer.files import InputError, check_memory
+from monolayer.files import InputError, check_memory, free_memory
 from monolayer.models.pipeline import Check, Pipeline, find, pipeline, unchecked
 from monolayer.models.rescaled import RescaledPipeline
 from monolayer.parallel import prefetch
@@ -63,7 +63,7 @@ class Predictor:
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             for place, image in enumerate(part, start):
-                check_size(f"image {place}", image, network.pipeline.stride)
+                check_image(f"image {place}", image, network.pipeline)
             cells += find(network.pipeline, network.backend, part, check)
         return cells
 
@@ -102,7 +102,7 @@ def _preprocess(given: tuple[Network, list[Frame]]) -> Batch:
     network, frames = given
     images = [frame.read() for frame in frames]
     for frame, image in zip(frames, images, strict=True):
-        check_size(frame.name, image, network.pipeline.stride)
+        check_image(frame.name, image, network.pipeline)
     inputs = [network.pipeline.preprocess(image) for image in images]
     return Batch(network, [image.shape[:2] for image in images], inputs)
 
@@ -116,6 +116,12 @@ def _postprocess(batch: Batch) -> Batch:
     return batch._replace(values=[batch.network.pipeline.postprocess(outputs, *size) for outputs, size in pairs])
 
 
+def check_image(name: str, image: NDArray[np.uint8], of: Pipeline) -> None:
+    """Refuse an image that is too small for the network or, at the scale that it sees it, too large for the memory."""
+    check_size(name, image, of.stride)
+    check_room(name, image.size, max(1.0, _enlarged(of)), free_memory())
+
+
 def check_size(name: str, image: NDArray[np.uint8], stride: int) -> None:
     """Refuse an image in which the network's coarsest features, which have this stride (px), have no room."""
     height, width = image.shape[:2]
@@ -125,7 +131,10 @@ def check_size(name: str, image: NDArray[np.uint8], stride: int) -> None:
 
 def check_room(name: str, pixels: int, enlarged: float, free: int) -> None:
     """Refuse an image for whose cells the memory is too small, at the scale that the network sees it."""
-    check_memory(round(enlarged * pixels), name if enlarged == 1 else f"{name}, at the model's scale,", free)
+    if enlarged == 1:
+        return check_memory(pixels, name, free)
+    scaled = f"{name}, at the model's scale ({math.sqrt(enlarged):.3g} times as wide),"
+    return check_memory(round(enlarged * pixels), scaled, free, "cut it into tiles, or correct the diameter: px of its cells")
 
 
 def from_weights(weights: Path, settings: PredictSettings | None, threads: int) -> Predictor:
@@ -173,7 +182,7 @@ def load(
     Other settings than its own may be given, or another tta. With the usual diameter (px) of the cells in the images,
     those are brought to the scale of the training images.
     """
-    if diameter is not None and not (isinstance(diameter, Real) and 0 < diameter < inf):
+    if diameter is not None and not (isinstance(diameter, Real) and 0 < diameter < math.inf):
         raise InputError(f"diameter is {diameter}; give the usual one of the cells in px, above 0")
     folder, manifest = read_manifest(path)
     settings = with_tta(settings or manifest.settings, tta)
