@@ -106,6 +106,20 @@ def test_a_fit_finds_what_lowers_the_f1_and_how_far_off_it_is() -> None:
     assert 0 <= far.low <= far.f1 <= far.high <= 1, "beyond what was seen it stays within bounds"
 
 
+@pytest.mark.parametrize("name", ["disagreement", "doubt"])
+def test_beyond_what_was_fitted_on_an_f1_may_be_any_lower(name: str) -> None:
+    """The line ends there: the interval of images like those fitted on would promise what nobody has seen."""
+    fitted = fit(judged(60, 0), judged(60, 1), NETWORKS, {})
+    worst = {key: one.high for key, one in fitted.weights.items()}
+    known = guess(fitted, worst)
+    assert not known.beyond
+    assert known.low > 0
+    further = guess(fitted, worst | {name: worst[name] + 0.01})
+    assert (further.f1, further.low, further.beyond) == (known.f1, 0.0, True)
+    better = guess(fitted, {key: one.low - 0.01 for key, one in fitted.weights.items()})
+    assert not better.beyond
+
+
 def test_doubt_never_raises_the_expectation() -> None:
     """Where the chance of few images would have it so."""
     fitted = fit(judged(30, 2, slope=0.5), judged(30, 3), NETWORKS, {})

@@ -132,6 +132,7 @@ def test_what_is_odd_is_flagged() -> None:
     assert words(not_stored=0.25) == "not_stored"
     assert words(2.0) == "other_size"
     assert words(distance=4.0, expected_f1=0.3) == "unlike low_f1"
+    assert words(beyond=True) == "unlike"
     assert words(distance=math.nan, expected_f1=math.nan) == ""
 
 

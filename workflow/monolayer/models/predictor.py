@@ -134,7 +134,8 @@ def check_room(name: str, pixels: int, enlarged: float, free: int) -> None:
     if enlarged == 1:
         return check_memory(pixels, name, free)
     scaled = f"{name}, at the model's scale ({math.sqrt(enlarged):.3g} times as wide),"
-    return check_memory(round(enlarged * pixels), scaled, free, "cut it into tiles, or correct the diameter: px of its cells")
+    cure = "cut it into tiles, or correct the diameter: px of its cells"
+    return check_memory(round(enlarged * pixels), scaled, free, cure)
 
 
 def from_weights(weights: Path, settings: PredictSettings | None, threads: int) -> Predictor:

@@ -53,7 +53,9 @@ QUALITY = {
         "number",
         "F1 at IoU .5 that images with such scores, views and sizes had; empty without cells or a fit.",
     ),
-    "expected_f1_low": Column("", "number", "Lower end of its 90 % interval."),
+    "expected_f1_low": Column(
+        "", "number", "Lower end of its 90 % interval; 0 where views, scores or sizes are worse than any fitted on."
+    ),
     "expected_f1_high": Column("", "number", "Upper end."),
 }
 FLAGS = {"flags": Column("", "text", "What is odd about it: words of the table `flags`, with a space between.")}
@@ -66,7 +68,7 @@ WORDS = {
     "copy that is not whole, or no more than the empty tiles of a mosaic.",
     "dense": "So many cells that they may not be told apart.",
     "other_size": "Its cells are larger or smaller than those that the model learned from.",
-    "unlike": "It looks unlike the images that expected F1 was fitted on.",
+    "unlike": "It looks unlike the images that expected F1 was fitted on, or its views, scores or sizes are worse.",
     "low_f1": "Its expected F1 is low.",
 }
 

@@ -70,11 +70,15 @@ class ExpectedF1(Section):
 
 
 class Guess(NamedTuple):
-    """An expected F1 with its interval; NaN where nothing is expected."""
+    """An expected F1 with its interval; NaN where nothing is expected.
+
+    beyond: a number is worse than in any image that was fitted on, so that the F1 may be any lower.
+    """
 
     f1: float = NONE
     low: float = NONE
     high: float = NONE
+    beyond: bool = False
 
 
 def read_expected(folder: Path, settings: PlateFinding, networks: Mapping[str, str]) -> ExpectedF1 | None:
@@ -120,12 +124,12 @@ def numbers(row: Mapping[str, Any], known: CellDiameters | None, factor: float) 
 def expectation(
     fitted: ExpectedF1 | None, row: Mapping[str, Any], known: CellDiameters | None, factor: float
 ) -> dict[str, float]:
-    """The columns of an image that hang on what was fitted: NaN where nothing was."""
-    if fitted is None:
-        return dict.fromkeys(("distance", "expected_f1", "expected_f1_low", "expected_f1_high"), NONE)
-    f1, low, high = guess(fitted, numbers(row, known, factor))
-    far = distance(row["looks"], fitted.looks)
-    return {"distance": far, "expected_f1": f1, "expected_f1_low": low, "expected_f1_high": high}
+    """The columns of an image that hang on what was fitted, NaN where nothing was, and whether it is `beyond` that."""
+    far, found = NONE, Guess()
+    if fitted is not None:
+        far, found = distance(row["looks"], fitted.looks), guess(fitted, numbers(row, known, factor))
+    columns = {"expected_f1": found.f1, "expected_f1_low": found.low, "expected_f1_high": found.high}
+    return {"distance": far, **columns, "beyond": found.beyond}
 
 
 def guess(fitted: ExpectedF1, values: Mapping[str, float]) -> Guess:
@@ -133,7 +137,8 @@ def guess(fitted: ExpectedF1, values: Mapping[str, float]) -> Guess:
     if any(math.isnan(values.get(name, NONE)) for name in fitted.weights):
         return Guess()
     f1 = on_line(fitted.start, fitted.weights, values)
-    return Guess(f1, max(0.0, f1 - fitted.below), min(1.0, f1 + fitted.above))
+    beyond = any(values[name] > one.high for name, one in fitted.weights.items())
+    return Guess(f1, 0.0 if beyond else max(0.0, f1 - fitted.below), min(1.0, f1 + fitted.above), beyond)
 
 
 def on_line(start: float, weights: Mapping[str, FeatureWeight], values: Mapping[str, float]) -> float:

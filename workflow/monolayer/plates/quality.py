@@ -74,7 +74,7 @@ def flags(
         "not_stored": image["not_stored"] > 0,
         "dense": image["confluence"] > limits.confluence,
         "other_size": known is not None and (size < known.low or size > known.high),
-        "unlike": image["distance"] > limits.distance,
+        "unlike": image["distance"] > limits.distance or image.get("beyond", False),
         "low_f1": image["expected_f1"] < limits.expected_f1,
     }
     return " ".join(word for word, holds in found.items() if holds)
