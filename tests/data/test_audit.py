@@ -187,6 +187,18 @@ def test_without_fixed_splits_equal_pictures_are_only_noted(images: Path, truth:
     assert counts(audited(images, truth)) == {"same_content": 1}
 
 
+def test_what_the_source_left_open_is_in_no_split_yet(images: Path, truth: Truth) -> None:
+    """It is dealt, together with what it shows again."""
+    for image in truth["images"]:
+        if image["cell_line"] == "round":
+            image["split"] = WELLS[image["well"].split("_")[1]]
+    shutil.copy(images / "round_A4_0.png", images / "long_A1_0.png")
+    truth["images"][6]["well"], truth["images"][6]["cell_line"] = "round_A4", "round"
+    assert truth["images"][6]["file_name"] == "long_A1_0.png"
+    found = audited(images, truth)
+    assert counts(found) == {"same_content": 1}
+
+
 def test_files_listed_twice_in_a_split(images: Path, truth: Truth) -> None:
     truth["images"][1]["file_name"] = truth["images"][0]["file_name"]
     found = audited(images, truth)

@@ -96,7 +96,7 @@ def test_no_well_and_no_picture_is_in_two_splits(rows: list[Row], seed: int, val
 
 def _by_line(truth: Truth) -> dict[str, list[Any]]:
     lines = defaultdict(list)
-    for one in group(truth["images"], truth, "both", []):
+    for one in group(truth, "both", []):
         lines[one.line].append(one)
     return lines
 
@@ -244,6 +244,39 @@ def test_what_the_source_leaves_open_is_dealt_to_all_splits() -> None:
         "val": 4,
         "test": 4,
     }
+
+
+def test_what_may_only_train_is_not_taken_for_a_split_that_the_source_lacks() -> None:
+    truth = fixed({"train": 20, "val": 4})
+    only = truth_of([("b", f"w{n}", 3, "train", "") for n in range(20)])["images"]
+    for image in only:
+        name = f"b{image['id']}"
+        own = Image(**{**image, "id": image["id"] + 100, "file_name": name, "content": name, "train_only": True})
+        truth["images"].append(own)
+    splits = assign(truth, PARAMS)
+    assert {splits[image["id"]] for image in truth["images"] if image["cell_line"] == "b"} == {"train"}
+    assert Counter(splits.values())["test"] == 4
+
+
+@pytest.mark.parametrize("of", ["picture", "well", "field"])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_what_stays_together_with_a_fixed_image_follows_it(of: str, split: str) -> None:
+    """Dealt, a copy of an image that train has could judge."""
+    others = [("a", f"w{n}", 3, None, "") for n in range(12)]
+    for seed in range(10):
+        well, content = ("one" if of == "well" else "two"), ("same" if of == "picture" else "")
+        rows: list[Row] = [("a", "one", 3, split, "same"), ("a", well, 3, None, content), *others]
+        field = [["1.png", "2.png"]] if of == "field" else []
+        splits = assign(truth_of(rows), PARAMS.model_copy(update={"seed": seed}), field)
+        assert (splits[1], splits[2]) == (split, split)
+
+
+def test_what_stays_together_with_an_image_of_another_split_is_not_taken_from_train() -> None:
+    rows: list[Row] = [("a", "one", 3, "val", "same"), ("a", "two", 3, "train", "same")]
+    rows += [("a", f"w{n}", 3, "train", "") for n in range(6)]
+    for seed in range(10):
+        splits = assign(truth_of(rows), PARAMS.model_copy(update={"seed": seed}))
+        assert (splits[1], splits[2]) == ("val", "train")
 
 
 def test_fixed_splits_without_train_are_refused() -> None:

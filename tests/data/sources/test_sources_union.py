@@ -65,6 +65,18 @@ def test_lines_that_only_train_judge_nothing(culture: Culture, tmp_path: Path) -
     assert of_line == {"round": {"train"}, "long": {"train", "val", "test"}}
 
 
+def test_lines_that_only_train_judge_nothing_where_the_sources_fix_their_splits(
+    culture: Culture, tmp_path: Path
+) -> None:
+    """As of a Roboflow export without test, which is then taken from train."""
+    truth = fetched(union(culture, train_only=("round",)), tmp_path)
+    for number, image in enumerate(truth["images"]):
+        image["split"] = image["split"] or ("val" if number % 6 == 5 else "train")
+    splits = assign(truth, SplitParams(seed=0, val=0.2, test=0.2, group="both"))
+    assert {splits[image["id"]] for image in truth["images"] if image["cell_line"] == "round"} == {"train"}
+    assert set(splits.values()) == {"train", "val", "test"}
+
+
 def test_shared_file_names_and_unknown_lines_are_refused(culture: Culture, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is a file name in part1 and in a part before it; rename one of them"):
         fetched(union(culture, culture), tmp_path)

@@ -18,7 +18,7 @@ class Image(TypedDict):
     """One frame. `well` (well, field or region) is never split; `split` is null unless the source fixes it.
 
     content is a hash of the pixels: two images with the same are one picture. values is the file beside file_name that
-    holds the grey values of an image of more than 8 bits.
+    holds the grey values of an image of more than 8 bits. train_only: it is in train and may not be dealt to a split.
     """
 
     id: int
@@ -31,6 +31,7 @@ class Image(TypedDict):
     split: str | None
     content: NotRequired[str]
     values: NotRequired[str]
+    train_only: NotRequired[bool]
 
 
 class Annotation(TypedDict):

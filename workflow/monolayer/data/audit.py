@@ -70,17 +70,20 @@ def _repeated(counts: Counter[Any]) -> list[Any]:
 
 
 def check_splits(images: list[Image], content: dict[str, str], findings: Findings) -> None:
-    """Pictures, by name or by pixels, and wells in several splits; cell lines that a fixed split lacks."""
+    """Pictures, by name or by pixels, and wells in several splits; cell lines that a fixed split lacks.
+
+    What the source left open is in no split: it will be dealt, and go where fixed images of its picture or well are.
+    """
     pictures: dict[str, list[Image]] = defaultdict(list)
     wells: dict[tuple[str, str], set[str]] = defaultdict(set)
-    lines: dict[str, set[str]] = defaultdict(set)
+    lines: dict[str, set[str | None]] = defaultdict(set)
     for image in images:
         pictures[content.get(image["file_name"], image["file_name"])].append(image)
-        wells[image["cell_line"], image["well"]].add(image["split"] or "")
-        lines[image["cell_line"]].add(image["split"] or "")
+        wells[image["cell_line"], image["well"]].update([image["split"]] if image["split"] else [])
+        lines[image["cell_line"]].add(image["split"])
     for same in pictures.values():
         named = ", ".join(sorted({f"{image['file_name']} ({image['split'] or 'no split'})" for image in same}))
-        of = {image["split"] for image in same}
+        of = {image["split"] for image in same} - {None}
         if "test" in of and len(of) > 1:
             findings.add("in_test_and_train", named)
         elif len(of) > 1:
@@ -90,8 +93,9 @@ def check_splits(images: list[Image], content: dict[str, str], findings: Finding
     for (line, well), splits in wells.items():
         if len(splits) > 1:
             findings.add("shared_well", f"{line} {well}: {', '.join(sorted(splits))}")
-    for line, splits in lines.items():
-        for lacking in sorted({split for others in lines.values() for split in others} - splits):
+    known = {split for splits in lines.values() for split in splits if split}
+    for line, fixed in lines.items():
+        for lacking in sorted(known - fixed) if None not in fixed else ():
             findings.add("line_not_in_split", f"{line} is not in {lacking}")
 
 
@@ -108,7 +112,7 @@ def check_fields(
         named = ", ".join(f"{image['file_name']} ({image['split'] or 'no split'})" for image in members)
         shown = f"{named}: correlation {min(correlations):.2f} to {max(correlations):.2f}"
         findings.add("near_copies", shown)
-        if len({image["split"] for image in members}) > 1:
+        if len({image["split"] for image in members} - {None}) > 1:
             findings.add("near_copies_apart", shown)
         fields.append(
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -66,7 +66,8 @@ def assign(truth: Truth, params: SplitParams, fields: Sequence[Sequence[str]] = 
     """The split of each image id; `fields` are the file names of near-copies.
 
     What the source fixed stays, and what it left open is dealt. Where it fixed all and lacks a split (an export
-    without test, say), that split is taken from its train.
+    without test, say), that split is taken from its train, but for what may only train. What stays together with an
+    image that is not dealt is not dealt either: it goes where that one is.
     """
     fixed = {image["split"] for image in truth["images"]}
     if None not in fixed and "train" not in fixed:
@@ -76,11 +77,14 @@ def assign(truth: Truth, params: SplitParams, fields: Sequence[Sequence[str]] = 
     fractions: dict[Split, float] = {"val": params.val, "test": params.test}
     wanted = {name: fraction for name, fraction in fractions.items() if None in fixed or name not in fixed}
     open_to_all = None if None in fixed else "train"
-    free = [image for image in truth["images"] if image["split"] == open_to_all]
+    free = {image["id"] for image in truth["images"] if image["split"] == open_to_all and not image.get("train_only")}
     splits = {image["id"]: cast(Split, image["split"]) for image in truth["images"] if image["split"] is not None}
     lines: dict[str, list[Group]] = defaultdict(list)
-    for one in group(free, truth, params.group, fields) if wanted else ():
-        lines[one.line].append(one)
+    for one in group(truth, params.group, fields) if wanted else ():
+        if not (held := [splits[image] for image in one.images if image not in free]):
+            lines[one.line].append(one)
+        elif open_to_all is None:  # of several splits the one that judges most
+            splits |= dict.fromkeys(free.intersection(one.images), max(held, key=SPLITS.index))
     for line, members in lines.items():
         for name, one in deal(members, {"train": 1 - sum(wanted.values()), **wanted}, f"{params.seed}/{line}"):
             splits |= dict.fromkeys(one.images, name)
@@ -93,9 +97,7 @@ def assign(truth: Truth, params: SplitParams, fields: Sequence[Sequence[str]] = 
     return splits
 
 
-def group(
-    images: Iterable[Image], truth: Truth, by: Literal["content", "well", "both"], fields: Sequence[Sequence[str]]
-) -> list[Group]:
+def group(truth: Truth, by: Literal["content", "well", "both"], fields: Sequence[Sequence[str]]) -> list[Group]:
     """Images by cell line and well, by field, or both; groups that hold the same picture are one, of the line of most
     of its cells."""
     cells = Counter(cell["image_id"] for cell in cells_in(truth["annotations"]))
@@ -106,7 +108,7 @@ def group(
             node = root[node]
         return node
 
-    for image in images:
+    for image in truth["images"]:
         picture = find(("content", image.get("content", image["file_name"])))
         root[find(("file", image["file_name"]))] = picture
         if by != "content":
@@ -115,7 +117,7 @@ def group(
         for name in field:
             root[find(("file", name))] = find(("file", field[0]))
     members: dict[object, list[Image]] = defaultdict(list)
-    for image in images:
+    for image in truth["images"]:
         members[find(("file", image["file_name"]))].append(image)
     groups = []
     for together in members.values():

@@ -34,6 +34,6 @@ def collect(params: UnionSource, folder: Path) -> tuple[Truth, Read]:
     joined = join(parts, findings)
     for image in joined["images"]:
         if image["cell_line"] in params.train_only:
-            image["split"] = "train"
+            image["split"], image["train_only"] = "train", True
 
     return joined, lambda image: readers[image["file_name"]](image)
