@@ -12,6 +12,7 @@ from culture import Culture
 from monolayer.coco.records import Image
 from monolayer.data import download
 from monolayer.files import InputError, whole_folder
+from monolayer.params.data import CocoSource
 from PIL import Image as PillowImage
 
 
@@ -73,6 +74,22 @@ def test_the_first_bad_image_stops(tmp_path: Path) -> None:
     images = [image(f"{number}.png", number) for number in range(50)]
     with pytest.raises(InputError, match=r"^0\.png is 5x4 px, its annotations say 6x4"):
         download.write_images(images, lambda one: np.zeros((4, 5), np.uint8), tmp_path)
+
+
+def test_images_of_others_are_not_deleted(culture: Culture, tmp_path: Path) -> None:
+    source = CocoSource.model_validate(
+        {"source": "coco", "images": str(culture.images), "annotations": str(culture.annotations)}
+        | {"cell_line": "category", "well": None, "time": None, "percentiles": {"low": 1, "high": 99}}
+        | {"max_images": None}
+    )
+    download.download(source, tmp_path / "images", tmp_path / "annotations.json")
+    few = source.model_copy(update={"max_images": 4})
+    download.download(few, tmp_path / "images", tmp_path / "annotations.json")
+    assert len(list((tmp_path / "images").iterdir())) == 4
+    (tmp_path / "images" / "mine.jpg").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"images holds mine.jpg, which .*annotations.json does not list and which"):
+        download.download(source, tmp_path / "images", tmp_path / "annotations.json")
+    assert (tmp_path / "images" / "mine.jpg").read_bytes() == b"mine"
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(culture: Culture, tmp_path: Path) -> None:

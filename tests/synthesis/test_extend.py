@@ -155,6 +155,45 @@ def test_a_second_run_leaves_nothing_of_the_first(culture: Culture, tmp_path: Pa
     assert len(list((tmp_path / "images").iterdir())) == len(truth_of(tmp_path)["images"])
 
 
+def test_a_run_that_fails_leaves_what_was_there(culture: Culture, tmp_path: Path) -> None:
+    """Images of one run beside the truth of another would be learnt from as if they belonged together."""
+    out = tmp_path / "out"
+    extend(culture.images, culture.splits / "train.json", params("matched"), out, workers=1)
+    before = contents(out)
+    path, truth = broken(culture, tmp_path)
+    last = [cell for cell in truth["annotations"] if cell["image_id"] == truth["images"][-1]["id"]]
+    last[0]["segmentation"] = rle.rle_from_mask(np.eye(9, dtype=bool))
+    write_json(path, truth)
+    with pytest.raises(InputError, match="the mask of annotation"):
+        extend(culture.images, path, params("matched", block=1, min_cells=1), out, workers=1)
+    assert contents(out) == before
+
+
+def test_images_of_others_are_not_deleted(culture: Culture, tmp_path: Path) -> None:
+    shutil.copytree(culture.images, tmp_path / "images")
+    with pytest.raises(InputError, match=r"images holds long_A1_0.png, .* which .* does not list and which would be"):
+        extend(culture.images, culture.splits / "train.json", params("matched"), tmp_path, workers=1)
+    assert contents(tmp_path / "images") == contents(culture.images)
+
+
+def test_crowds_do_not_become_background(culture: Culture, tmp_path: Path) -> None:
+    """Cells that nobody took apart would be learnt as background."""
+    path, truth = broken(culture, tmp_path)
+    lines = {image["id"]: image["cell_line"] for image in truth["images"]}
+    truth["images"] = [image for image in truth["images"] if image["cell_line"] == "round"]
+    truth["annotations"] = [cell for cell in truth["annotations"] if lines[cell["image_id"]] == "round"]
+    for cell in truth["annotations"][::2]:
+        cell["iscrowd"] = 1
+    write_json(path, truth)
+    extend(culture.images, path, params("matched"), tmp_path / "out", workers=1)
+    made = truth_of(tmp_path / "out")
+    assert not any(cell["iscrowd"] for cell in made["annotations"])
+    for image in made["images"]:
+        seen = read_image(tmp_path / "out/images" / image["file_name"]) > 169
+        outer = ndimage.binary_dilation(masks_of(made, image).any(0), iterations=2)
+        assert seen[~outer].mean() < 0.002
+
+
 def test_matched_repeats_count_and_confluence(culture: Culture, tmp_path: Path) -> None:
     """Counts are those of a training image; its confluence is reached within a tenth, or a cell."""
     extend(culture.images, culture.splits / "train.json", params("matched"), tmp_path, workers=1)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
 from monolayer.coco.records import Annotation, Image, Truth, by_image, cells_in
 from monolayer.data.plane import ANY, ImagePlane
 from monolayer.data.reading import read_frame
-from monolayer.files import InputError
+from monolayer.files import InputError, few
 
 Item = TypeVar("Item")
 
@@ -67,6 +68,18 @@ def lines_in_turn(every: Sequence[Sample]) -> list[int]:
         by_line.setdefault(sample.image["cell_line"], []).append(index)
     most = max(len(line) for line in by_line.values())
     return [line[i % len(line)] for line in by_line.values() for i in range(most)]
+
+
+def check_replaced(folder: Path, annotations: Path) -> None:
+    """Refuse to make images anew in a folder that holds others than those of the COCO truth `annotations`: a user's."""
+    known = read_truth(annotations)["images"] if annotations.is_file() else []
+    own = {name for image in known for name in (image["file_name"], image.get("values"))}
+    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    if others := [place for place in found if place.as_posix() not in own and not place.name.startswith(".")]:
+        raise InputError(
+            f"{folder} holds {few(others, 3)}, which {annotations} does not list and which would be deleted; "
+            "name another folder, or remove them"
+        )
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from monolayer.coco.findings import log_findings
 from monolayer.coco.records import REGION, Image, Truth, cells_in
+from monolayer.data.dataset import check_replaced
 from monolayer.data.sources import Read, Scaled, source_of
 from monolayer.files import InputError, check_disk, whole_folder, write_json
 from monolayer.params.data import Dataset
@@ -23,8 +24,10 @@ THREADS = 2  # decoding and encoding let go of the interpreter; the result doesn
 def download(params: Dataset, images: Path, annotations: Path) -> None:
     """Fetch a dataset and normalise it: 8-bit grey PNGs in the folder `images`, COCO truth in `annotations`.
 
-    Archives and partial downloads stay in the folder `download` beside the annotations.
+    Images of an earlier download are replaced; others in their folder are an error. Archives and partial downloads
+    stay in the folder `download` beside the annotations.
     """
+    check_replaced(images, annotations)
     source = source_of(params)
     folder = annotations.parent / "download"
     folder.mkdir(parents=True, exist_ok=True)

@@ -129,11 +129,12 @@ def plans(base: Base, line: policies.Line, cutouts: Cutouts, params: ExtendParam
 def dissect(block: Block, params: ExtendParams) -> Parts:
     """Take the donors apart."""
     how, opened = params.synthesis, [open_sample(sample) for sample in block.donors]
+    covered = [(pixels, masks + regions) for pixels, masks, regions in opened]
     low, high = (max(round(diameters * block.diameter), 2) for diameters in (how.margin.low, how.margin.high))
-    margin = halo_end([one for one in opened if one[1]][: len(block.bases)], low, high)
+    margin = halo_end([one for one in covered if one[1]][: len(block.bases)], low, high)
     scenes, cutouts, layouts = list[Scene](), list[Cutouts](), list[policies.Layout]()
-    for sample, (pixels, masks) in zip(block.donors, opened, strict=True):
-        scene = take_apart(pixels, masks, margin, how.illumination * block.diameter)
+    for sample, (pixels, masks, regions) in zip(block.donors, opened, strict=True):
+        scene = take_apart(pixels, masks + regions, margin, how.illumination * block.diameter)
         # without background in sight, nobody knows what a cell's brightness is a difference from
         bright = scene.free.any()
         whole = [place for place, cell in enumerate(sample.annotations) if bright and is_whole(cell, sample.image)]
@@ -152,18 +153,24 @@ def dissect(block: Block, params: ExtendParams) -> Parts:
     return Parts(scenes, joined(cutouts), source, layouts)
 
 
-def open_sample(sample: Sample) -> tuple[NDArray[np.uint8], list[Placed]]:
-    """An image and its cells; raise InputError if a mask is not one of this image."""
+def open_sample(sample: Sample) -> tuple[NDArray[np.uint8], list[Placed], list[Placed]]:
+    """An image, its cells, and its crowds: cells that nobody took apart, which are not to become background.
+
+    Raise InputError if a mask is not one of this image.
+    """
     pixels, image = read_image(sample.path), sample.image
     size = list(pixels.shape)
-    for cell in sample.annotations:
+    for cell in sample.annotations + sample.crowds:
         if cell["segmentation"]["size"] != size or decoded(cell["segmentation"])[2]:
             raise InputError(
                 f"cell line {image['cell_line']}: the mask of annotation {cell['id']}, of an image of "
                 f"{cell['segmentation']['size']} px (height, width), is none of {image['file_name']}, which has "
                 f"{size}; download the data again"
             )
-    return pixels, [crop_from_rle(cell["segmentation"]) for cell in sample.annotations]
+    masks, regions = (
+        [crop_from_rle(cell["segmentation"]) for cell in cells] for cells in (sample.annotations, sample.crowds)
+    )
+    return pixels, masks, regions
 
 
 def bases(block: Block, parts: Parts, params: ExtendParams) -> list[Base]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import label_image
-from monolayer.data.dataset import Sample, read_image, samples
+from monolayer.data.dataset import Sample, samples
 from monolayer.files import write_csv
 from monolayer.parallel import each
 from monolayer.params.extensions import DomainShiftParams
@@ -50,8 +50,8 @@ def domain_shift(
 
 
 def measure(sample: Sample) -> list[float]:
-    """The FEATURES of one sample, in their order."""
-    pixels = read_image(sample.path)
+    """The FEATURES of one sample, in their order; its crowds are covered, for they are neither cells nor background."""
+    pixels = sample.pixels()
     found = features(pixels, label_image([cell["segmentation"] for cell in sample.annotations], *pixels.shape))
     return [found[name] for name in FEATURES]
 

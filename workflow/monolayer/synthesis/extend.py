@@ -16,8 +16,8 @@ import numpy as np
 
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import CELL
-from monolayer.data.dataset import Sample, of_lines, samples
-from monolayer.files import InputError, atomic_write
+from monolayer.data.dataset import Sample, check_replaced, of_lines, samples
+from monolayer.files import InputError, atomic_write, whole_folder
 from monolayer.parallel import each
 from monolayer.params.extensions import ExtendParams, TimelapseLayout
 from monolayer.progress import track
@@ -32,15 +32,14 @@ def extend(images: Path, truth: Path, params: ExtendParams, output: Path, *, wor
     Nothing but `truth`, a split's, and the images that it lists is read.
     """
     train = samples(read_truth(truth), images)
-    folder = output / "images"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    check_replaced(output / "images", output / "annotations.json")
     work = blocks(train, params)
-    made = chain.from_iterable(each(partial(make, params=params, folder=folder), work, workers))
     total = sum(len(block.bases) for block in work) * params.extension.factor
-    shown = track(made, total, f"extend {params.name}")
     first_id = 1 + max((cell["id"] for sample in train for cell in sample.annotations), default=0)
-    write_truth(output / "annotations.json", say_what_is_missing(shown), first_id)
+    with whole_folder(output / "images") as folder:
+        made = chain.from_iterable(each(partial(make, params=params, folder=folder), work, workers))
+        shown = track(made, total, f"extend {params.name}")
+        write_truth(output / "annotations.json", say_what_is_missing(shown), first_id)
 
 
 def blocks(train: Sequence[Sample], params: ExtendParams) -> list[Block]:
