@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -42,6 +42,8 @@ SETTINGS = FitParams(
 
 class Line:
     """Learn y = 2x + 1 through a network with dropout and batch norm, which carry state and randomness."""
+
+    reduction: Literal["mean", "sum"] = "mean"
 
     def __init__(self, pause: float = 0.0, bad: int = -1, scores: list[float] | None = None) -> None:
         self.pause, self.bad, self.scores = pause, bad, list(scores or [])
@@ -131,8 +133,10 @@ def test_batches_do_not_depend_on_the_number_of_workers() -> None:
     assert len({name for names, _ in alone[:6] for name in names}) == len(Line())
 
 
-def test_unfinished_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    unbroken = fit(network(), Line(), SETTINGS, 0, tmp_path / "a.pt")
+@pytest.mark.parametrize("accumulation", [1, 4])  # of 6 batches an epoch: a step goes on in the next one
+def test_unfinished_run_goes_on_where_it_was(tmp_path: Path, accumulation: int) -> None:
+    settings = SETTINGS.model_copy(update={"grad_accumulation": accumulation})
+    unbroken = fit(network(), Line(), settings, 0, tmp_path / "a.pt")
 
     class Killed(Line):
         def validate(self, network: nn.Module) -> dict[str, float]:
@@ -141,8 +145,29 @@ def test_unfinished_run_goes_on_where_it_was(tmp_path: Path) -> None:
             return super().validate(network)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(network(), Killed(), SETTINGS, 0, tmp_path / "b.pt")
-    assert saved(fit(network(), Line(), SETTINGS, 0, tmp_path / "b.pt")) == saved(unbroken)
+        fit(network(), Killed(), settings, 0, tmp_path / "b.pt")
+    assert saved(fit(network(), Line(), settings, 0, tmp_path / "b.pt")) == saved(unbroken)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_batches_of_a_step_are_as_one_large_batch(tmp_path: Path, reduction: Literal["mean", "sum"]) -> None:
+    class Squares(Line):
+        def __len__(self) -> int:
+            return 24
+
+        def losses(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
+            squares = (network(batch) - (2 * batch + 1)).square().mean(1)
+            return {"square": squares.mean() if self.reduction == "mean" else squares.sum()}
+
+    def learnt(batch: int, accumulation: int) -> Tensor:
+        torch.manual_seed(1)
+        task, changes = Squares(), {"batch": batch, "grad_accumulation": accumulation, "optimizer": "SGD"}
+        task.reduction = reduction
+        changes |= {"ema_decay": 0.0, "warmup_steps": 0, "schedule": "flat", "max_grad_norm": 0.0, "epochs": 1}
+        path = tmp_path / f"{batch}.pt"
+        return fit(nn.Linear(8, 8), task, SETTINGS.model_copy(update=changes), 0, path).state["weight"]
+
+    torch.testing.assert_close(learnt(2, 4), learnt(8, 1))
 
 
 def test_a_checkpoint_of_the_first_format_is_refused_with_the_cure(tmp_path: Path) -> None:

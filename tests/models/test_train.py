@@ -8,19 +8,29 @@ import json
 import logging
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import centermask_samples
+import numpy as np
 import pytest
+import torch
+import yaml
 from culture import Culture
 from monolayer.backends.manifest import pretrained
 from monolayer.coco.io import read_truth
+from monolayer.data.dataset import Sample, TrueCells
 from monolayer.files import write_json
 from monolayer.models import load_weights
+from monolayer.models.batches import Task
 from monolayer.models.beginnings import seen_by
 from monolayer.models.train import rows_of, shown_live, train
+from monolayer.params.families import YoloTrain
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
-from unet_settings import SETTINGS
+from paths import ROOT
+from torch import nn
+from unet_settings import SETTINGS, split
 
 
 def test_tables_that_the_workflow_writes_over_are_no_changes_of_its_code(tmp_path: Path) -> None:
@@ -89,6 +99,37 @@ def test_test_images_that_were_learned_from_are_told(
     assert run("anew", "d", **ready) == names["train"]
     assert run("first", "e", **ready) == []
     assert run("anew", "f", fit=kept, weights=str(tmp_path / "e/weights.pt"), width=24, levels=4) == names["train"]
+
+
+def unet(every: list[Sample]) -> tuple[nn.Module, Task]:
+    from monolayer.models.unet.family import CellTask, _network
+
+    return _network(SETTINGS), CellTask(every, every, SETTINGS)
+
+
+def yolo(every: list[Sample]) -> tuple[nn.Module, Task]:
+    from monolayer.models.yolo.family import _network, _Task
+
+    row = yaml.safe_load((ROOT / "params.yaml").read_text())["models"]["yolo"]["quick"]["train"]
+    settings = YoloTrain.model_validate(row)
+    return _network(settings), _Task(TrueCells(every), every, settings)
+
+
+def centermask(every: list[Sample]) -> tuple[nn.Module, Task]:
+    from monolayer.models.centermask.family import CenterMaskTask
+
+    return centermask_samples.network_of(), CenterMaskTask(every, every, centermask_samples.TINY)
+
+
+@pytest.mark.parametrize("made", [unet, yolo, centermask])
+def test_losses_are_what_their_task_says(culture: Culture, made: Callable[..., tuple[nn.Module, Task]]) -> None:
+    """Of twice the same images the mean is the same, and the sum is twice as much."""
+    torch.manual_seed(0)
+    network, task = made(split(culture, "train"))
+    drawn = [task.draw(index, np.random.default_rng(index))[1] for index in range(2)]
+    with torch.no_grad():
+        once, twice = (sum(task.losses(network.train(), task.collate(part)).values()) for part in (drawn, 2 * drawn))
+    assert float(twice / once) == pytest.approx({"mean": 1, "sum": 2}[task.reduction], rel=0.02)
 
 
 def test_code_outside_of_git_has_no_commit(tmp_path: Path) -> None:

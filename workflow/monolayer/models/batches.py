@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 class Task(Protocol):
     """What a family trains on. `draw` and `collate` run in loader processes, the rest beside the network."""
+
+    @property
+    def reduction(self) -> Literal["mean", "sum"]:
+        """What `losses` are over a batch: of a step of several, their gradient is that of one large batch."""
 
     def __len__(self) -> int:
         """Draws of an epoch."""

@@ -220,7 +220,9 @@ class Training:
     def _descend(self, task: Task, batch: Any) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             losses = task.losses(self.network, batch)
-        self.scaler.scale(torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]
+        # several batches of a step are as one that holds all of their images
+        parts = self.settings.grad_accumulation if task.reduction == "mean" else 1
+        self.scaler.scale(torch.stack(list(losses.values())).sum() / parts).backward()  # type: ignore[no-untyped-call]
         if (self.step + 1) % self.settings.grad_accumulation:
             return losses
         if self.settings.max_grad_norm:
@@ -260,7 +262,9 @@ class Training:
         kept = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimizer", "scaler")}
         counts = {name: getattr(self, name) for name in ("epoch", "step", "history", "best", "best_epoch", "seconds")}
         with atomic_write(path) as partial:
-            torch.save({"format": FORMAT, "kept": kept, "counts": counts}, partial)
+            # of a step that goes on in the next epoch
+            gradients = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
+            torch.save({"format": FORMAT, "kept": kept, "counts": counts, "gradients": gradients}, partial)
 
     def load(self, path: Path) -> None:
         saved = torch.load(path, map_location=self.device, weights_only=True)
@@ -269,4 +273,6 @@ class Training:
             getattr(self, name).load_state_dict(state)
         for name, value in saved["counts"].items():
             setattr(self, name, value)
+        for name, value in saved.get("gradients", {}).items():  # a version before kept none
+            self.network.get_parameter(name).grad = value
         self.best = {name: value.cpu() for name, value in self.best.items()}

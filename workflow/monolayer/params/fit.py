@@ -18,7 +18,7 @@ class FitParams(Section):
     batch: PositiveInt
     """Images or patches at once."""
     grad_accumulation: PositiveInt
-    """Batches of one step."""
+    """Batches of one step, which learns from them as from one large batch."""
     optimizer: Literal["SGD", "AdamW"]
     """Weight decay acts on kernels only."""
     learning_rate: PositiveFloat

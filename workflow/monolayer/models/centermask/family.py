@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -100,6 +100,8 @@ def predict(network: CenterMask, images: Sequence[NDArray[np.uint8]], settings: 
 
 class CenterMaskTask:
     """Draws of the training images, the network's losses on them, and mask AP on some validation images."""
+
+    reduction: Final = "mean"
 
     def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: CenterMaskTrain) -> None:
         self.train, self.val, self.settings = train, val, settings

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -201,6 +201,8 @@ def _network(settings: UnetTrain) -> UNet:
 
 class CellTask:
     """What a U-Net is trained on (fit.Task): patches of train; pixel F1 or instance F1 of some images of val."""
+
+    reduction: Final = "mean"
 
     def __init__(self, train: Sequence[Sample], val: Sequence[Sample], settings: UnetTrain, zoom: float = 1.0) -> None:
         self.settings = settings

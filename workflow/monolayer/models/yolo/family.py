@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, Literal, cast
 
 import cv2
 import numpy as np
@@ -151,6 +151,7 @@ class _Task:
     cells: TrueCells
     val: Sequence[Sample]
     settings: YoloTrain
+    reduction: ClassVar[Literal["sum"]] = "sum"
 
     def __post_init__(self) -> None:
         every = self.cells.samples
