@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from monolayer.coco.table import Images, read_results, read_truth
 from monolayer.evaluation import breakdown, evaluate, matching, metrics
 from monolayer.evaluation.matching import Protocol
 from monolayer.evaluation.metrics import Evidence
+from monolayer.evaluation.threshold import score_threshold
 from monolayer.params.steps import EvaluateParams
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -390,6 +392,39 @@ def test_strata_hold_every_cell_once(tmp_path: Path) -> None:
             assert sum(row["cells"] for row in of_line) == cells
     sizes = [row for row in rows if row["cell_line"] == "all" and row["stratum"] == "size"]
     assert sum(row["recall"] * row["cells"] for row in sizes) == pytest.approx(18)
+
+
+def test_a_cell_of_half_a_pixel_more_is_in_one_range_of_sizes(tmp_path: Path) -> None:
+    """Areas of polygons are no whole numbers, and one may lie on a quartile."""
+    areas = [50.0, 100.5, 100.5, 150.0, 200.0, 250.0, 300.0]
+    shapes = [box(4 * n, 0, 4, 4 + n) for n in range(len(areas))]
+    truth = truth_of([true_cell(1, rle, area=area) for rle, area in zip(shapes, areas, strict=True)])
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    _, true = read_truth(tmp_path / "truth.json")
+    true = dataclasses.replace(true, area=np.array(areas))
+    ranges = breakdown.size_ranges(true)
+    assert [sum(low <= area <= high for area in areas) for low, high in ranges] == [3, 1, 1, 2]
+
+
+def test_an_image_on_the_edge_of_two_densities_is_in_the_one_whose_label_holds_it(tmp_path: Path) -> None:
+    """Of five images the quartiles are three of their densities: the page says of a bin, at most so many."""
+    shapes = [box(4 * n, 0, 3, 3) for n in range(5)]
+    truth = truth_of([true_cell(image + 1, rle) for image in range(5) for rle in shapes[: image + 1]], 5)
+    evidence, images = evidence_of(tmp_path, truth, [], matching.PROTOCOLS["livecell"], 0.5)
+    rows = breakdown.strata(evidence, {"all": np.arange(len(images))})
+    found = [(row["high"] * HEIGHT * WIDTH / 1e6, row["cells"]) for row in rows if row["stratum"] == "density"]
+    assert found == [pytest.approx(pair) for pair in ((2, 1 + 2), (3, 3), (4, 4), (5, 5))]
+
+
+def test_a_threshold_is_kept_to_its_last_digit(tmp_path: Path) -> None:
+    """Cells that score as much are counted by whoever reads it: ten digits of 2/3 would leave out each of them."""
+    rle = box(0, 0, 8, 8)
+    (tmp_path / "truth.json").write_text(json.dumps(truth_of([true_cell(1, rle)])))
+    (tmp_path / "results.json").write_text(json.dumps([predicted(1, rle, 2 / 3)]))
+    evaluate.evaluate((tmp_path / "truth.json", tmp_path / "results.json"), None, PARAMS, tmp_path / "run.json", 1)
+    evaluate.compare([tmp_path / "run.json"], tmp_path / "metrics.csv")
+    assert score_threshold(tmp_path / "run.json") == 2 / 3
+    assert pd.read_csv(tmp_path / "metrics.csv")["score_threshold"].tolist() == [2 / 3] * 2  # all, and line A
 
 
 def test_curves_agree_with_the_scores(tmp_path: Path) -> None:

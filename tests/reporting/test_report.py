@@ -26,13 +26,13 @@ from monolayer.evaluation import evaluate
 from monolayer.files import FORMAT, InputError, write_json
 from monolayer.measurement.measure import CellSource, measure
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
-from monolayer.reporting import card, pictures, tables
+from monolayer.reporting import card, charts, pictures, tables
 from monolayer.reporting.biology import biology
 from monolayer.reporting.gallery import ranked, spread
 from monolayer.reporting.page import render
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.report import SECTIONS, data, overlays, overview, report
-from monolayer.reporting.study import Study, read_run
+from monolayer.reporting.study import SPLITS, Study, read_run
 from paths import ROOT
 from PIL import Image as PillowImage
 from playwright.sync_api import Browser
@@ -508,6 +508,29 @@ def test_the_best_of_a_column_is_marked_where_there_is_a_choice() -> None:
     marks = [[cell.best for cell in row["cells"]] for row in tables.rows(table, columns, tables.NO_PAIRS)]
     assert marks == [[True, False], [True, True], [False, False]]
     assert not any(cell.best for row in tables.rows(table.head(1), columns, tables.NO_PAIRS) for cell in row["cells"])
+
+
+def test_as_far_below_nothing_as_above_it_is_as_good() -> None:
+    table = pd.DataFrame({"run": ["a", "b", "c"], "count_bias": [-0.1, 0.1, 0.3]})
+    rows = tables.rows(table, tables.columns(["count_bias"]), tables.NO_PAIRS)
+    assert [row["cells"][0].best for row in rows] == [True, True, False]
+
+
+def test_headings_of_sizes_and_numbers_that_are_none() -> None:
+    headings = [column.heading for column in tables.columns(["mask_ap_large", "box_ar_large", "mask_ar_100"])]
+    assert headings == ["Mask AP large", "Box AR large", "Mask AR 100"]
+    assert (tables.short(float("nan")), tables.score(float("nan")), tables.score(-0.0001)) == ("–", "", "0.000")
+
+
+def test_a_line_without_a_cell_has_an_empty_panel_and_every_split_its_colour() -> None:
+    """The first line is in train alone: the legend stands where all splits are."""
+    diameters: dict[str, dict[str, list[float]]] = {
+        "empty": {"train": [], "val": [], "test": []},
+        "first": {"train": [8.0, 9.0]},
+        "second": {split: [8.0, 9.0] for split in SPLITS},
+    }
+    drawn = charts.distributions("diameter", "px", diameters, SPLITS)
+    assert all(f">{text}<" in drawn for text in (*diameters, *SPLITS))
 
 
 def test_a_run_without_real_difference_from_the_best_is_tied() -> None:

@@ -103,6 +103,32 @@ def test_without_measurements_there_is_no_section(tmp_path: Path) -> None:
     assert speed.speed(FakeStudy(tmp_path), None) is None  # type: ignore[arg-type]
 
 
+def test_another_run_whose_name_begins_alike_keeps_its_timings(study: FakeStudy) -> None:
+    write_json(study.folder / "benchmark/unet.2.json", record("unet.2", "another CPU", [row("torch", "fp32", 1, 1.0)]))
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    assert "another CPU" not in content["devices"]
+
+
+def test_without_single_images_there_is_no_latency(study: FakeStudy) -> None:
+    """`benchmark.batches` may be [8]: what was not measured sorts last, and numbers sort as numbers."""
+    rows = [row("torch", "fp32", 8, 40.0) | {"memory_mb": megabytes} for megabytes in (1234.0, 512.0)]
+    for run in ("unet", "yolo"):
+        write_json(study.folder / f"benchmark/{run}.json", record(run, HERE, rows))
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    text = render("speed.html", study=study, **content)
+    assert "Latency by stage" not in text
+    assert 'data-value="nan"' not in text
+    assert 'data-value="1234.0">1,234<' in text
+
+
+def test_an_export_that_finds_nothing_is_not_as_good_as_its_run() -> None:
+    rows = pd.DataFrame({"run": ["a"], "way": ["onnxruntime int8"], "throughput": [9.0]})
+    parity = [{"run": "a", "backend": "onnxruntime", "dtype": "int8", "ap": 0.0}]
+    assert speed.frontier(rows, {"a": 0.9}, parity)["mask_ap"].tolist() == [0.0]
+
+
 def test_the_frontier_holds_what_nothing_beats_in_both() -> None:
     rows = pd.DataFrame(
         {"run": list("abcd"), "way": ["torch fp32"] * 4, "throughput": [10.0, 20.0, 5.0, 20.0], "batch": 1}

@@ -26,9 +26,9 @@ COLUMNS = ("mask_ap", "mask_ap50", "afnr", "f1_50", "precision", "recall", "mean
 
 
 def size_ranges(true: CellTable) -> list[tuple[float, float]]:
-    """Quartiles of the true cells' areas; the edges lie between whole px², so that no cell is in two."""
+    """Quartiles of the true cells' areas; the edges lie just above, so that no cell, of half px² too, is in two."""
     areas = true.area[~true.crowd]
-    edges = np.unique(np.floor(np.quantile(areas, QUARTILES)) + 0.5) if len(areas) else np.zeros(0)
+    edges = np.unique(np.nextafter(np.quantile(areas, QUARTILES), np.inf)) if len(areas) else np.zeros(0)
     edges = edges[edges < areas.max(initial=0)]
     return list(zip([0.0, *edges.tolist()], [*edges.tolist(), ANY_AREA[1]], strict=True))
 
@@ -39,8 +39,8 @@ def strata(evidence: Evidence, groups: dict[str, Ints]) -> list[Row]:
     cells = evidence.masks.positives[0].sum(axis=0)
     density = cells / np.maximum(evidence.annotated, 1) * 1e6
     edges = np.unique(np.quantile(density, QUARTILES))
-    edges = edges[edges > density.min()]  # images that are all alike make one bin
-    place = np.searchsorted(edges, density, side="right")
+    edges = edges[edges < density.max()]  # images that are all alike make one bin
+    place = np.searchsorted(edges, density, side="left")  # an edge belongs to the bin below, as with sizes
     bounds = [float(density.min()), *edges.tolist(), float(density.max())]
     for group, chosen in groups.items():
         for index in range(len(edges) + 1):

@@ -272,8 +272,10 @@ def read_draws(path: Path) -> Draws:
 
 
 def plain(row: Row) -> Row:
-    """Numbers as JSON and CSV take them: rounded, null where undefined."""
+    """Numbers as JSON and CSV take them: rounded, null where undefined; a threshold whole, since scores equal it."""
     return {
-        name: (None if math.isnan(value) else round(float(value), DIGITS) + 0.0) if isinstance(value, float) else value
+        name: (None if math.isnan(value) else round(float(value), DIGITS) + 0.0)
+        if isinstance(value, float) and name != "score_threshold"
+        else value
         for name, value in row.items()
     }

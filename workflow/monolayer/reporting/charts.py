@@ -179,15 +179,17 @@ def distributions(
     def draw(axes: list[Axes]) -> None:
         for ax, (line, of_part) in zip(axes, values.items(), strict=True):
             shown = {part: np.asarray(of_part[part], float) for part in parts if len(of_part.get(part, ()))}
+            ax.set_title(line)
+            if not shown:  # a line of which no image has a cell
+                continue
             every = np.concatenate(list(shown.values()))
             edges = np.linspace(every.min(), every.max() if np.ptp(every) else every.min() + 1, 25).tolist()
             hues = [SERIES[parts.index(part)] for part in shown]
             ax.hist(list(shown.values()), bins=edges, stacked=True, color=hues, label=list(shown))
-            ax.set_title(line)
             ax.set_xlabel(label)
             ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        axes[0].legend()
+        max(axes, key=lambda ax: len(ax.containers)).legend()  # the first that has them all: not every line is in each
 
     return chart(name, f"Histograms of {label}, by cell line and split", draw, len(values), (2.1, 1.9))
 

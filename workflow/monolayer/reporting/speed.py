@@ -44,7 +44,7 @@ def speed(study: Study, album: Album) -> dict[str, Any] | None:
         "device": device,
         "devices": devices(rows, study.runs),
         "not_run": reasons(rows),
-        "latency": latency("latency", device, single),
+        "latency": latency("latency", device, single) if len(single) else None,
         "pareto": pareto("pareto", device, frontier(best_batch(local), accuracy, parity)),
         "parity": parity,
     }
@@ -55,7 +55,8 @@ def timings(folder: Path, run: str) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in [*sorted(folder.glob(f"{run}.*.json")), folder / f"{run}.json"]:  # this device's own comes last
         record = read_result(path)
-        found[record["device"]] = record
+        if record["run"] == run:  # and not another, as unet.2 is
+            found[record["device"]] = record
     return [
         {"run": run, **{key: record[key] for key in ("device", "driver", "load", "measured")}, **_flat(row)}
         for record in found.values()
@@ -138,7 +139,8 @@ def best_batch(rows: pd.DataFrame) -> pd.DataFrame:
 def frontier(rows: pd.DataFrame, accuracy: Mapping[str, float], parity: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows with their mask AP, and which of them no other beats in both: exports have their own AP, from parity."""
     own = {(row["run"], f"{row['backend']} {row['dtype']}"): row.get("ap") for row in parity}
-    values = [own.get((run, way)) or accuracy[run] for run, way in zip(rows["run"], rows["way"], strict=True)]
+    found = [(own.get((run, way)), accuracy[run]) for run, way in zip(rows["run"], rows["way"], strict=True)]
+    values = [as_run if exported is None else exported for exported, as_run in found]
     rows = rows.assign(mask_ap=values).sort_values(["throughput", "mask_ap"], ascending=False, kind="stable")
     highest = rows["mask_ap"].cummax()
     return rows.assign(best=(rows["mask_ap"] >= highest) & ~rows["mask_ap"].duplicated())

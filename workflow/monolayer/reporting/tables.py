@@ -52,8 +52,8 @@ def columns(names: Iterable[str]) -> list[TableColumn]:
         if about is None or about is DEFINITIONS["low_high"] or name in NO_SCORES:
             continue
         key = next(key for key, known in DEFINITIONS.items() if known is about)
-        words = name.replace("_", " ").replace("ap", "AP").replace("ar", "AR")
-        heading = about.title if key == name else words[0].upper() + words[1:]
+        words = [word.upper() if word in ("ap", "ar") else word for word in name.split("_")]
+        heading = about.title if key == name else " ".join([words[0].capitalize(), *words[1:]])
         found.append(TableColumn(name, heading, BETTER.get(name, "higher"), key))
     return found
 
@@ -83,8 +83,8 @@ def _cells(table: pd.DataFrame, column: TableColumn, pairs: pd.DataFrame) -> lis
     shown = [round(value, DIGITS) for value in values(column.name)]
     known = [value for value in shown if not math.isnan(value)]
     key: Any = {"higher": operator.neg, "lower": float, "zero": abs}[column.better]
-    best = min(known, key=key, default=math.nan)
-    marks = [value == best and len(known) > 1 for value in shown]
+    best = min(map(key, known), default=math.nan)
+    marks = [key(value) == best and len(known) > 1 for value in shown]
     leaders = {run for run, mark in zip(table["run"], marks, strict=True) if mark}
     same = pairs[pairs["real"] == "false"]
     pairs_of = {frozenset(pair) for pair in zip(same["run_a"], same["run_b"], strict=True)}
@@ -219,7 +219,7 @@ def flattened(record: Mapping[str, Any], joint: str, path: str = "") -> Iterator
 
 
 def score(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.{DIGITS}f}"
+    return "" if math.isnan(value) else f"{round(value, DIGITS) + 0.0:.{DIGITS}f}"  # no -0
 
 
 def signed(value: float) -> str:
@@ -238,7 +238,9 @@ def count(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """A measure: one decimal where the number is small."""
+    """A measure: one decimal where the number is small; a dash where there is none."""
+    if math.isnan(value):
+        return "–"
     return count(value) if value >= 100 or value == round(value) else f"{value:.1f}"
 
 
