@@ -423,6 +423,35 @@ def test_an_edited_file_within_a_folder_is_seen(tmp_path: Path) -> None:
     assert fault.endswith("b.png is newer than its folder; make it again: snakemake --cores all -R download")
 
 
+def test_an_edited_file_that_nothing_is_made_of_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of its job is what tells: Snakemake compares files with what they are made of."""
+    monkeypatch.chdir(tmp_path)
+    Path("Snakefile").write_text('rule a:\n    output: "results/a.csv"\n    shell: "echo 1 > {output}"\n')
+    Path("dvc.yaml").write_text("stages: {a: {cmd: snakemake, outs: [results/a.csv]}}\n")
+    for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("snakemake", "--cores", "1", "-q", "all")):
+        subprocess.run([sys.executable, "-m", *words] if words[0] != "git" else words, check=True)
+    table = Path("results/a.csv")
+
+    def seen() -> list[str]:
+        made = record.made_files()
+        assert not list(record.unfinished(made)), "Snakemake sees it by itself now: this gate can go"
+        with Repo() as repo:
+            return list(record.replaced(repo, made))
+
+    assert seen() == []
+    made_at = table.stat().st_mtime
+    os.utime(table, (made_at + 10, made_at + 10))
+    fault = "results/a.csv was changed after its job; make it again: snakemake --cores all -R results/a.csv"
+    assert seen() == [fault]
+    with Repo() as repo:
+        repo.commit(force=True)
+    assert seen() == []  # DVC has noted it as it is
+    table.unlink()
+    table.write_text("2")
+    os.utime(table, (made_at + 10, made_at + 10))
+    assert seen() == [fault]
+
+
 def test_outside_of_a_repository(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "monolayer", "record"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -24,7 +24,8 @@ def record() -> None:
     """Write dvc.lock from what a Snakemake or cluster run left; refused unless Snakemake vouches for every byte."""
     with _repo() as repo:
         made = made_files()
-        _stop_at("nothing was recorded", [*unfinished(made), *edited(made), *unknown_outs(repo, made), *strays(repo)])
+        faults = [*unfinished(made), *edited(made), *replaced(repo, made), *unknown_outs(repo, made), *strays(repo)]
+        _stop_at("nothing was recorded", faults)
         _warn_of_unseen(repo)
         repo.commit(force=True)
     _stop_at("dvc.lock is written, but files change while they are recorded", changed())
@@ -77,6 +78,22 @@ def edited(made: Iterable[dict[str, str]]) -> Iterator[str]:
             for file in sorted(stamp.parent.rglob("*")):
                 if file.is_file() and file.stat().st_mtime > latest:
                     yield f"{file} is newer than its folder; make it again: snakemake --cores all -R {row['rule']}"
+
+
+def replaced(repo: Repo, made: Iterable[dict[str, str]]) -> Iterator[str]:
+    """Files that have another time than their job left them with, and that dvc.lock does not know either.
+
+    Snakemake sees an edit by what is older than it: of a table that nothing is made of, never.
+    """
+    from snakemake.persistence.file import FilePersistence
+
+    jobs, outs = FilePersistence(nolock=True), {_path(out): out for out in repo.index.outs}
+    for row in made:
+        file, job = row["output_file"], jobs._read_record(row["output_file"])
+        if job is None or not Path(file).is_file() or abs(Path(file).stat().st_mtime - job.endtime) < SLACK:
+            continue
+        if file not in outs or outs[file].changed_checksum():  # DVC changes times too, of what it has noted
+            yield f"{file} was changed after its job; make it again: snakemake --cores all -R {file}"
 
 
 def _snakemake(*words: str) -> str:
