@@ -129,6 +129,24 @@ def test_a_path_that_only_a_shell_knows_is_refused(config: Config, key: str, pat
     assert said in str(error.value)
 
 
+def test_an_export_scales_deep_images_as_its_dataset_does(config: Config) -> None:
+    """Else its networks would be shown other grey values than they learned from, and nothing would say so."""
+    changed = copy.deepcopy(config) | {"dataset": "own"}
+    changed["datasets"]["own"]["percentiles"] = {"low": 2.0, "high": 98.0}
+    said = r"\n  export.percentiles are 0.5 and 99.8, those of the dataset 2 and 98: networks would be shown other grey"
+    with pytest.raises(ParamsError, match=said):
+        load(changed)
+    parts = {"a": changed["datasets"]["own"], "b": changed["datasets"]["roboflow"]}
+    union = {"source": "union", "parts": parts, "train_only": []}
+    with pytest.raises(ParamsError, match=said):
+        load(changed | {"datasets": changed["datasets"] | {"own": union}})
+    parts["c"] = changed["datasets"]["labelled"]  # of parts that are scaled in several ways an export has one
+    load(changed | {"datasets": changed["datasets"] | {"own": union}})
+    load(changed | {"dataset": "livecell"})
+    changed["export"]["percentiles"] = {"low": 2.0, "high": 98.0}
+    load(changed)
+
+
 def test_a_fault_names_the_files_that_it_may_stand_in(config: Config) -> None:
     with pytest.raises(ParamsError, match=r"^params\.yaml, my\.yaml can't be used"):
         load({**config, "surprise": 1}, ["my.yaml"])

@@ -253,6 +253,17 @@ def local_paths(dataset: Dataset | Part) -> list[str]:
     return [path for path in named if path]
 
 
+def check_depth(dataset: Dataset, export: Percentiles) -> None:
+    """Refuse an export that makes other 8 bits of deeper images than the dataset: its networks never saw such."""
+    parts = list(dataset.parts.values()) if isinstance(dataset, UnionSource) else [dataset]
+    own = [part.percentiles for part in parts if isinstance(part, CocoSource | MasksSource | CtcSource)]
+    if own and export not in own:
+        raise ValueError(
+            f"export.percentiles are {export.low:g} and {export.high:g}, those of the dataset {own[0].low:g} and "
+            f"{own[0].high:g}: networks would be shown other grey values than they learned from; make both the same"
+        )
+
+
 class AuditParams(Section):
     min_annotations: NonNegativeInt
     """Images with fewer are listed."""

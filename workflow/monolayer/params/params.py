@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from monolayer.params.data import AuditParams, Dataset, SplitParams
+from monolayer.params.data import AuditParams, Dataset, SplitParams, check_depth
 from monolayer.params.extensions import DomainShiftParams, ExtendParams, Extension, SynthesisParams, TimelapseLayout
 from monolayer.params.families import Model
 from monolayer.params.measured import MeasureSettings
@@ -129,7 +129,8 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _bases_are_scored(self) -> Params:
+    def _fit_together(self) -> Params:
+        check_depth(self.datasets[self.dataset], self.export.percentiles)
         for name in self.tuned_runs:
             if (base := str(self.runs[name].base)) not in self.selected_runs:
                 raise ValueError(f"runs.{name}.base is {base}, which `selected` lacks; add it, to be scored too")
@@ -217,8 +218,7 @@ class Params(Section):
         return ExportParams(run=run, predict=predict, neighbours=near, settings=settings, cpu_threads=threads)
 
     def gain_params(self, run: str) -> GainParams:
-        row = self.runs[run]
-        return GainParams(run=run, base=str(row.base), unproven=row.unproven)
+        return GainParams(run=run, base=str(self.runs[run].base), unproven=self.runs[run].unproven)
 
     @property
     def card_params(self) -> CardParams:

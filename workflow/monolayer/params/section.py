@@ -104,4 +104,4 @@ def _one_line(fault: Any) -> str:
             "`dvc exp run -S` take quotes away"
         )
     shown = f" is {value!r}" if isinstance(value, str | int | float | bool | None) else ""
-    return f"{where}{shown}: {fault['msg'].removeprefix('Value error, ')}"
+    return f"{where}{shown}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": ")  # of several sections
