@@ -20,7 +20,7 @@ from culture import Culture
 from monolayer.backends.manifest import pretrained
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import Sample, TrueCells
-from monolayer.files import write_json
+from monolayer.files import InputError, write_json
 from monolayer.models import load_weights
 from monolayer.models.batches import Task
 from monolayer.models.beginnings import seen_by
@@ -99,6 +99,30 @@ def test_test_images_that_were_learned_from_are_told(
     assert run("anew", "d", **ready) == names["train"]
     assert run("first", "e", **ready) == []
     assert run("anew", "f", fit=kept, weights=str(tmp_path / "e/weights.pt"), width=24, levels=4) == names["train"]
+
+
+@pytest.mark.parametrize(
+    ("part", "lines", "said"),
+    [
+        ("val", "all", "network all: none of the 2 images of val that choose its epoch and thresholds has a cell"),
+        ("val", "each", "network long: none of the 1 images of val that choose its epoch and thresholds has a cell"),
+        ("train", "each", "network long: none of the 4 images to train on has a cell"),
+    ],
+)
+def test_epochs_are_not_chosen_by_images_without_cells(
+    culture: Culture, tmp_path: Path, part: str, lines: str, said: str
+) -> None:
+    """All would score alike, and the first one, hardly trained, would be kept."""
+    for name in ("train", "val"):
+        truth = read_truth(culture.splits / f"{name}.json")
+        of_line = {image["id"] for image in truth["images"] if lines == "all" or image["cell_line"] == "long"}
+        if name == part:
+            truth["annotations"] = [cell for cell in truth["annotations"] if cell["image_id"] not in of_line]
+        write_json(tmp_path / "splits" / f"{name}.json", truth)
+    given = {"family": "unet", "settings": SETTINGS, "lines": lines, "seed": 0, "cpu_threads": 1}
+    with pytest.raises(InputError, match=said):
+        train(culture.images, tmp_path / "splits", TrainParams.model_validate(given), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def unet(every: list[Sample]) -> tuple[nn.Module, Task]:

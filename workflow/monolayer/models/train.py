@@ -16,7 +16,7 @@ from typing import Any
 from monolayer import models
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import Truth
-from monolayer.data.dataset import Sample, of_lines, samples
+from monolayer.data.dataset import Sample, evenly, of_lines, samples
 from monolayer.files import FORMAT, InputError, few, name_of_file, write_csv, write_json
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
@@ -43,6 +43,9 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     for path in synthetic:
         shown += samples(read_truth(path), path.with_name("images"))
     chosen = networks(params.lines, shown, samples(read_truth(truth["val"]), images))
+    if params.settings.fit.epochs:
+        for name, (learned, val) in chosen.items():
+            check_cells(name, learned, evenly(val, params.settings.val_images))
     trained, history = dict[str, models.Trained](), list[dict[str, Any]]()
     for name, parts in chosen.items():
         with shown_live(output / "history.csv", name, history):
@@ -133,6 +136,16 @@ def seen_in_test(test: Truth, seen: Collection[str]) -> list[str]:
             cure,
         )
     return names
+
+
+def check_cells(name: str, train: Sequence[Sample], val: Sequence[Sample]) -> None:
+    """Refuse images without any cell: nothing is learned of them, and by them all epochs are as good as the first."""
+    for part, what in ((train, "to train on"), (val, "of val that choose its epoch and thresholds")):
+        if not any(sample.annotations for sample in part):
+            raise InputError(
+                f"network {name}: none of the {len(part)} images {what} has a cell; annotate some, split with another "
+                "seed, or raise val_images"
+            )
 
 
 def _fingerprint(params: TrainParams, files: Sequence[Path]) -> str:
