@@ -71,6 +71,18 @@ def test_a_plane_without_a_chunk_is_missing_and_half_a_plane_is_flagged(
     assert f"{said} (.) lacks 1 of 2" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+@pytest.mark.parametrize("kind", STORAGE)
+def test_frames_that_came_after_metadata_was_consolidated_are_read(kind: str, tmp_path: Path) -> None:
+    """As while a microscope goes on with what a converter began."""
+    import zarr
+
+    path = image(tmp_path / "p.ome.zarr", series(2), "tyx", **STORAGE[kind])
+    zarr.consolidate_metadata(path)
+    zarr.open_array(path / "0", mode="r+").append(series(3)[2:])
+    assert table(run(path, tmp_path / "out") / "images.parquet")["timestamp"].tolist() == ["t000", "t001", "t002"]
+
+
 def forget(array: Path, channel: int) -> None:
     """Take away all chunks of a channel of TCYX: t.c.0.0, or c/t/c/0/0."""
     names = [name for time in range(3) for name in (f"{time}.{channel}.0.0", f"c/{time}/{channel}/0/0")]

@@ -53,17 +53,22 @@ def metadata(group: Any, name: str) -> Any:
     return getattr(version, kind).model_validate(ome)
 
 
-def listed_zarr(path: Path) -> list[SeriesFile]:
-    """The images of an OME-Zarr: each field of a plate, or the one image that it is."""
+def _opened(path: Path) -> Any:
+    """A group as it is now: a consolidated copy of metadata, which zarr would take, may be older than the arrays."""
     import zarr
 
+    return zarr.open_group(path, mode="r", use_consolidated=False)
+
+
+def listed_zarr(path: Path) -> list[SeriesFile]:
+    """The images of an OME-Zarr: each field of a plate, or the one image that it is."""
     with _reading(str(path)):
-        about = metadata(zarr.open_group(path, mode="r"), str(path))
+        about = metadata(_opened(path), str(path))
         if not hasattr(about, "plate"):
             return [SeriesFile(".", path.name.removesuffix(".zarr").removesuffix(".ome"), "1")]
         found, scans = [], dict[object, str]()
         for well in about.plate.wells:
-            inside = metadata(zarr.open_group(path / well.path, mode="r"), f"{path / well.path}")
+            inside = metadata(_opened(path / well.path), f"{path / well.path}")
             row, _, column = well.path.partition("/")
             name = f"{row}{column}" if row.isalpha() else well.path  # 1/11 is not 11/1
             for one in inside.well.images:
@@ -84,9 +89,7 @@ class ZarrImage:
 
     @cached_property
     def _group(self) -> Any:
-        import zarr
-
-        return zarr.open_group(self.path, mode="r")
+        return _opened(self.path)
 
     @cached_property
     def _multiscale(self) -> Any:
