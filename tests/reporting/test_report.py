@@ -520,6 +520,15 @@ def test_headings_of_sizes_and_numbers_that_are_none() -> None:
     headings = [column.heading for column in tables.columns(["mask_ap_large", "box_ar_large", "mask_ar_100"])]
     assert headings == ["Mask AP large", "Box AR large", "Mask AR 100"]
     assert (tables.short(float("nan")), tables.score(float("nan")), tables.score(-0.0001)) == ("–", "", "0.000")
+    assert [tables.short(value) for value in (55.0000001, 0.04, 0, 4.25, 99.97)] == ["55", "0.04", "0", "4.2", "100"]
+    assert tables.signed(-0.0001) == "+0.000"
+
+
+def test_colours_of_neighbours_have_a_key(folder: Path) -> None:
+    html = section_html("biology", Study(folder, RUNS, params()))
+    assert html is not None
+    keys = re.findall(r'<path class="near near-(\d)"[^>]*/></svg> ([^<]*)</span>', html)
+    assert keys == 2 * [("0", "0 touching"), ("1", "1 touching"), ("2", "2 touching"), ("3", "3 or more")]
 
 
 def test_a_line_without_a_cell_has_an_empty_panel_and_every_split_its_colour() -> None:

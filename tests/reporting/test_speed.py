@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,16 @@ def test_the_page_says_what_was_not_run(study: FakeStudy) -> None:
 
 def test_without_measurements_there_is_no_section(tmp_path: Path) -> None:
     assert speed.speed(FakeStudy(tmp_path), None) is None  # type: ignore[arg-type]
+
+
+def test_a_run_has_one_colour_on_the_page(study: FakeStudy) -> None:
+    """The one of its place among all runs, of which yolo is the first here and the second by name."""
+    study.runs = ["yolo", "centermask", "unet"]
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    drawn = content["pareto"]
+    assert drawn.index(">yolo<") < drawn.index(">unet<")
+    assert set(re.findall(r"--series-\d", drawn)) == {"--series-1", "--series-3"}
 
 
 def test_another_run_whose_name_begins_alike_keeps_its_timings(study: FakeStudy) -> None:

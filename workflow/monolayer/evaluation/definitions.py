@@ -100,7 +100,7 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "low_high": Definition(
         "95 % interval",
-        "Percentiles 2.5 and 97.5 of `evaluate.n_resamples` draws of the images (or wells) within their cell lines. "
+        "Percentiles 2.5 and 97.5 of the bootstrap's draws of the images (or wells) within their cell lines. "
         "Frames of one well resemble each other, so that drawing images makes it rather narrow. Empty for a single "
         "image.",
         "Efron & Tibshirani 1993, chapter 13",

@@ -73,7 +73,7 @@ def scores_on_test(scored: dict[str, Any]) -> str:
     return (
         f"## Scores on test images\n\n{table(by_line(scored))}\n\n"
         f"With 95 % intervals of the bootstrap over {drawn}; F1, precision and recall at IoU .50, of cells with a "
-        f"score of {scored['score_threshold']:.3f} or more, a threshold chosen on {scored['threshold_from']}. "
+        f"score of {scored['score_threshold']:g} or more, a threshold chosen on {scored['threshold_from']}. "
         f"Protocol: {scored['protocol']}."
     )
 

@@ -36,6 +36,11 @@ class Layer:
     count: int
     path: str
 
+    @property
+    def kind_and_name(self) -> tuple[str, str]:
+        """What a key of colours says."""
+        return self.kind, self.name
+
 
 @dataclass(frozen=True)
 class Picture:

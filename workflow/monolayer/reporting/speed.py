@@ -45,7 +45,7 @@ def speed(study: Study, album: Album) -> dict[str, Any] | None:
         "devices": devices(rows, study.runs),
         "not_run": reasons(rows),
         "latency": latency("latency", device, single) if len(single) else None,
-        "pareto": pareto("pareto", device, frontier(best_batch(local), accuracy, parity)),
+        "pareto": pareto("pareto", device, frontier(best_batch(local), accuracy, parity), study.runs),
         "parity": parity,
     }
 
@@ -146,18 +146,20 @@ def frontier(rows: pd.DataFrame, accuracy: Mapping[str, float], parity: Sequence
     return rows.assign(best=(rows["mask_ap"] >= highest) & ~rows["mask_ap"].duplicated())
 
 
-def pareto(name: str, device: str, rows: pd.DataFrame) -> Markup:
-    """Mask AP against images a second: a colour for each run, a mark for each backend and dtype, a line of the best."""
-    runs, ways = sorted(set(rows["run"])), sorted(set(rows["way"]))
+def pareto(name: str, device: str, rows: pd.DataFrame, every: Sequence[str]) -> Markup:
+    """Mask AP against images a second: a mark for each backend and dtype, a line of the best; a run has the colour that
+    it has among every one."""
+    runs = {run: colour(n) for n, run in enumerate(every) if run in set(rows["run"])}
+    ways = sorted(set(rows["way"]))
 
     def draw(axes: list[Axes]) -> None:
         [ax] = axes
         best = rows[rows["best"]]
         ax.plot(best["throughput"], best["mask_ap"], color=MUTED, linewidth=1, zorder=1)
-        for n, run in enumerate(runs):
+        for run, hue in runs.items():
             for m, way in enumerate(ways):
                 point = rows[(rows["run"] == run) & (rows["way"] == way)]
-                ax.plot(point["throughput"], point["mask_ap"], MARKERS[m % len(MARKERS)], color=colour(n), markersize=6)
+                ax.plot(point["throughput"], point["mask_ap"], MARKERS[m % len(MARKERS)], color=hue, markersize=6)
         if rows["throughput"].max() > 10 * rows["throughput"].min():
             ax.set_xscale("log")
             ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -167,7 +169,7 @@ def pareto(name: str, device: str, rows: pd.DataFrame) -> Markup:
         ax.set_xlabel("images a second, from file to run lengths")
         ax.set_title("Mask AP")
         ax.grid(axis="x", visible=True)
-        marks = [(colour(n), "o", run) for n, run in enumerate(runs)]
+        marks = [(hue, "o", run) for run, hue in runs.items()]
         marks += [(INK, MARKERS[m % len(MARKERS)], way) for m, way in enumerate(ways)]
         keys = [Line2D([], [], color=hue, marker=mark, linestyle="", label=label) for hue, mark, label in marks]
         ax.legend(handles=keys, **BESIDE)

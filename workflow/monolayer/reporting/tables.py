@@ -223,7 +223,7 @@ def score(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    return f"{value:+.{DIGITS}f}".replace("-", "−")
+    return f"{round(value, DIGITS) + 0.0:+.{DIGITS}f}".replace("-", "−")
 
 
 def interval(low: float, high: float) -> str:
@@ -238,10 +238,13 @@ def count(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """A measure: one decimal where the number is small; a dash where there is none."""
+    """A measure: one decimal where the number is small, and never 0 for what is not; a dash where there is none."""
     if math.isnan(value):
         return "–"
-    return count(value) if value >= 100 or value == round(value) else f"{value:.1f}"
+    rounded = round(value, 1)
+    if value and not rounded:
+        return f"{value:.1g}"
+    return count(value) if rounded >= 100 or rounded == round(rounded) else f"{rounded:.1f}"
 
 
 def measured(value: float) -> str:
