@@ -19,7 +19,7 @@ from monolayer.plates.parts import PARTS, part_journal
 from monolayer.plates.pictures import outlines
 from monolayer.plates.plan import read_plan
 from monolayer.plates.segment import key_of
-from test_plates import run
+from test_plates import run, table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -64,7 +64,7 @@ def test_the_map_follows_its_slider(results: Path, browser: Browser) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("well[RATE] = -0.02", "counts change by -2 % per h"),
+        ("well[RATE] = -0.02", "counts change by −2 % per h"),
         ("well[RATE] = null", "no exponential fits the counts"),
         ("plate.cells_per_image.A1 = [3, 4, null, null]", "a fit needs three times, and this well has 2"),
         ("plate.cells_per_image.A1 = [0, 0, 0, 0]", "no cell was found"),
@@ -76,6 +76,74 @@ def test_a_well_without_a_doubling_time_says_why(results: Path, browser: Browser
     page.evaluate(f"() => {{ const well = plate.wells.A1; well[DOUBLING] = null; {change}; choose('A1'); }}")
     assert page.locator("#fitted").inner_text().endswith(f"No doubling time: {said}")
     page.close()
+
+
+@pytest.mark.browser
+def test_confluence_is_in_per_cent_wherever_the_page_shows_it(results: Path, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto((results / "report.html").as_uri())
+    shares = table(results / "curves.csv").groupby("well")["confluence"].apply(list)
+    page.locator("#quantity").select_option("confluence")
+    shown = [float(text) for text in page.locator(".map button").all_inner_texts()]
+    assert shown == pytest.approx([100 * of_well[-1] for of_well in shares], abs=0.05)
+    assert float(page.locator("#high").inner_text()) == pytest.approx(100 * shares.explode().max(), abs=0.05)
+    label = page.locator(".map button").first.get_attribute("aria-label")
+    assert label == f"A1 dose 0: {shown[0]:g}"
+    top = page.locator("#curve text").nth(2).text_content()
+    assert float(str(top)) == pytest.approx(100 * max(shares["A1"]), abs=0.05)
+    cells = page.locator("#wells tbody tr").first.locator("td").all_inner_texts()
+    assert [float(cells[n]) for n in (4, 5)] == pytest.approx([100 * shares["A1"][n] for n in (0, -1)], abs=0.05)
+    page.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_number_of_a_full_plate_is_cut_off_or_rounded_to_another(
+    width: int, results: Path, tmp_path: Path, browser: Browser
+) -> None:
+    """384 wells with counts of four digits, the first one without a cell and without an expected F1."""
+    text = (results / "report.html").read_text()
+    before, rest = text.split('id="plate-data">')
+    data, after = rest.split("</script>", 1)
+    plate, wells = json.loads(data), [f"{row}{column}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]
+    for name in ("wells", "cells_per_image", "confluence", "expected_f1", "flagged"):
+        plate[name] = dict.fromkeys(wells, plate[name]["B1"])
+    plate["cells_per_image"] = {well: [1111 + number] * 4 for number, well in enumerate(wells)} | {"A1": [0] * 4}
+    plate["expected_f1"]["A1"] = [None] * 4
+    plate["wells"]["A1"] = ["", *[None] * 8]
+    (tmp_path / "full.html").write_text(f'{before}id="plate-data">{json.dumps(plate)}</script>{after}')
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    faults = faults_of(page, "file:", "data:", "blob:")
+    page.goto((tmp_path / "full.html").as_uri())
+    assert page.locator(".map button").all_inner_texts() == ["0", *(str(1111 + number) for number in range(1, 384))]
+    assert page.locator("#curve text").nth(2).text_content() == "1", "the axis of no cells"
+    cut = "[...document.querySelectorAll('.map button')].filter((one) => one.scrollWidth > one.clientWidth).length"
+    for quantity in ("cells_per_image", "expected_f1", "confluence", "doubling_time"):
+        page.locator("#quantity").select_option(quantity)
+        assert page.evaluate(cut) == 0, quantity
+    page.locator("#quantity").select_option("expected_f1")
+    page.locator(".map button").nth(1).click()
+    page.locator(".map button").first.click()
+    assert page.locator("#chosen").inner_text().startswith("A1"), "a well without a value can be chosen"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the page"
+    page.close()
+    assert not faults
+
+
+def test_a_chart_of_many_long_conditions_names_those_that_have_a_colour(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    plate = made.incucyte(tmp_path / "VID7", wells=12, fields=1, times=1)
+    rows = [f"{'AB'[well % 2]}{1 + well // 2},{'a compound of a long name ' * 6}{well:02d}" for well in range(11)]
+    (tmp_path / "map.csv").write_text("\n".join(["well,drug", *rows]) + "\n")
+    conditions = str(tmp_path / "map.csv")
+    output = run(plate, tmp_path / "out", conditions=conditions)
+    report.report(output, made.settings(conditions=conditions), output / "report.html")
+    assert not [one for one in recwarn if "layout" in str(one.message)], "the chart has room"
+    keys = (output / "report.html").read_text().split('<ul class="keys">')[1].split("</ul>")[0]
+    assert "not in the plate map" in keys
+    assert [f"{well:02d}</li>" in keys for well in range(11)] == [well < 7 for well in range(11)]
+    assert "4 others" in keys
 
 
 def test_the_same_files_give_the_same_page(results: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from monolayer.reporting.pictures import Album, Layer, Picture
 OWN = Path(__file__).with_name("templates")
 Row = Mapping[str, Any]
 FLAGGED = 12  # images that are shown
-CONDITIONS = 8  # curves of a chart
+CONDITIONS = 8  # that have a colour in the chart
 SHOWN = {"curves": "Curves", "wells": "Wells", "conditions": "Conditions", "comparisons": "Comparisons"}
 
 
@@ -46,6 +46,8 @@ def report(folder: Path, settings: PlateSettings, output: Path) -> None:
         _picture(album, image.number, f"{image.well}, field {image.field}, frame {image.frame}", made, flags)
         for image, made in pictures(folder, about, flagged, model.percentiles)
     ]
+    condition = {row["well"]: row["condition"] or "" for row in found["wells"]}
+    names = sorted(set(condition.values()), key=natural)
     values = {
         "plate": Path(about.path).name or about.path,
         "about": about,
@@ -57,11 +59,12 @@ def report(folder: Path, settings: PlateSettings, output: Path) -> None:
         "flagged": len(flags),
         "expected": manifest["expected_f1"],
         "low_wells": _low_wells(found["wells"], settings.quality.expected_f1),
-        "inf": math.inf,
         "limit": settings.quality.expected_f1,
         "odd": odd,
         "album": album,
-        "chart": _chart(found["curves"], found["wells"]),
+        "chart": _chart(found["curves"], condition, names[:CONDITIONS]),
+        "coloured": names[:CONDITIONS] if any(names) else [],
+        "uncoloured": len(names[CONDITIONS:]),
         "words": dictionary.WORDS,
         "definitions": {name: dictionary.TABLES[name] for name in SHOWN} | {"quality": dictionary.QUALITY},
         "data": _json(_data(found["curves"], found["wells"])),
@@ -127,7 +130,7 @@ def _data(curves: Sequence[Row], wells: Sequence[Row]) -> dict[str, Any]:
     series = {name: {well: [None] * len(times) for well in names} for name in shown}
     for row in curves:
         for name, of_well in series.items():
-            of_well[row["well"]][place[row["time"]]] = _short(row[name])
+            of_well[row["well"]][place[row["time"]]] = _short(row[name], UNITS.get(name, 1))
     fits = {
         row["well"]: [row["condition"] or "", *(_short(row[name]) for name in ("start_cells_per_image", *RATES, *LAG))]
         for row in wells
@@ -135,12 +138,13 @@ def _data(curves: Sequence[Row], wells: Sequence[Row]) -> dict[str, Any]:
     return {"unit": curves[0]["time_unit"], "times": times, "wells": fits, **series}
 
 
+UNITS = {"confluence": 100}  # the page's per cent, of the tables' shares
 RATES = ("rate_per_time", "doubling_time", "doubling_time_low", "doubling_time_high")
 LAG = ("lag_time", "lag_time_low", "lag_time_high")
 
 
-def _short(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")
+def _short(value: float | None, times: float = 1) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(f"{times * value:.5g}")
 
 
 def _json(value: Any) -> Markup:
@@ -149,29 +153,25 @@ def _json(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _chart(curves: Sequence[Row], wells: Sequence[Row]) -> Markup:
-    """Counts and confluence over time: a line for each well, a colour for each condition."""
-    condition = {row["well"]: row["condition"] or "" for row in wells}
-    names = sorted(set(condition.values()), key=natural)[:CONDITIONS]
+def _chart(curves: Sequence[Row], condition: Mapping[str, str], coloured: Sequence[str]) -> Markup:
+    """Counts and confluence over time: a line for each well, a colour for each of some conditions."""
     lines: dict[str, list[Row]] = defaultdict(list)
     for row in curves:
         lines[row["well"]].append(row)
+    above = sorted(lines, key=lambda well: condition[well] in coloured)  # the others don't hide them
 
     def draw(axes: list[Axes]) -> None:
-        quantities = {"cells_per_image": "Cells per image", "confluence": "Confluence"}
+        quantities = {"cells_per_image": "Cells per image", "confluence": "Confluence, %"}
         for ax, (name, title) in zip(axes, quantities.items(), strict=True):
-            seen = set[str]()
-            for well, rows in lines.items():
+            for well in above:
                 own = condition[well]
-                colour = charts.colour(names.index(own)) if own in names else charts.MUTED
-                label = own if own and own not in seen else None
-                seen.add(own)
-                shown, values = [row["time"] for row in rows], [row[name] for row in rows]
-                ax.plot(shown, values, "-", color=colour, linewidth=0.8, label=label)
+                colour = charts.colour(coloured.index(own)) if own in coloured else charts.MUTED
+                times, values = zip(
+                    *((row["time"], UNITS.get(name, 1) * row[name]) for row in lines[well]), strict=True
+                )
+                ax.plot(times, values, "-", color=colour, linewidth=0.8)
             ax.set_title(title)
             ax.set_xlabel(curves[0]["time_unit"])
             ax.set_ylim(0)
-        if any(names):
-            axes[-1].legend(**charts.BESIDE)
 
     return charts.chart("growth", "Cells per image and confluence of each well over time", draw, 2, (4.0, 2.6))

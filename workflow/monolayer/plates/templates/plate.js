@@ -2,7 +2,7 @@
 const plate = JSON.parse(document.getElementById("plate-data").textContent);
 const shots = JSON.parse(document.getElementById("plate-pictures").textContent);
 const NAMES = Object.keys(plate.wells);
-const TITLES = { cells_per_image: "Cells per image", confluence: "Confluence", expected_f1: "Expected F1" };
+const TITLES = { cells_per_image: "Cells per image", confluence: "Confluence, %,", expected_f1: "Expected F1" };
 const STOPS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const [CONDITION, START, RATE, DOUBLING, LOW, HIGH, LAG, LAG_LOW, LAG_HIGH] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const map = document.querySelector(".map");
@@ -10,8 +10,12 @@ const quantity = document.getElementById("quantity");
 const time = document.getElementById("time");
 let chosen = NAMES[0];
 
-const number = (value) => (value === null ? "–" : Number(value.toPrecision(3)).toString());
-const at = (index) => `${number(plate.times[index])} ${plate.unit === "h" ? "h" : "(frame)"}`;
+const number = (value) => {
+  if (value === null) return "–";
+  return (Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3))).toString().replace("-", "−");
+};
+const moment = (t) => Number(t.toFixed(2)).toString();
+const at = (index) => `${moment(plate.times[index])} ${plate.unit === "h" ? "h" : "(frame)"}`;
 
 function value(well, index) {
   if (quantity.value === "doubling_time") return plate.wells[well][DOUBLING];
@@ -66,13 +70,26 @@ function paint() {
     const [r, g, b] = found === null ? [0, 0, 0] : colour((found - low) / (high - low));
     button.style.background = found === null ? "" : `rgb(${r} ${g} ${b})`;
     button.style.color = found === null ? "" : 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#111" : "#fff";
-    button.textContent = found === null ? "–" : quantity.value === "confluence" ? Math.round(100 * found) : number(found);
+    button.textContent = number(found);
     button.title = `${well} ${plate.wells[well][CONDITION]}`.trim();
     button.setAttribute("aria-label", `${button.title}: ${number(found)}`);
     button.setAttribute("aria-pressed", well === chosen);
   }
+  fitText();
   document.getElementById("low").textContent = number(low);
   document.getElementById("high").textContent = number(high);
+}
+
+// Numbers that are cut off would be other numbers: all are as small as the widest needs it.
+function fitText() {
+  const words = document.createRange();
+  const share = (button) => {
+    words.selectNodeContents(button);
+    return words.getBoundingClientRect().width / button.clientWidth;
+  };
+  map.style.setProperty("--fit", 1);
+  const widest = [...map.querySelectorAll("button")].map(share).reduce((a, b) => Math.max(a, b), 0.9);
+  map.style.setProperty("--fit", 0.9 / widest);
 }
 
 function curve() {
@@ -84,7 +101,7 @@ function curve() {
   const own = plate.times.map((t, n) => [t, plate[name][chosen][n]]).filter((point) => point[1] !== null);
   const fit = name === "cells_per_image" && start !== null && rate !== null;
   const fitted = (t) => start * Math.exp(rate * Math.max(t - own[0][0] - lag, 0));
-  const top = Math.max(...own.map((point) => point[1]), fit ? fitted(own[own.length - 1][0]) : 0, 1e-9) * 1.08;
+  const top = (Math.max(...own.map((point) => point[1]), fit ? fitted(own[own.length - 1][0]) : 0) || 1) * 1.08;
   const x = (t) => left + ((t - first) / (last - first || 1)) * (width - left - 12);
   const y = (v) => height - bottom - (v / top) * (height - bottom - 10);
   const path = (points) => points.map(([t, v], n) => `${n ? "L" : "M"}${x(t).toFixed(1)},${y(v).toFixed(1)}`).join("");
@@ -92,12 +109,12 @@ function curve() {
     const v = (share * top) / 1.08;
     return `<line class="axis" x1="${left}" x2="${width - 12}" y1="${y(v)}" y2="${y(v)}"/><text x="${left - 6}" y="${y(v) + 4}" text-anchor="end">${number(v)}</text>`;
   });
-  const steps = Array.from({ length: 81 }, (_, n) => own[0][0] + (n / 80) * (own[own.length - 1][0] - own[0][0]));
+  const steps = fit ? Array.from({ length: 81 }, (_, n) => own[0][0] + (n / 80) * (own[own.length - 1][0] - own[0][0])) : [];
   const dots = own.map(([t, v]) => `<circle cx="${x(t)}" cy="${y(v)}" r="3"/>`).join("");
   const title = TITLES[name];
   document.getElementById("curve").innerHTML =
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} of the chosen well over time">${ticks.join("")}` +
-    `<text x="${left}" y="${height - 6}">${number(first)}</text><text x="${width - 12}" y="${height - 6}" text-anchor="end">${number(last)} ${plate.unit}</text>` +
+    `<text x="${left}" y="${height - 6}">${moment(first)}</text><text x="${width - 12}" y="${height - 6}" text-anchor="end">${moment(last)} ${plate.unit}</text>` +
     (fit ? `<path class="fit" d="${path(steps.map((t) => [t, fitted(t)]))}"/>` : `<path class="line" d="${path(own)}"/>`) + `${dots}</svg>`;
   const found = well;
   const lags = found[LAG] === null ? "" : ` after a lag of ${number(found[LAG])} ${plate.unit} (${number(found[LAG_LOW])} to ${number(found[LAG_HIGH])})`;
@@ -144,4 +161,5 @@ map.addEventListener("click", (event) => {
 });
 quantity.addEventListener("change", () => choose(chosen));
 time.addEventListener("input", paint);
+window.addEventListener("resize", fitText);
 choose(chosen);
