@@ -69,7 +69,7 @@ def measure(
     records = read(truth, keep=True)
     listed, found = cells_of(records, cells)
     stems, regions = unique_stems(listed), with_regions(records)
-    jobs = (Job(image, stems[image["id"]], found.pop(image["id"]), regions.get(image["id"])) for image in listed)
+    jobs = (MeasureJob(image, stems[image["id"]], found.pop(image["id"]), regions.get(image["id"])) for image in listed)
     first = first_date(image.get("timestamp") for image in listed)
     one = partial(_measure_one, images=images, params=params, output=output / "masks", which=which, first=first)
     (output / "masks").mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def cells_of(records: Records, cells: CellSource) -> tuple[list[Image], Found]:
     return [cast(Image, frame.record | {name: getattr(frame, name) for name in IMAGE}) for frame in frames], found
 
 
-class Job(NamedTuple):
+class MeasureJob(NamedTuple):
     """An image, what its files are called, its cells (best first), and its truth where that has regions."""
 
     image: Image
@@ -126,7 +126,7 @@ class Job(NamedTuple):
 
 
 def _measure_one(
-    job: Job,
+    job: MeasureJob,
     *,
     images: Path,
     params: MeasureParams,
