@@ -225,15 +225,31 @@ def test_a_failed_fetch_is_not_from_scratch(monkeypatch: pytest.MonkeyPatch, tmp
         family._initial(with_settings(weights="pretrained"))
 
 
-def test_weights_of_another_class_count_are_taken_but_for_the_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ["yolo11n-seg", "yolo26n-seg"])
+def test_weights_of_another_class_count_are_taken_but_for_the_classes(tmp_path: Path, architecture: str) -> None:
     from ultralytics.nn.tasks import SegmentationModel
 
-    other = SegmentationModel("yolo11n-seg.yaml", ch=3, nc=80, verbose=False)  # type: ignore[no-untyped-call]
+    other = SegmentationModel(f"{architecture}.yaml", ch=3, nc=80, verbose=False)  # type: ignore[no-untyped-call]
     torch.save({"model": other, "train_args": {}}, tmp_path / "coco.pt")
-    network, initial = family._initial(with_settings(weights=str(tmp_path / "coco.pt")))
-    assert initial.said.startswith("coco.pt, ")
+    changes = {"architecture": architecture, "weights": str(tmp_path / "coco.pt")}
+    network, initial = family._initial(with_settings(**changes))
+    assert initial.said.startswith("coco.pt, sha256 ")  # a checkpoint is of these bytes, not of any file of that name
+    assert "tensors, new: model.23.cv3" in initial.said
     assert not initial.whole
     assert torch.equal(network.state_dict()["model.0.conv.weight"], other.state_dict()["model.0.conv.weight"])
+
+
+def test_weights_that_make_no_masks_are_refused(tmp_path: Path) -> None:
+    """Of a detector of that size 90 % of the tensors fit; its masks would be learned from nothing."""
+    from ultralytics.nn.tasks import DetectionModel
+
+    detector = DetectionModel("yolo11m.yaml", ch=3, nc=80, verbose=False)  # type: ignore[no-untyped-call]
+    torch.save({"model": detector, "train_args": {}}, tmp_path / "detector.pt")
+    changes = {"architecture": "yolo11m-seg", "weights": str(tmp_path / "detector.pt")}
+    with pytest.raises(
+        InputError, match=r"(?s)detector.pt, sha256 .* does not fit a network .*missing: model.23.proto"
+    ):
+        family._initial(with_settings(**changes))
 
 
 def test_a_run_begins_with_another_runs_weights(tmp_path: Path, network: torch.nn.Module) -> None:

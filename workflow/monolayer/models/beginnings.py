@@ -56,7 +56,12 @@ def read_weights(path: Path) -> GivenWeights:
         state = networks["all"] if "all" in networks or len(networks) != 1 else next(iter(networks.values()))
     except UNREADABLE as error:
         raise InputError(f"{path} is no weights.pt with a network of all lines ({error}); {cure}") from error
-    return GivenWeights(state, f"{path.name}, sha256 {hashlib.sha256(content).hexdigest()}", seen)
+    return GivenWeights(state, named(path, content), seen)
+
+
+def named(path: Path, content: bytes) -> str:
+    """What run.json calls a file of weights."""
+    return f"{path.name}, sha256 {hashlib.sha256(content).hexdigest()}"
 
 
 def seen_by(weights: Path) -> frozenset[str]:
@@ -80,8 +85,9 @@ def adopt(network: nn.Module, given: GivenWeights, may_be_new: Sequence[str] = (
     if faults := state_faults({key: value for key, value in own.items() if key not in new}, kept):
         raise InputError(f"{given.source} does not fit a network of these settings:\n" + "\n".join(faults))
     network.load_state_dict(kept, strict=False)
-    said = f"{given.source}; {len(own) - len(new)} of {len(own)} tensors" + (f", new: {', '.join(new)}" if new else "")
-    return Beginning(said, not new, given.seen)
+    parts = [name.rstrip(".") for name in may_be_new if any(key.startswith(name) for key in new)]
+    said = f"{given.source}; {len(own) - len(new)} of {len(own)} tensors"
+    return Beginning(said + (f", new: {', '.join(parts)}" if new else ""), not new, given.seen)
 
 
 def _differs(key: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:

@@ -25,7 +25,7 @@ from monolayer.coco.instances import Instances
 from monolayer.data.dataset import Sample, TrueCells, evenly, lines_in_turn
 from monolayer.files import InputError
 from monolayer.models import Trained
-from monolayer.models.beginnings import SCRATCH, Beginning, adopt, is_ours, read_weights
+from monolayer.models.beginnings import SCRATCH, Beginning, GivenWeights, adopt, is_ours, named, read_weights
 from monolayer.models.dihedral import turn
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
@@ -113,14 +113,11 @@ def _initial(settings: YoloTrain) -> tuple[nn.Module, Beginning]:
         raise InputError(
             f"weights {source} can't be read ({error}); name a YOLO-seg .pt, a run's weights.pt, `pretrained` or `none`"
         ) from error
-    theirs, ours = other.float().state_dict(), network.state_dict()
-    fitting = {key: value for key, value in theirs.items() if key in ours and value.shape == ours[key].shape}
-    classes = [key for key in ours if key not in fitting]
-    if len(fitting) < 0.9 * len(ours):  # only what depends on the number of classes may differ
-        raise InputError(f"weights {source} fit {len(fitting)} of {len(ours)} tensors of {settings.architecture}")
-    network.load_state_dict(fitting, strict=False)
-    said = f"{source.name}, {len(classes)} of {len(ours)} tensors new"
-    return network, Beginning(said, not classes)
+    head = f"model.{len(cast(Any, network).model) - 1}"
+    # what depends on the number of classes; all else has to fit, or masks, say, would be learned anew without a word
+    classes = [f"{head}.{part}." for part in ("cv3", "one2one_cv3", "proto.semseg")]
+    given = GivenWeights(other.float().state_dict(), named(source, source.read_bytes()))
+    return network, adopt(network, given, classes)
 
 
 def _pretrained_file(settings: YoloTrain) -> Path:
