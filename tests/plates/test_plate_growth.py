@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,7 @@ def test_holm_orders_and_caps() -> None:
     ("text", "said"),
     [
         ("dose\n3\n", "is no plate map; it needs a column well"),
+        ("well;dose\nA1;0,5\n", "has ';' between its columns; save it with commas"),
         ("well,dose\nZ9,3\n", "line 2: the plate has no well 'Z9'"),
         ("well,dose\nA1,3\nA1,4\n", "line 3: well A1 stands there twice"),
         ("well,dose\nA1,3,5\n", "line 2: it has more values than the 2 columns"),
@@ -100,6 +102,22 @@ def test_a_plate_map_that_does_not_fit_is_refused(text: str, said: str, tmp_path
 def test_a_plate_map_names_conditions(tmp_path: Path) -> None:
     (tmp_path / "map.csv").write_text("well,dose,drug\nA1,3,X\nA2,0,\n")
     assert growth.read_conditions(tmp_path / "map.csv", ["A1", "A2"]) == {"A1": "dose 3, drug X", "A2": "dose 0"}
+
+
+def test_a_plate_map_of_another_machine_names_the_same_wells(tmp_path: Path) -> None:
+    """A byte order mark, and an ä that macOS writes as two characters in names of files."""
+    (tmp_path / "map.csv").write_text("\ufeffwell,Wärme\nKälte,-4 °C\n", encoding="utf-8")
+    (found,) = growth.read_conditions(tmp_path / "map.csv", [unicodedata.normalize("NFD", "Kälte")]).items()
+    assert found == (unicodedata.normalize("NFD", "Kälte"), "Wärme -4 °C")
+
+
+def test_floats_of_any_size_have_the_sharpness_of_the_same_image() -> None:
+    """One whose numbers overflow would leave all images of its plate without the flag out_of_focus."""
+    pixels, areas = made.field(10, 0), np.full(5, 100.0)
+    usual = measures(pixels.astype(np.uint16), areas)
+    for size in (1e-30, 1.0, 1e36, 1e300):
+        found = measures(pixels * size, areas)
+        assert [found[name] for name in usual] == pytest.approx(list(usual.values()), rel=1e-5)
 
 
 def test_empty_lines_below_a_plate_map_are_none(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -197,6 +198,32 @@ def test_a_well_is_called_as_its_file_without_suffixes(folder: Path, tmp_path: P
         tifffile.imwrite(folder / name, level(1))
     plan.plan(folder, made.reading(), tmp_path / "out")
     assert [image.well for image in plan.read_plan(tmp_path / "out")] == ["A1", "A2"]
+
+
+def test_a_channel_whose_name_is_a_number_is_asked_for_by_it(folder: Path, tmp_path: Path) -> None:
+    about: Any = {"axes": "CYX", "Channel": {"Name": ["405", "488", "3"]}}
+    tifffile.imwrite(folder / "A1.ome.tif", stack(), ome=True, metadata=about, photometric="minisblack")
+    for channel, expected in ((488, 22), ("405", 11), (3, 33), (1, 11)):
+        assert levels(folder, tmp_path / "out", channel=channel) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("unit", "hours"), [("sec", 1 / 3600), ("minutes", 1 / 60), ("hours", 1.0), ("hrs", 1.0), ("days", 24.0)]
+)
+def test_units_of_time_as_people_write_them_in_imagej(unit: str, hours: float, folder: Path, tmp_path: Path) -> None:
+    about: dict[str, Any] = {"axes": "TYX", "finterval": 2.0, "tunit": unit, "unit": "microns"}
+    tifffile.imwrite(folder / "A1.tif", stack(), imagej=True, resolution=(2, 2), metadata=about)
+    plan.plan(folder, made.reading(), tmp_path / "out")
+    times = [image.time_h for image in plan.read_plan(tmp_path / "out")]
+    assert times == pytest.approx([0, 2 * hours, 4 * hours])
+    assert made.about(tmp_path / "out")["pixel_size_um"] == 0.5
+
+
+def test_one_well_in_two_ways_of_writing_a_letter_is_refused(folder: Path, tmp_path: Path) -> None:
+    for time, form in enumerate(("NFC", "NFD")):
+        tifffile.imwrite(folder / unicodedata.normalize(form, f"Kälte_t{time}.tif"), level(1))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="are one well, written in two ways"):
+        plan.plan(folder, made.reading(pattern=r"regex:(?P<well>.+)_t(?P<time>\d)"), tmp_path / "out")
 
 
 def zarr_plate(path: Path, images: list[NDArray[Any]], scans: tuple[int, ...] = (), well: str = "A/1") -> Path:

@@ -14,12 +14,12 @@ from monolayer.params.pixel_size import pixel_size
 from monolayer.plates.tiff_picture import lengths_of, opened, pictured
 
 MICROMETRES = {
-    **{"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0},
+    **{"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0},
     **{"micrometer": 1.0, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "centimeter": 1e4, "m": 1e6, "meter": 1e6},
 }
 HOURS = {
     **{"ms": 1 / 3.6e6, "millisecond": 1 / 3.6e6, "s": 1 / 3600, "sec": 1 / 3600, "second": 1 / 3600},
-    **{"min": 1 / 60, "minute": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0},
+    **{"min": 1 / 60, "minute": 1 / 60, "h": 1.0, "hr": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0},
 }
 SETTING = "setting"
 IN_PX = "lengths are in px; plate_settings.pixel_size_um gives it"
@@ -95,10 +95,20 @@ def not_square(about: ImageAbout) -> str:
 def scaled(value: Any, unit: Any, units: dict[str, float]) -> float | None:
     """A length in µm or a time in hours; None where there is none, or in a unit that nobody knows."""
     try:
-        number = float(value) * units[str(unit).replace("\\u00B5", "µ")]
-    except (KeyError, TypeError, ValueError):
+        number = float(value) * factor(unit, units)
+    except (TypeError, ValueError):
         return None
     return number if number > 0 and math.isfinite(number) else None
+
+
+def factor(unit: Any, units: dict[str, float]) -> float:
+    """By what a number in this unit is multiplied; NaN where nobody knows it. ImageJ escapes µ, people write plurals.
+
+    >>> [factor(unit, HOURS) for unit in ("hour", "hours", "days", "fortnight")]
+    [1.0, 1.0, 24.0, nan]
+    """
+    name = str(unit).strip().replace("\\u00B5", "µ")
+    return units.get(name, units.get(name.removesuffix("s"), math.nan))
 
 
 def about_file(path: Path, which: ImagePlane = ANY) -> ImageAbout:
@@ -134,7 +144,7 @@ def _about_tiff(tif: Any, path: Path, which: ImagePlane) -> ImageAbout:
         return said._replace(frames=frames, frame_times=times, height=about.height, width=about.width, channels=names)
     if tif.is_imagej:
         shown = tif.imagej_metadata or {}
-        unit = MICROMETRES.get(str(shown.get("unit", "")).replace("\\u00B5", "µ"))
+        unit = factor(shown.get("unit"), MICROMETRES)
         across, down = (_resolution(first, name, unit) for name in RESOLUTIONS)
         hours = scaled(shown.get("finterval"), shown.get("tunit", "sec"), HOURS)
         return about._replace(pixel_size_um=across, pixel_height_um=down, frame_hours=hours)
@@ -144,9 +154,9 @@ def _about_tiff(tif: Any, path: Path, which: ImagePlane) -> ImageAbout:
     return about
 
 
-def _resolution(page: Any, name: str, unit_um: float | None) -> float | None:
-    """µm along a pixel's side, from the pixels along a unit."""
-    if unit_um is None or name not in page.tags:
+def _resolution(page: Any, name: str, unit_um: float) -> float | None:
+    """µm along a pixel's side, from the pixels along a unit; None where that is NaN."""
+    if math.isnan(unit_um) or name not in page.tags:
         return None
     pixels, units = page.tags[name].value
     return unit_um * units / pixels if pixels else None

@@ -43,7 +43,7 @@ def usual(abouts: Fields, settings: PlateReading) -> ImageAbout:
 
 
 def channel_of(common: ImageAbout, settings: PlateReading, path: Path) -> int:
-    """The channel that is meant, from 1."""
+    """The channel that is meant, from 1; a number that none has may be a name, as 488."""
     names, asked = common.channels, settings.channel
     known = ", ".join(f"{number} {name}".strip() for number, name in enumerate(names, 1))
     has = f"{path} has {len(names)} channel{'s' * (len(names) > 1)} ({known})"
@@ -55,8 +55,8 @@ def channel_of(common: ImageAbout, settings: PlateReading, path: Path) -> int:
         return 1
     if isinstance(asked, int) and 1 <= asked <= len(names):
         return asked
-    if isinstance(asked, str) and names.count(asked) == 1:
-        return names.index(asked) + 1
+    if asked is not None and names.count(str(asked)) == 1:
+        return names.index(str(asked)) + 1
     if isinstance(asked, str) and names == ("",):
         return 1  # nothing says that it is another one
     if asked is None:

@@ -31,7 +31,11 @@ IMAGE = {
 }
 QUALITY = {
     "sharpness": Column("", "number", "Variance of detail of 1 to 2 px over that of 2 to 8 px; blur lowers it."),
-    "light_range": Column("", "number", "5th to 95th percentile of the medians of 8 x 8 blocks, over their median."),
+    "light_range": Column(
+        "",
+        "number",
+        "5th to 95th percentile of the medians of 8 x 8 blocks, over their median; empty if that is not above 0.",
+    ),
     "saturated": Column("", "number", "Share of pixels that have the image's largest value."),
     "not_stored": Column(
         "", "number", "Share of its chunks in an OME-Zarr that are not stored and read as the fill value; 0 of files."

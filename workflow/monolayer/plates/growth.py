@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -35,12 +36,15 @@ def read_conditions(path: Path | None, wells: Sequence[str]) -> dict[str, str]:
             rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not readable as a plate map ({error}); save it as CSV in UTF-8") from error
-    if not rows or "well" not in rows[0] or len(rows[0]) < 2:
+    names = list(table.fieldnames or [])
+    if other := next((sign for sign in ";\t" if len(names) == 1 and sign in names[0]), None):
+        raise InputError(f"{path} has {other!r} between its columns; save it with commas")
+    if not rows or "well" not in names or len(names) < 2:
         raise InputError(f"{path} is no plate map; it needs a column well and at least one other, as dose")
-    names = table.fieldnames or []
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{path} has two columns {twice!r}; name each otherwise")
     found: dict[str, str] = {}
+    known = {unicodedata.normalize("NFC", well): well for well in wells}  # macOS writes ä as two characters
     for number, row in enumerate(rows, start=2):
         if not any(row.values()):
             continue  # as spreadsheets leave them below a table
@@ -48,13 +52,13 @@ def read_conditions(path: Path | None, wells: Sequence[str]) -> dict[str, str]:
             said = f"{path}, line {number}: it has more values than the {len(names)} columns"
             raise InputError(f'{said}; put one that has a comma in quotes, as "3,5"')
         well = (row.pop("well") or "").strip()
-        if well not in wells:
+        if (own := known.get(unicodedata.normalize("NFC", well))) is None:
             raise InputError(
                 f"{path}, line {number}: the plate has no well {well!r}; it has {', '.join(wells[:5])}, ..."
             )
-        if well in found:
+        if own in found:
             raise InputError(f"{path}, line {number}: well {well} stands there twice; take one line away")
-        found[well] = ", ".join(f"{name} {(value or '').strip()}" for name, value in row.items() if value)
+        found[own] = ", ".join(f"{name} {(value or '').strip()}" for name, value in row.items() if value)
     return found
 
 

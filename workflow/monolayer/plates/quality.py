@@ -21,7 +21,7 @@ SCALES = (1, 2, 8)  # px
 
 def measures(pixels: NDArray[Any], areas: Floats) -> dict[str, float]:
     """Sharpness, evenness of light and saturation of an image (H, W) in its own grey values; the size of its cells."""
-    values = pixels.astype(np.float32)
+    values = _ranged(pixels)
     low, middle, high = np.percentile(_block_medians(values), (5, 50, 95))
     return {
         "sharpness": _sharpness(values),
@@ -29,6 +29,14 @@ def measures(pixels: NDArray[Any], areas: Floats) -> dict[str, float]:
         "saturated": float((pixels == pixels.max()).mean()),
         "median_diameter_px": float(2 * np.sqrt(np.median(areas) / math.pi)) if len(areas) else math.nan,
     }
+
+
+def _ranged(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Grey values as float32; floats over a power of two, so that none of any size overflows: ratios stay the same."""
+    if pixels.dtype.kind != "f":
+        return pixels.astype(np.float32)
+    _, exponent = np.frexp(np.abs(pixels).max())
+    return np.asarray(np.ldexp(pixels, -exponent), np.float32)
 
 
 def certainty(found: Instances) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -94,7 +95,8 @@ def _check_spelling(source: PlateSource) -> None:
             continue
         key: tuple[object, ...] = ()
         for what, name in (("well", one.well), ("field", one.field), ("time", one.stamp)):
-            key = (*key, *natural(name.upper() if what == "well" and of_plate else name), what)
+            same = unicodedata.normalize("NFC", name)  # macOS writes ä as two characters
+            key = (*key, *natural(same.upper() if what == "well" and of_plate else same), what)
             other, file = first.setdefault(key, (name, one.file))
             if other != name:
                 both = f"{other} ({file}) and {name} ({one.file}) are one {what}, written in two ways"
