@@ -19,6 +19,7 @@ import pytest
 import torch
 from culture import Culture
 from monolayer import models
+from monolayer.__main__ import main
 from monolayer.backends import cuda, trt
 from monolayer.backends.manifest import EngineFile, read_manifest, read_seen
 from monolayer.backends.ort import OnnxRuntime
@@ -465,6 +466,38 @@ def test_exported_runs_need_no_torch(exported: Path) -> None:
         "assert not {'torch', 'torchvision', 'ultralytics', 'onnx'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", text], check=True)
+
+
+def test_an_export_that_is_cut_short_is_none(
+    exported: Path, weights: Path, culture: Culture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over an earlier one: its model.json would give these graphs another run's thresholds and contrast."""
+    folder = Path(shutil.copytree(exported, tmp_path / "tiny"))
+    write = export.onnx_graph.write
+
+    def killed(model: Any, facts: Any, path: Path) -> bytes:
+        write(model, facts, path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export.onnx_graph, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        export.export(weights, culture.images, culture.splits, PARAMS, folder, score_threshold=0.9)
+    with pytest.raises(InputError, match=r"is not the model.json of an exported run"):
+        predictor.load(folder)
+
+
+def test_an_export_that_finds_other_cells_than_torch_is_none(
+    weights: Path, culture: Culture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_results(tmp_path / "none.json.gz", [])
+    (tmp_path / "scores.json").write_text(json.dumps({"score_threshold": 0.25}))
+    settings = PARAMS.settings.model_copy(update={"dtypes": ["fp32"], "engines": []})
+    words = ["export", "--weights", weights, "--images", culture.images, "--splits", culture.splits]
+    words += ["--results", tmp_path / "none.json.gz", "--scores", tmp_path / "scores.json"]
+    words += ["--params", PARAMS.model_copy(update={"settings": settings}).model_dump_json()]
+    assert main([*map(str, words), "--output", str(tmp_path / "tiny")]) == 1
+    assert "run tiny, onnxruntime fp32: mask AP is" in capsys.readouterr().err
+    assert not (tmp_path / "tiny/model.json").exists()
 
 
 @pytest.mark.slow

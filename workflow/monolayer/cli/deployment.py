@@ -50,14 +50,18 @@ def add_verbs(verbs: Verbs) -> None:
 
 def export(args: Namespace) -> None:
     """Write a run as ONNX files and TensorRT engines, which need no torch, and hold them against it."""
-    from monolayer.backends.manifest import PARITY
+    from monolayer.backends.manifest import MANIFEST, PARITY
     from monolayer.deployment import export
     from monolayer.evaluation.threshold import score_threshold
     from monolayer.files import write_json
 
     least = score_threshold(args.scores)
     export.export(args.weights, args.images, args.splits, args.params, args.output, score_threshold=least)
-    found = export.check(args.output, args.images, args.splits, args.results, args.params)
+    try:
+        found = export.check(args.output, args.images, args.splits, args.results, args.params)
+    except BaseException:
+        (args.output / MANIFEST).unlink()  # what finds other cells than torch is no export
+        raise
     write_json(args.output / PARITY, found, indent=1)
 
 

@@ -19,6 +19,7 @@ from monolayer.backends.eager import eager
 from monolayer.backends.manifest import (
     CARD,
     MANIFEST,
+    PARITY,
     SEEN,
     CellDiameters,
     EngineFile,
@@ -47,12 +48,17 @@ VERSIONS = ("monolayer", "torch", "onnx", "onnxscript", "onnxruntime")
 def export(
     weights: Path, images: Path, splits: Path, params: ExportParams, output: Path, *, score_threshold: float
 ) -> None:
-    """Write model.json, the files that it lists and seen.txt into the folder `output`; int8 is calibrated on train."""
+    """Write model.json, the files that it lists and seen.txt into the folder `output`; int8 is calibrated on train.
+
+    What an earlier export said there goes first: after a kill the graphs of one would be run with the numbers of both.
+    """
     import torch
 
     torch.set_num_threads(params.cpu_threads)
     run, networks = models.load_weights(weights, "cpu")
     train = samples(read_truth(splits / "train.json"), images)
+    for name in (MANIFEST, PARITY, CARD):
+        (output / name).unlink(missing_ok=True)
     exporter = Exporter(run.family, params, output)
     written = {name: exporter.network(name, network, train) for name, network in networks.items()}
     manifest = Manifest(

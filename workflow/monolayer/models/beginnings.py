@@ -43,7 +43,7 @@ class GivenWeights(NamedTuple):
 
     state: dict[str, Tensor]
     source: str
-    seen: frozenset[str]
+    seen: frozenset[str] = frozenset()
 
 
 def read_weights(path: Path) -> GivenWeights:
