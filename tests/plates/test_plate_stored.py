@@ -85,25 +85,28 @@ def test_frames_that_came_after_metadata_was_consolidated_are_read(kind: str, tm
 
 def forget(array: Path, channel: int) -> None:
     """Take away all chunks of a channel of TCYX: t.c.0.0, or c/t/c/0/0."""
-    names = [name for time in range(3) for name in (f"{time}.{channel}.0.0", f"c/{time}/{channel}/0/0")]
+    names = [name for time in range(6) for name in (f"{time}.{channel}.0.0", f"c/{time}/{channel}/0/0")]
     there = [array / name for name in names if (array / name).exists()]
-    assert len(there) == 3
+    assert len(there) == 6
     for path in there:
         path.unlink()
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_a_well_that_was_not_copied_is_missing_and_a_plate_refused(version: str, tmp_path: Path) -> None:
-    path = made.hcs_plate(tmp_path / "p.ome.zarr", version)
+def test_a_well_that_was_not_copied_is_missing_and_a_plate_refused(
+    version: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = made.hcs_plate(tmp_path / "p.ome.zarr", version, ("A/1", "B/2"), 6)
     forget(path / "A/1/0/0", channel=1)
     plan.plan(path, made.reading(channel="Phase"), tmp_path / "out")
-    lacks = [f"well A1, field 0, time t00{time}: {NONE}" for time in range(3)]
+    lacks = [f"well A1, field 0, time t00{time}: {NONE}" for time in range(6)]
     assert made.about(tmp_path / "out")["missing"] == lacks
+    assert f"has no image of 1 more; {tmp_path / 'out/plan.json'} lists them" in caplog.text
     assert {one.well for one in plan.read_plan(tmp_path / "out")} == {"B2"}
     plan.plan(path, made.reading(channel="GFP"), tmp_path / "other")
     assert made.about(tmp_path / "other")["missing"] == []
     forget(path / "B/2/0/0", channel=1)
-    with pytest.raises(InputError, match=r"p\.ome\.zarr: no chunk of its 6 images is stored; copy it again"):
+    with pytest.raises(InputError, match=r"p\.ome\.zarr: no chunk of its 12 images is stored; copy it again"):
         plan.plan(path, made.reading(channel="Phase"), tmp_path / "none")
 
 

@@ -102,6 +102,8 @@ def plan(path: Path, settings: PlateReading, output: Path, only: set[str] | None
     about = about._replace(images=len(rows), missing=_missing(stored, lost))
     for text in about.missing[:5]:
         logger.warning("%s has no image of %s", path, text)
+    if len(about.missing) > 5:
+        logger.warning("%s has no image of %d more; %s lists them", path, len(about.missing) - 5, output / ABOUT)
     make_store(output, path, rows, size)
     _write_rows(output / TABLE, rows)
     write_json(output / ABOUT, about._asdict(), indent=1)
