@@ -119,6 +119,9 @@ def test_what_is_no_model_and_no_setting_is_refused(tmp_path: Path, model: api.M
         monolayer.load(dtype="int8")
     with pytest.raises(InputError, match="tta is 3; give 1, 2, 4 or 8"):
         monolayer.load(tta=3)
+    for threads in (0, -1, 1.5, "2"):
+        with pytest.raises(InputError, match=f"threads is {threads!r}; give a whole number from 1 on"):
+            monolayer.load(threads=threads)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="pixel_size_um: -1 is no pixel size in µm"):
         model.segment(np.zeros((64, 64), np.uint8)).table(pixel_size_um=-1)
     with pytest.raises(InputError, match="score_min is 50; give a score from 0 to 1"):

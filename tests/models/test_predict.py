@@ -155,6 +155,14 @@ def folder_results(folder: Path, output: Path, choice: predict.Choice = ALL) -> 
     return found
 
 
+def test_of_images_none_of_which_can_be_used_it_is_told_how_many(fake: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(predict.SHOWN + 2):
+        (tmp_path / f"images/{number}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"4\.png is no .*; and 2 more, listed above$"):
+        folder_results(tmp_path / "images", tmp_path / "out.json")
+
+
 def test_a_folder_gives_results_by_file_name_and_label_images(
     folder: Path, fake: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -61,6 +61,8 @@ def load(
     or 8) whose mean it takes in place of the run's own number. `diameter` is the usual one of the cells in the images,
     in px: they are brought to the scale that the model learned at.
     """
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads is {threads!r}; give a whole number from 1 on, or leave it out for all cores")
     folder, manifest = read_manifest(pretrained() if path is None else Path(path))
     threads = threads or os.cpu_count() or 1
     return Model(manifest, predictor.load(folder, dtype=dtype, threads=threads, tta=tta, diameter=diameter))

@@ -52,7 +52,8 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "ar": Definition(
         "AR at N",
-        "Share of true cells found by the N best predictions of each image, mean over IoU .50:.05:.95, no threshold.",
+        "Share of true cells found by the N best predictions of each image, mean over IoU .50:.05:.95, no threshold; "
+        "of small, medium and large cells by the most that the protocol counts.",
         COCO,
     ),
     "afnr": Definition(

@@ -121,24 +121,26 @@ def predict_folder(
         found = {number: name for number, name in own.items() if name in journal.done and name not in faults}
         partial = output.with_name(f"incomplete.{output.name}")
         if faults and not found:
-            raise InputError("; ".join(list(faults.values())[:SHOWN]))
-        results = _sized(journal.results(found), run, choice.diameter)
-        count = write_results(partial if faults else output, results)
+            raise InputError(_told(list(faults.values())))
+        count = write_results(partial if faults else output, _sized(journal.results(found), run, choice.diameter))
         if faults:
             raise _unusable(list(faults.values()), f"{partial} has the cells of the other {len(found)} of {len(own)}")
         partial.unlink(missing_ok=True)
     logger.info("%d cells in %d images: %s", count, len(own), output)
 
 
-def _unusable(faults: list[str], others: str) -> InputError:
-    """The end of a run some of whose images could not be used."""
+def _told(faults: list[str]) -> str:
+    """The first few faults; the others are logged."""
     for fault in faults[SHOWN:]:
         logger.error("%s", fault)
-    more = f"; and {len(faults) - SHOWN} more, listed above" if len(faults) > SHOWN else ""
-    return InputError(
-        f"{'; '.join(faults[:SHOWN])}{more}. {others} images; mend these or take them away and give the same command "
-        "again: it goes on from here"
-    )
+    more = [f"and {len(faults) - SHOWN} more, listed above"] if len(faults) > SHOWN else []
+    return "; ".join([*faults[:SHOWN], *more])
+
+
+def _unusable(faults: list[str], others: str) -> InputError:
+    """The end of a run some of whose images could not be used."""
+    cure = "mend these or take them away and give the same command again: it goes on from here"
+    return InputError(f"{_told(faults)}. {others} images; {cure}")
 
 
 @dataclass
