@@ -28,7 +28,7 @@ from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Result
 from monolayer.coco.table import CellTable, Images, read_results
 from monolayer.data.dataset import read_image, samples
-from monolayer.deployment import arithmetic, engines, export, parity
+from monolayer.deployment import arithmetic, engines, export, onnx_graph, parity
 from monolayer.files import InputError
 from monolayer.models import predict, predictor
 from monolayer.models.pipeline import pipeline
@@ -473,13 +473,13 @@ def test_an_export_that_is_cut_short_is_none(
 ) -> None:
     """Over an earlier one: its model.json would give these graphs another run's thresholds and contrast."""
     folder = Path(shutil.copytree(exported, tmp_path / "tiny"))
-    write = export.onnx_graph.write
+    write = onnx_graph.write
 
     def killed(model: Any, facts: Any, path: Path) -> bytes:
         write(model, facts, path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export.onnx_graph, "write", killed)
+    monkeypatch.setattr(onnx_graph, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         export.export(weights, culture.images, culture.splits, PARAMS, folder, score_threshold=0.9)
     with pytest.raises(InputError, match=r"is not the model.json of an exported run"):
