@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collected import fetched
+from collected import fetched, kinds
 from culture import Culture, make_culture
 from monolayer.data.split import assign
 from monolayer.files import InputError
@@ -56,6 +56,18 @@ def test_all_of_both_parts_under_ids_of_their_own(culture: Culture, tmp_path: Pa
             assert (tmp_path / "images" / name).read_bytes() == (
                 tmp_path / "images" / name.removeprefix("b_")
             ).read_bytes()
+
+
+def test_wells_of_one_name_in_several_parts_are_said(culture: Culture, tmp_path: Path) -> None:
+    """A1 of two plates would be one growth curve."""
+    both = union(culture, renamed(tmp_path / "other"))
+    assert "same_well" not in kinds(fetched(both, tmp_path))
+    rule = {"well": "regex:_(?P<well>A[0-9])_"}
+    wells = both.model_copy(update={"parts": {n: part.model_copy(update=rule) for n, part in both.parts.items()}})
+    truth = fetched(wells, tmp_path)
+    assert kinds(truth)["same_well"] == 8  # four of each line
+    [found] = [finding for finding in truth["findings"] if finding["kind"] == "same_well"]
+    assert found["examples"][0] == "round A1: part0, part1"
 
 
 def test_lines_that_only_train_judge_nothing(culture: Culture, tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ REPAIRED = {
     "not_shown": "tracks that a frame between their first and last does not show",
     "categories": "cell lines with annotations of several categories, all of which count as cells; take out those that "
     "are none, or name their category `ignore`",
+    "same_well": "wells that have one name and cell line in several parts, and are taken for one well, in splits, "
+    "growth and tracks; if they are of several plates, let `well` name the plate too",
     "no_line": "images without an annotation, whose cell line no category tells; left out",
     "annotated_twice": "files annotated twice within a split; treated as `dedup` says",
     "left_split": "files listed in several splits; kept only in the one that judges more (test, then val)",

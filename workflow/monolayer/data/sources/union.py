@@ -31,9 +31,21 @@ def collect(params: UnionSource, folder: Path) -> tuple[Truth, Read]:
     for line in params.train_only:
         if line not in lines:
             raise InputError(f"train_only names {line}, but the cell lines are {', '.join(sorted(lines))}")
+    note_shared_wells(parts, findings)
     joined = join(parts, findings)
     for image in joined["images"]:
         if image["cell_line"] in params.train_only:
             image["split"], image["train_only"] = "train", True
 
     return joined, lambda image: readers[image["file_name"]](image)
+
+
+def note_shared_wells(parts: list[Part], findings: Findings) -> None:
+    """Wells that have one name and cell line in several parts: of one plate they are one well, of two they are not."""
+    named: dict[tuple[str, str], list[str]] = {}
+    for part in parts:
+        for well in dict.fromkeys((image["cell_line"], image["well"]) for image in part.images):
+            named.setdefault(well, []).append(part.name)
+    for (line, well), names in named.items():
+        if len(names) > 1:
+            findings.add("same_well", f"{line} {well}: {', '.join(names)}")
