@@ -95,6 +95,23 @@ def test_area_of_the_file_is_kept_if_it_can_be_true(area: Any, kept: float) -> N
     assert found["area"] == kept
 
 
+@pytest.mark.parametrize(("pixel", "said"), [(1.0, 0), (1.24, 1), (0.9, 0), (0.8, 1)])  # µm a side
+def test_areas_of_another_unit_are_said(pixel: float, said: int) -> None:
+    """Within a factor of 2 each alone can be true; diameters and classes of size hang on them."""
+    squares = [[x, y, x + 4, y, x + 4, y + 4, x, y + 4] for x in range(0, 50, 10) for y in range(0, 50, 10)]
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 60, "width": 60}],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": 1, "segmentation": [square], "area": 16 * pixel**2}
+            for n, square in enumerate(squares, start=1)
+        ],
+        "categories": [{"id": 1, "name": "x"}],
+    }
+    findings = Findings()
+    list(cells(check(lambda: StringIO(json.dumps(data)), "f.json"), {1}, findings, keep_area=True))
+    assert findings.count("area_unit") == said
+
+
 @pytest.mark.parametrize(
     ("box", "kept"),
     [([2.4, 1.9, 9.5, 10.2], True), ([2, 2, 12, 12], True), ([2, 2, 0, 5], False), ([12, 12, 22, 22], False)],

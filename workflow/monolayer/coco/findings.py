@@ -20,6 +20,8 @@ REPAIRED = {
     "exports them, set iscrowd to 0",
     "one_corner": "files whose masks all lie in the upper left quarter of their images: are their coordinates those of "
     "smaller images?",
+    "area_unit": "files of which most areas are a third larger or smaller than their masks: are they in µm²? Diameters "
+    "and classes of size are computed from them; leave `area` out",
     "clipped": "annotations that reach more than 1 px out of their image; clipped at its edge",
     "box_replaced": "boxes that don't fit their mask; computed from the mask",
     "area_replaced": "areas that don't fit their mask; computed from the mask",

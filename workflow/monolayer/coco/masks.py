@@ -19,7 +19,8 @@ from monolayer.files import InputError
 BATCH = 4096  # masks that are decoded at a time
 OUTSIDE = 0.1  # share of a file's annotations without a pixel in their image, beyond which its unit or size is another
 GRACE = np.array((-0.5, -0.5, 1, 1))  # px, of boxes that are compared
-ENOUGH = 20  # cells, of which it is no chance that all lie in one quarter of their images
+ODD = 4 / 3  # of an area over its mask's: polygons and masks of one cell differ by a few per cent
+ENOUGH = 20  # cells, of which it is no chance that all lie in one quarter of their images, or most have odd areas
 
 
 Listed = tuple[dict[str, Any], ListedImage, str]  # annotation, image, compressed counts
@@ -35,14 +36,15 @@ class TrueMasks(NamedTuple):
 
 @dataclass
 class MaskCensus:
-    """Annotations of a file: all, masks, crowds (and those among them that a category says), those without a pixel; how
-    far right or down masks reach (0-1)."""
+    """Annotations of a file: all, masks, crowds (and those among them that a category says), those without a pixel,
+    those whose area is kept and far from their mask's; how far right or down masks reach (0-1)."""
 
     seen: int = 0
     kept: int = 0
     crowds: int = 0
     regions: int = 0
     outside: int = 0
+    odd_areas: int = 0
     reach: float = 0.0
 
 
@@ -111,6 +113,8 @@ def _decoded(
     fits, right = boxes_fit(given, own), (pixels / 2 <= areas) & (areas <= 2 * pixels)
     census.kept += int((pixels > 0).sum())
     census.outside += int((pixels == 0).sum())
+    if keep_area:
+        census.odd_areas += int((right & ((areas > ODD * pixels) | (ODD * areas < pixels))).sum())
     census.crowds += sum(record["iscrowd"] for (record, _, _), count in zip(batch, pixels, strict=True) if count)
     if records.regions:
         census.regions += sum(records.named(batch[at][0]) in records.regions for at in np.flatnonzero(pixels))
@@ -184,5 +188,7 @@ def judge(name: str, census: MaskCensus, findings: Findings) -> None:
     if census.regions:
         said = f"{name}: {census.regions} of {census.kept}, of a category `ignore`"
         findings.add("ignored_regions", said, census.regions)
+    if census.odd_areas > census.kept / 2 and census.kept >= ENOUGH:
+        findings.add("area_unit", f"{name}: {census.odd_areas} of {census.kept} areas")
     if census.reach <= 0.5 and census.kept >= ENOUGH:
         findings.add("one_corner", f"{name}: {census.kept} masks, up to {census.reach:.0%} of width or height")

@@ -44,8 +44,8 @@ def note_shared_wells(parts: list[Part], findings: Findings) -> None:
     """Wells that have one name and cell line in several parts: of one plate they are one well, of two they are not."""
     named: dict[tuple[str, str], list[str]] = {}
     for part in parts:
-        for well in dict.fromkeys((image["cell_line"], image["well"]) for image in part.images):
-            named.setdefault(well, []).append(part.name)
+        for place in dict.fromkeys((image["cell_line"], image["well"]) for image in part.images):
+            named.setdefault(place, []).append(part.name)
     for (line, well), names in named.items():
         if len(names) > 1:
             findings.add("same_well", f"{line} {well}: {', '.join(names)}")
