@@ -57,7 +57,7 @@ def export(
     torch.set_num_threads(params.cpu_threads)
     run, networks = models.load_weights(weights, "cpu")
     train = samples(read_truth(splits / "train.json"), images)
-    for name in (MANIFEST, PARITY, CARD):
+    for name in (MANIFEST, PARITY, SEEN, CARD):
         (output / name).unlink(missing_ok=True)
     exporter = Exporter(run.family, params, output)
     written = {name: exporter.network(name, network, train) for name, network in networks.items()}
