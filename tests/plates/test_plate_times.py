@@ -185,6 +185,11 @@ def test_a_single_frame_beside_series_is_their_first(tmp_path: Path) -> None:
             "the time '20210331' is a date, which counts no frames",
         ),
         (
+            ("A1_f1_31032021", "A1_f1_01042021"),
+            {"pattern": NUMBERS, "frame_hours": 24},
+            "the time '01042021|31032021' is a date, which counts no frames",
+        ),
+        (
             ("A1_f1_24h00m", "A1_f1_1d00h00m"),
             {"pattern": NUMBERS},
             r"A1_f1_\w+\.tif and A1_f1_\w+\.tif are both well A1, field 1, time 24; take one away",

@@ -395,6 +395,10 @@ def test_missing_frames_are_told(plate: Path, tmp_path: Path, caplog: pytest.Log
     ("names", "said"),
     [
         (("V1_A1_1_00d00h00m.tif", "V2_A1_1_00d00h00m.tif"), "holds 2 plates or channels"),
+        (
+            ("V1_a1_1_00d00h00m.tif", "V1_a1_1_00d12h00m.tif"),
+            r"V1_a1_1_00d00h00m\.tif tells a time, and no well and field",
+        ),
         (("V1_A1_1_00d00h00m.tif", "note.tif"), "note.tif is not named as the others are"),
         (("V1_A1_1_00d00h00m.tif", "V1_A1_1_00d00h00m.png"), "are both well A1, field 1, time 00d00h00m"),
         (

@@ -16,7 +16,8 @@ from monolayer.compiled import Floats, Ints
 TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")  # 02d16h00m, as LIVECell's file names say it
 FRAME = re.compile(r"[A-Za-z_]*(\d+)")
 DATE = "%Yy%mm%dd_%Hh%Mm"  # 2021y03m18d_12h00m, as an Incucyte names files
-DAY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4}|\d{6})?")  # 20210318, maybe with the time
+# 20210318, maybe with the time; 18032021 or 03182021
+DAY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4}|\d{6})?|((0[1-9]|[12]\d|3[01]){2})(19|20)\d\d")
 CONFIDENCE = 0.95
 STEPS = 50  # of the fit; three or four are enough unless a culture dies out
 
@@ -37,8 +38,8 @@ def first_date(timestamps: Iterable[str | None]) -> datetime | None:
 def is_day(timestamp: str) -> bool:
     """Whether the number in a time stamp is a date, which counts no frames.
 
-    >>> [is_day(stamp) for stamp in ("20210318", "t202103181200", "t007", "2021y03m18d_12h00m")]
-    [True, True, False, False]
+    >>> [is_day(stamp) for stamp in ("20210318", "t202103181200", "18032021", "t007", "00012000")]
+    [True, True, True, False, False]
     """
     match = FRAME.fullmatch(timestamp)
     return match is not None and DAY.fullmatch(match[1]) is not None

@@ -67,6 +67,11 @@ def _by_known_names(path: Path, names: Sequence[str]) -> list[SeriesFile]:
         field = f"{match['field']}.{match['crop']}" if match["crop"] else match["field"]
         found.append(SeriesFile(name, match["well"], field, match["time"], line))
     if not found:  # every file is a well of its own, with the frames that it holds
+        if timed := next((name for name in names if re.search(STAMP, PurePosixPath(name).stem)), None):
+            raise InputError(
+                f"{path}: {timed} tells a time, and no well and field before it as VESSEL_A1_1_00d00h00m.tif does; "
+                "give plate_settings.pattern, or each file would be a well by itself"
+            )
         return [SeriesFile(name, _stem(name), "1") for name in names]
     if others:
         raise InputError(
