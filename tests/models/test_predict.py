@@ -156,6 +156,7 @@ def folder_results(folder: Path, output: Path, choice: predict.Choice = ALL) -> 
 
 
 def test_of_images_none_of_which_can_be_used_it_is_told_how_many(fake: dict[str, Any], tmp_path: Path) -> None:
+    fake["all"] = 5
     (tmp_path / "images").mkdir()
     for number in range(predict.SHOWN + 2):
         (tmp_path / f"images/{number}.png").write_bytes(b"no image")
