@@ -15,7 +15,7 @@ from monolayer.measurement.measure import CellSource
 from monolayer.params.steps import TrackScoresParams
 from monolayer.params.tracking import TrackerParams
 from monolayer.reporting import tracks as section
-from monolayer.reporting.lineages import families, undivided
+from monolayer.reporting.lineages import families, trees, undivided
 from monolayer.reporting.pictures import Album
 from monolayer.reporting.report import report
 from monolayer.reporting.study import Study
@@ -125,3 +125,13 @@ def test_without_time_lapses_there_is_no_section(study: Study, tmp_path: Path) -
     (tmp_path / "tracks").mkdir()
     album = Album(tmp_path, True)
     assert section.tracks(Study(tmp_path / "none", [RUN], params()), album) is None
+
+
+def test_where_nothing_divides_it_is_said_on_the_same_axis_of_time() -> None:
+    tracks = pd.DataFrame({"track": [1, 2, 3], "parent": [np.nan, 1, 1], "start_time": [0, 40, 40]})
+    tracks = tracks.assign(lifetime=[40, 50, 50], time_unit="h")
+    drawn = trees("trees", "line", {"truth": tracks, "run": tracks[tracks["track"] == 1]})
+    assert drawn is not None
+    assert drawn.count(">no division<") == 1
+    assert drawn.count(">80<") == 2
+    assert trees("trees", "line", {"truth": tracks[tracks["track"] == 1]}) is None

@@ -49,6 +49,8 @@ def trees(name: str, line: str, by_source: Mapping[str, pd.DataFrame]) -> Markup
     if not any(grown.values()):
         return None
     units = {str(unit) for tracks in by_source.values() for unit in tracks["time_unit"]}
+    every = pd.concat(list(by_source.values()))
+    first, last = every["start_time"].min(), (every["start_time"] + every["lifetime"]).max()
 
     def draw(axes: list[Axes]) -> None:
         for ax, (source, found) in zip(axes, grown.items(), strict=True):
@@ -62,7 +64,10 @@ def trees(name: str, line: str, by_source: Mapping[str, pd.DataFrame]) -> Markup
                         low, high = base + min(item["ends"]), base + max(item["ends"])
                         ax.plot([end, end], [low, high], color=charts.colour(number), linewidth=1.3)
                 base += max(item["height"] for item in tree) + 2
+            if not found:
+                ax.text(0.5, 0.5, "no division", transform=ax.transAxes, ha="center", color=charts.MUTED)
             ax.set_title(source)
+            ax.set_xlim(first, last)  # one axis of time, to be compared
             ax.set_yticks([])
             ax.grid(visible=False)
             ax.set_xlabel(UNITS[min(units)])
