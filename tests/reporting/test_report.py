@@ -283,6 +283,17 @@ def test_a_row_that_learnt_nothing_says_so_in_place_of_scores(folder: Path, tmp_
     assert "had not learnt to find cells" in section
 
 
+def test_it_is_told_where_ap_counts_not_every_prediction(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "study", symlinks=True)
+    table = pd.read_csv(tmp_path / "study/metrics.csv")
+    said = "there are more in 3 images of yolo."
+    for capped, shown in ((np.nan, False), (3.0, True)):
+        table.assign(capped_images=np.where(table["run"] == "yolo", capped, np.nan)).to_csv(
+            tmp_path / "study/metrics.csv", index=False
+        )
+        assert (said in str(section_html("results", Study(tmp_path / "study", RUNS, params())))) == shown
+
+
 def test_another_tool_stands_beside_ours_with_its_licence_and_time(folder: Path, tmp_path: Path) -> None:
     """It was not trained: no curve, no commit; in every table of scores it is a run like any other."""
     shutil.copytree(folder, tmp_path / "study", symlinks=True)
@@ -521,7 +532,8 @@ def test_headings_of_sizes_and_numbers_that_are_none() -> None:
     assert headings == ["Mask AP large", "Box AR large", "Mask AR 100"]
     assert (tables.short(float("nan")), tables.score(float("nan")), tables.score(-0.0001)) == ("–", "", "0.000")
     assert [tables.short(value) for value in (55.0000001, 0.04, 0, 4.25, 99.97)] == ["55", "0.04", "0", "4.2", "100"]
-    assert tables.signed(-0.0001) == "+0.000"
+    assert (tables.signed(-0.0001), tables.share(-0.00004)) == ("+0.000", "+0.0 %")
+    assert [tables.number(value) for value in (123456.7, 75.5, 1e-9, 12)] == ["123,457", "75.5", "1e-09", "12"]
 
 
 def test_colours_of_neighbours_have_a_key(folder: Path) -> None:

@@ -85,6 +85,7 @@ def results(study: Study, album: Album) -> dict[str, Any]:
         "groups": groups,
         "steps": {run: " to ".join(f"{n:,}" for n in dict.fromkeys([c[0], c[-1]])) for run, c in counts.items()},
         "untaught": untaught,
+        "capped": {row["run"]: row["capped_images"] for row in study.ranking if row.get("capped_images", 0) > 0},
         "columns": columns,
         "more": more,
         "notes": tables.notes(references),

@@ -256,12 +256,12 @@ def measured(value: float) -> str:
 
 def share(value: float) -> str:
     """A part as signed per cent."""
-    return "–" if math.isnan(value) else f"{100 * value:+.1f} %".replace("-", "−")
+    return "–" if math.isnan(value) else f"{round(100 * value, 1) + 0.0:+.1f} %".replace("-", "−")
 
 
 def number(value: float) -> str:
-    """Whatever a record holds: whole numbers whole, others to four significant digits."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    """Whatever a record holds: whole numbers whole, as large ones are, others to four significant digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
