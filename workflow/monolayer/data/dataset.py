@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,8 +73,11 @@ def lines_in_turn(every: Sequence[Sample]) -> list[int]:
 
 def check_replaced(folder: Path, annotations: Path) -> None:
     """Refuse to make images anew in a folder that holds others than those of the COCO truth `annotations`: a user's."""
-    known = read_truth(annotations)["images"] if annotations.is_file() else []
-    own = {name for image in known for name in (image["file_name"], image.get("values"))}
+    own: set[str | None] = set()
+    with suppress(InputError):  # of a file that is none of ours either
+        own = {
+            name for image in read_truth(annotations)["images"] for name in (image["file_name"], image.get("values"))
+        }
     found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
     if others := [place for place in found if place.as_posix() not in own and not place.name.startswith(".")]:
         raise InputError(
