@@ -3,7 +3,7 @@
 #
 # Guess before running: tiles are how a file is kept; the array has the image's 16 bits and two dimensions, or it's refused.
 # Seen (SimpleITK 2.5.7): a tiled one comes as (height, width, 4) of uint8: 300 is 1, the upper byte, three times, and
-# 255 as opacity; of a camera's 12 bits 16 levels are left. Planes of float are refused. A line on stderr speaks of loss of
+# 255 as opacity; of a camera's 12 bits 16 levels are left. Tiles of float are refused. A line on stderr speaks of loss of
 # data; nothing is raised. The same image in strips, and tiles in tifffile, OpenCV and Pillow, are right.
 set -euo pipefail
 command -v uv >/dev/null || pip install -q uv
