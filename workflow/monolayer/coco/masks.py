@@ -36,8 +36,8 @@ class TrueMasks(NamedTuple):
 
 @dataclass
 class MaskCensus:
-    """Annotations of a file: all, masks, crowds (and those among them that a category says), those without a pixel,
-    those whose area is kept and far from their mask's; how far right or down masks reach (0-1)."""
+    """Annotations of a file: all, masks, crowds (and those among them that are said to be regions), those without a
+    pixel, those whose area is kept and far from their mask's; how far right or down masks reach (0-1)."""
 
     seen: int = 0
     kept: int = 0
@@ -115,9 +115,9 @@ def _decoded(
     census.outside += int((pixels == 0).sum())
     if keep_area:
         census.odd_areas += int((right & ((areas > ODD * pixels) | (ODD * areas < pixels))).sum())
-    census.crowds += sum(record["iscrowd"] for (record, _, _), count in zip(batch, pixels, strict=True) if count)
-    if records.regions:
-        census.regions += sum(records.named(batch[at][0]) in records.regions for at in np.flatnonzero(pixels))
+    crowds = [record for (record, _, _), count in zip(batch, pixels, strict=True) if count and record["iscrowd"]]
+    census.crowds += len(crowds)
+    census.regions += sum(record.get("ignore") == 1 or records.named(record) in records.regions for record in crowds)
     for index in np.flatnonzero((pixels == 0) | ~fits | ~right):
         record, frame, _ = batch[index]
         if not pixels[index]:
@@ -186,8 +186,7 @@ def judge(name: str, census: MaskCensus, findings: Findings) -> None:
     if crowds := census.crowds - census.regions:
         findings.add("crowds", f"{name}: {crowds} of {census.kept}", crowds)
     if census.regions:
-        said = f"{name}: {census.regions} of {census.kept}, of a category `ignore`"
-        findings.add("ignored_regions", said, census.regions)
+        findings.add("ignored_regions", f"{name}: {census.regions} of {census.kept}", census.regions)
     if census.odd_areas > census.kept / 2 and census.kept >= ENOUGH:
         findings.add("area_unit", f"{name}: {census.odd_areas} of {census.kept} areas")
     if census.reach <= 0.5 and census.kept >= ENOUGH:

@@ -37,6 +37,7 @@ class Image(TypedDict):
 class Annotation(TypedDict):
     """One true cell, or a region that nobody annotated (`iscrowd`); bbox is xywh in px, area in px².
 
+    `ignore` is 1 in such a region, as in pycocotools, so that who reads it again asks nobody whether it is a cell.
     Where truth has tracks: `track_id` is the cell's over all frames of its well, `parent_id` its mother's, 0 for none.
     """
 
@@ -47,6 +48,7 @@ class Annotation(TypedDict):
     bbox: list[float]
     area: float
     iscrowd: int
+    ignore: NotRequired[int]
     track_id: NotRequired[int]
     parent_id: NotRequired[int]
 
@@ -101,4 +103,3 @@ def cells_in(annotations: Iterable[Annotation]) -> list[Annotation]:
 
 
 CELL = Category(id=1, name="cell")
-REGION = Category(id=2, name="ignore")  # of what is no cell, so that readers know it for a region

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from monolayer.coco.findings import log_findings
-from monolayer.coco.records import REGION, Image, Truth, cells_in
+from monolayer.coco.records import Image, cells_in
 from monolayer.data.dataset import check_replaced
 from monolayer.data.sources import Read, Scaled, source_of
 from monolayer.files import InputError, check_disk, whole_folder, write_json
@@ -34,17 +34,12 @@ def download(params: Dataset, images: Path, annotations: Path) -> None:
     truth, read = source.collect(params, folder)
     with whole_folder(images) as partial:
         write_images(truth["images"], read, partial)
-    write_json(annotations, with_regions(truth))
+    for region in (one for one in truth["annotations"] if one["iscrowd"]):
+        region["ignore"] = 1
+    write_json(annotations, truth)
     cells = len(cells_in(truth["annotations"]))
     logging.info("%d images and %d cells from %s", len(truth["images"]), cells, params.source)
     log_findings(truth.get("findings", []))
-
-
-def with_regions(truth: Truth) -> Truth:
-    """The same truth, whose regions have a category of their own: who reads it next need not ask what they are."""
-    annotations = [a | {"category_id": REGION["id"]} if a["iscrowd"] else a for a in truth["annotations"]]
-    kinds = [*truth["categories"], REGION] if len(cells_in(annotations)) < len(annotations) else truth["categories"]
-    return Truth(**{**truth, "annotations": annotations, "categories": kinds})
 
 
 def write_images(images: list[Image], read: Read, folder: Path) -> None:
