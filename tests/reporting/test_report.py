@@ -431,6 +431,8 @@ def test_what_is_found_where_nobody_annotated_counts_neither_way_on_the_page(tmp
     html = section_html("biology", study)
     assert html is not None
     assert "Of 12 test images a part is not annotated" in html
+    blind = Study(write_study(tmp_path / "blind", culture, ["yolo"], lambda truth, rng: []), ["yolo"], params())
+    assert blind.counted_cells("yolo", ["touches_border"]).shape == (0, 3)
 
 
 READS: dict[str, Callable[[Study], object]] = {

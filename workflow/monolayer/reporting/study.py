@@ -145,7 +145,8 @@ class Study:
         shown = self.predicted_cells(source, set(true)).items()
         found = {i: [rle for rle in rles if rle_area(rle)] for i, rles in shown}  # as `measure` numbers them
         ignored = {(i, n) for i, one in true.items() for n, flag in enumerate(one.ignored(found[i]), 1) if flag}
-        return cells[[key not in ignored for key in zip(cells["image_id"], cells["cell"], strict=True)]]
+        counts = [key not in ignored for key in zip(cells["image_id"], cells["cell"], strict=True)]
+        return cells[pd.Series(counts, cells.index, bool)]  # also where there is no row
 
     @cached_property
     def test_regions(self) -> dict[int, TrueImage]:
