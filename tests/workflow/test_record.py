@@ -186,6 +186,15 @@ def test_a_stage_runs_its_rule_alone_and_all_of_it(stage: Stage) -> None:
     assert not idle, f"the command of stage {stage.name} needs a target among each of {idle}"
 
 
+def test_what_dvc_does_not_keep_is_kept_by_git() -> None:
+    """Else a clone has it from nowhere, and `restore` refuses what was pulled."""
+    outs = [out.def_path for stage in Repo(str(ROOT)).index.stages for out in stage.outs if not out.use_cache]
+    words = ["git", "check-ignore", "--no-index", *outs]
+    ignored = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    assert outs
+    assert not ignored, f"add these to .gitignore as exceptions, or take `cache: false` from dvc.yaml: {ignored}"
+
+
 def test_every_run_has_its_model_among_the_artifacts() -> None:
     found = YAML(typ="safe").load(ROOT / "dvc.yaml")["artifacts"]
     runs = YAML(typ="safe").load(ROOT / "params.yaml")["selected"]
