@@ -113,7 +113,7 @@ def test_epochs_are_not_chosen_by_images_without_cells(
     culture: Culture, tmp_path: Path, part: str, lines: str, said: str
 ) -> None:
     """All would score alike, and the first one, hardly trained, would be kept."""
-    for name in ("train", "val"):
+    for name in ("train", "val", "test"):
         truth = read_truth(culture.splits / f"{name}.json")
         of_line = {image["id"] for image in truth["images"] if lines == "all" or image["cell_line"] == "long"}
         if name == part:

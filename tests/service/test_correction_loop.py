@@ -155,5 +155,6 @@ def retrained(base: Path, folder: Path, work: Path) -> Path:
         [image] = [image for image in truth["images"] if image["file_name"] == name]
         cells = [cell for cell in truth["annotations"] if cell["image_id"] == image["id"]]
         write_json(work / f"splits/{split}.json", Truth(images=[image], annotations=cells, categories=[CELL]))
+    write_json(work / "splits/test.json", Truth(images=[], annotations=[], categories=[CELL]))
     settings = fitted(epochs=10, weights=str(base))
     return trained(work / "data/images", work / "splits", work / "tuned", ["mine"], settings)

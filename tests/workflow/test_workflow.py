@@ -98,7 +98,8 @@ def test_everything_is_made(finished: Path) -> None:
 def test_an_exported_folder_has_all_that_it_needs(finished: Path) -> None:
     for run in ("yolo", "other"):
         folder, found = read_manifest(finished / "results/own/export" / run)
-        assert {path.name for path in folder.iterdir()} == {"card.md", "model.json", "networks", "parity.json"}
+        needed = ["card.md", "model.json", "networks", "parity.json", "seen.txt"]
+        assert sorted(path.name for path in folder.iterdir()) == needed
         scores = json.loads((finished / f"results/own/metrics/{run}.json").read_text())
         assert found.score_threshold == scores["score_threshold"]
         assert (folder / found.card).read_text().startswith(f"# {run}\n")

@@ -39,7 +39,7 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     truth = {split: splits / f"{split}.json" for split in ("train", "val")}
     synthetic = [extension / "annotations.json"] if extension else []
     workdir = output / "checkpoint" / _fingerprint(params, [*truth.values(), *synthetic])
-    shown = samples(read_truth(truth["train"]), images)
+    shown, test = samples(read_truth(truth["train"]), images), read_truth(splits / "test.json")
     for path in synthetic:
         shown += samples(read_truth(path), path.with_name("images"))
     chosen = networks(params.lines, shown, samples(read_truth(truth["val"]), images))
@@ -61,7 +61,7 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
         "format": FORMAT,
         "params": params.model_dump(),
         "networks": facts,
-        "seen_in_test": seen_in_test(read_truth(splits / "test.json"), seen),
+        "seen_in_test": seen_in_test(test, seen),
         "device": _device(),
         "duration_s": round(time.monotonic() - started, 1),
         **provenance(Path(__file__).parent),
