@@ -16,7 +16,6 @@ from monolayer.data.images import Pixels, eight_bit, fingerprint
 from monolayer.data.plane import ImagePlane
 from monolayer.data.reading import read_frame
 from monolayer.evaluation.matching import IOUS, match_labels
-from monolayer.files import free_memory
 from monolayer.models import predictor
 from monolayer.models.dihedral import turn, turn_back
 from monolayer.models.predictor import Predictor
@@ -70,8 +69,7 @@ def check(reading: Reading, path: Path) -> None:
     """Refuse an image that can't be used."""
     run, _ = loaded(reading, 1)
     pixels = read_pixels(reading, path)
-    predictor.check_size(str(path), pixels, run.network(None, str(path)).pipeline.stride)
-    predictor.check_room(str(path), pixels.size, run.enlarged, free_memory())
+    predictor.check_image(str(path), pixels, run.network(None, str(path)).pipeline)
 
 
 def look(reading: Reading, path: Path) -> ImageLook:

@@ -56,12 +56,12 @@ def read_weights(path: Path) -> GivenWeights:
         state = networks["all"] if "all" in networks or len(networks) != 1 else next(iter(networks.values()))
     except UNREADABLE as error:
         raise InputError(f"{path} is no weights.pt with a network of all lines ({error}); {cure}") from error
-    return GivenWeights(state, named(path, content), seen)
+    return GivenWeights(state, named(path.name, content), seen)
 
 
-def named(path: Path, content: bytes) -> str:
+def named(name: str, content: bytes) -> str:
     """What run.json calls a file of weights."""
-    return f"{path.name}, sha256 {hashlib.sha256(content).hexdigest()}"
+    return f"{name}, sha256 {hashlib.sha256(content).hexdigest()}"
 
 
 def seen_by(weights: Path) -> frozenset[str]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from monolayer.backends.manifest import Manifest, read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.data.images import Pixels, eight_bit
-from monolayer.files import InputError, few, free_memory
+from monolayer.files import InputError, few
 from monolayer.measurement.files import arrow
 from monolayer.measurement.measure import cell_columns, image_row, trimmed, with_um
 from monolayer.models import predictor
@@ -171,8 +171,7 @@ class Shard:
             self.gaps.append(f"{image.name} lacks {lacking} of {count}")
         grey = eight_bit(own, image.file, self.model.manifest.percentiles)
         network = self.model.predictor.network(image.line or None, image.name)
-        predictor.check_size(image.file, grey, network.pipeline.stride)
-        predictor.check_room(image.file, grey.size, self.model.predictor.enlarged, free_memory())
+        predictor.check_image(image.file, grey, network.pipeline)
         return ReadImage(image, state, own, grey, chunks)
 
     def _measured(self, one: ReadImage, found: Instances) -> tuple[dict[str, Any], Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from monolayer.backends.manifest import onnx_name, read_manifest, read_seen
 from monolayer.files import InputError
-from monolayer.models.beginnings import GivenWeights
+from monolayer.models.beginnings import GivenWeights, named
 
 
 def unfolded(network: nn.Module, path: Path) -> GivenWeights:
@@ -42,9 +41,7 @@ def unfolded(network: nn.Module, path: Path) -> GivenWeights:
                 state |= _adding(bias, key)
     of = manifest.networks["all"].constants
     state |= {"thresholds": torch.tensor(of["thresholds"]), "contrast": torch.tensor(of["contrast"])}
-    return GivenWeights(
-        state, f"{manifest.run}, exported, sha256 {hashlib.sha256(content).hexdigest()}", read_seen(folder)
-    )
+    return GivenWeights(state, named(f"{manifest.run}, exported", content), read_seen(folder))
 
 
 def _adding(bias: Tensor, convolution: str) -> dict[str, Tensor]:

@@ -116,7 +116,7 @@ def _initial(settings: YoloTrain) -> tuple[nn.Module, Beginning]:
     head = f"model.{len(cast(Any, network).model) - 1}"
     # what depends on the number of classes; all else has to fit, or masks, say, would be learned anew without a word
     classes = [f"{head}.{part}." for part in ("cv3", "one2one_cv3", "proto.semseg")]
-    given = GivenWeights(other.float().state_dict(), named(source, source.read_bytes()))
+    given = GivenWeights(other.float().state_dict(), named(source.name, source.read_bytes()))
     return network, adopt(network, given, classes)
 
 
