@@ -74,6 +74,15 @@ def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     return np.asarray(PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.BICUBIC))
 
 
+def labels_at(labels: NDArray[np.int32], height: int, width: int) -> NDArray[np.int32]:
+    """Labels (h, w) as (height, width): a pixel belongs to what its centre lies in.
+
+    So outlines stay on those of the image, whatever it is scaled with. OpenCV's INTER_NEAREST goes by a pixel's corner,
+    which is off by half a pixel.
+    """
+    return labels[np.ix_(_centres(height, labels.shape[0]), _centres(width, labels.shape[1]))]
+
+
 def _centres(length: int, of: int) -> NDArray[np.int64]:
     """Along an axis of `of` px: the pixel in which the centre of each of `length` pixels lies."""
     return ((np.arange(length) + 0.5) * of / length).astype(np.int64)
@@ -104,11 +113,7 @@ class ScaledCells(TrueCells):
     def labels(self, index: int) -> NDArray[np.int32]:
         height, width = self._size(index)
 
-        def made() -> NDArray[np.int32]:
-            labels = self._native.labels(index)
-            return labels[np.ix_(_centres(height, labels.shape[0]), _centres(width, labels.shape[1]))]
-
-        return self._keep("labels", index, made)
+        return self._keep("labels", index, lambda: labels_at(self._native.labels(index), height, width))
 
     def _size(self, index: int) -> tuple[int, int]:
         image = self.samples[index].image

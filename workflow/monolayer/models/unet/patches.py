@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from monolayer.data.dataset import Sample, TrueCells
 from monolayer.models.dihedral import Number, turn
+from monolayer.models.rescaled import labels_at
 from monolayer.models.unet.tiling import Float
 from monolayer.params.families import AugmentParams, UnetTrain
 
@@ -85,10 +85,12 @@ class Patches:
             side = round(side * 2.0 ** rng.uniform(-settings.augment.zoom, settings.augment.zoom))
         window, way = self._window(sample, side, rng), int(rng.integers(8))
         pixels = cut(standardise(self._cells.image(chosen), self._spread), window, side)
-        smooth = cv2.INTER_AREA if side > settings.patch else cv2.INTER_LINEAR
-        image = turn(resize(pixels, settings.patch, smooth), way)
-        labels = turn(resize(cut(self._cells.labels(chosen), window, side), settings.patch, cv2.INTER_NEAREST), way)
-        target = targets(labels, settings.target == "foreground+distance")
+        labels = cut(self._cells.labels(chosen), window, side)
+        if side != settings.patch:
+            smooth = cv2.INTER_AREA if side > settings.patch else cv2.INTER_LINEAR
+            pixels = np.asarray(cv2.resize(pixels, (settings.patch, settings.patch), interpolation=smooth), np.float32)
+            labels = labels_at(labels, settings.patch, settings.patch)
+        image, target = turn(pixels, way), targets(turn(labels, way), settings.target == "foreground+distance")
         return sample.image["file_name"], (vary(image, settings.augment, rng)[None], target)
 
     def _window(self, sample: Sample, size: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -107,11 +109,6 @@ def cut(plane: NDArray[Number], window: tuple[int, int], size: int) -> NDArray[N
     y, x = window
     part = plane[y : y + size, x : x + size]
     return np.pad(part, ((0, size - part.shape[0]), (0, size - part.shape[1])))
-
-
-def resize(plane: NDArray[Any], side: int, interpolation: int) -> NDArray[Any]:
-    """(side, side) of a square plane."""
-    return plane if len(plane) == side else cv2.resize(plane, (side, side), interpolation=interpolation)
 
 
 def vary(image: Float, amount: AugmentParams, rng: np.random.Generator) -> Float:

@@ -29,6 +29,7 @@ from monolayer.models.beginnings import SCRATCH, Beginning, GivenWeights, adopt,
 from monolayer.models.dihedral import turn
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
+from monolayer.models.rescaled import labels_at
 from monolayer.models.validation import validation_scores
 from monolayer.models.yolo.library import DEFAULT_CFG, SegmentationModel, attempt_download_asset, load_checkpoint
 from monolayer.models.yolo.mask_loss import with_fast_masks
@@ -205,10 +206,10 @@ class _Task:
 
 def _placed(image: Any, labels: Any, gain: float, size: int, rng: np.random.Generator) -> tuple[Any, Any]:
     """Image and labels scaled by `gain`, at a random place on a (size, size) square; what leaves it is cut off."""
-    scaled = max(1, round(image.shape[1] * gain)), max(1, round(image.shape[0] * gain))
+    height, width = (max(1, round(side * gain)) for side in image.shape)
     grey = int(np.median(image))
-    image = cv2.resize(image, scaled, interpolation=cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA)
-    labels = cv2.resize(labels, scaled, interpolation=cv2.INTER_NEAREST)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA)
+    labels = labels_at(labels, height, width)
     square, plane = np.full((size, size), grey, np.uint8), np.zeros((size, size), np.int32)
     source, target = zip(*(_overlap(length, size, rng) for length in image.shape), strict=True)
     square[target], plane[target] = image[source], labels[source]
@@ -231,8 +232,18 @@ def _relit(image: NDArray[np.uint8], settings: YoloTrain, rng: np.random.Generat
 
 
 def _reduced(plane: NDArray[np.int32], step: int) -> NDArray[np.int32]:
-    """Every step-th pixel of labels 1 to N; a cell that lies between these keeps the one next to its first pixel."""
-    small = plane[::step, ::step].copy()
+    """Labels 1 to N of squares of step × step px: the middle one of each square's, sorted.
+
+    Of two in the middle it is the lower and the upper one in turn, so that outlines stay where they are: a pixel of
+    each square, or one rule for squares that are half cell, half ground, would move them or let cells grow or shrink.
+    A cell that is nowhere the middle one keeps the square of its first pixel.
+    """
+    if step == 1:
+        return plane
+    height, width = (side // step for side in plane.shape)
+    squares = plane.reshape(height, step, width, step).swapaxes(1, 2).reshape(height, width, step * step)
+    middle = step * step // 2 - np.indices((height, width)).sum(0) % 2
+    small = np.take_along_axis(np.sort(squares, axis=2), middle[..., None], axis=2)[..., 0]
     missing = np.flatnonzero(np.bincount(small.ravel(), minlength=int(plane.max()) + 1) == 0)
     missing = missing[missing > 0]
     if len(missing):
