@@ -12,6 +12,7 @@ from monolayer.coco.io import read_truth
 from monolayer.data import dataset
 from monolayer.models.unet import patches
 from monolayer.params.families import AugmentParams, UnetTrain
+from scipy import ndimage
 from unet_settings import SETTINGS
 
 STILL = AugmentParams(gamma=0, contrast=0, brightness=0, blur=0, noise=0)
@@ -123,6 +124,21 @@ def test_image_and_target_are_cut_and_turned_alike(culture: Culture, size: int, 
         inside, outside = image[0][target[0] > 0], image[0][target[0] == 0]
         if len(inside) > 50:
             assert (inside.mean() > outside.mean() + 0.5) == name.startswith("round")
+
+
+def test_zoomed_targets_lie_where_the_picture_shows_them(culture: Culture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of images that are their truth in white, to a tenth of a pixel in the mean."""
+    settings = SETTINGS.model_copy(
+        update={"patch": 96, "patches": 200, "augment": STILL.model_copy(update={"zoom": 0.4})}
+    )
+    drawn = culture_patches(culture, settings)
+    monkeypatch.setattr(dataset.TrueCells, "image", lambda cells, index: np.uint8(200 * (cells.labels(index) > 0)))
+    monkeypatch.setattr(patches, "turn", lambda plane, way: plane)  # turned ones would hide it in the mean
+    apart = []
+    for index in range(200):
+        _, (image, target) = drawn.draw(index, np.random.default_rng(index))
+        apart.append(np.subtract(ndimage.center_of_mass(image[0]), ndimage.center_of_mass(target[0])))
+    assert np.abs(np.mean(apart, axis=0)).max() < 0.1
 
 
 def test_zoom_makes_cells_of_other_sizes(culture: Culture) -> None:

@@ -21,6 +21,7 @@ from monolayer.params.families import YoloPredict, YoloTrain
 from monolayer.params.fit import FitParams
 from monolayer.params.steps import TrainParams
 from numpy.typing import NDArray
+from scipy import ndimage
 
 PREDICT = YoloPredict(imgsz=128, batch=4, score_min=0.001, nms_iou=0.7, max_det=3000)
 SETTINGS = YoloTrain(
@@ -105,6 +106,23 @@ def test_a_batch_holds_the_box_and_the_plane_of_each_cell(task: family._Task) ->
             if len(ys):  # in px of the input; the plane has every second one
                 assert abs(2 * xs.min() - (x - w / 2)) <= 2
                 assert abs(2 * ys.max() + 1 - (y + h / 2)) <= 2
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_truth_lies_where_the_picture_shows_it(step: int) -> None:
+    """Of disks in white at any scale, to a tenth of a pixel in the mean, their boxes too; and is as large."""
+    rng, apart, larger = np.random.default_rng(0), [], []
+    y, x = np.mgrid[:100, :100] + 0.5
+    for _ in range(80):
+        centre, radius, gain = rng.uniform(40, 60, 2), rng.uniform(6, 14), rng.uniform(0.7, 1.6)
+        disk = ((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2).astype(np.int32)
+        image, labels = family._placed(np.uint8(255 * disk), disk, gain, 192, rng)
+        shown, plane = np.array(ndimage.center_of_mass(image)) + 0.5, family._reduced(labels, step)
+        placed = (np.array(ndimage.center_of_mass(plane)) + 0.5) * step
+        apart.append([*(placed - shown), *(family._boxes_xywh(labels)[0, 1::-1] - shown)])
+        larger.append(plane.sum() * step**2 / (image.sum() / 255))
+    assert np.abs(np.mean(apart, axis=0)).max() < 0.1
+    assert np.mean(larger) == pytest.approx(1, abs=0.04)  # squares of 4 px round small disks off
 
 
 @pytest.mark.parametrize("side", [2, 3, 5])
