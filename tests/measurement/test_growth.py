@@ -23,6 +23,7 @@ from monolayer.measurement.growth import first_date, fit, growth, moment, untime
         ("", 2.0, (math.nan, math.nan)),
         ("day two", 2.0, (math.nan, math.nan)),
         (None, 2.0, (math.nan, math.nan)),
+        ("20210318", 2.0, (math.nan, math.nan)),  # days, which no frames are counted by
     ],
 )
 def test_time_stamps(timestamp: str | None, hours: float | None, found: tuple[float, float]) -> None:

@@ -48,14 +48,14 @@ def is_day(timestamp: str) -> bool:
 def moment(timestamp: str | None, frame_hours: float | None, first: datetime | None = None) -> tuple[float, float]:
     """(hours, frame) of a time stamp, NaN where it doesn't tell: 02d16h00m is 64 h; t007 is frame 7.
 
-    A date is in hours since `first`, where that is given.
+    A date is in hours since `first`, where that is given; 20210318 is a date that tells neither.
     """
     if timestamp and (match := TIME.fullmatch(timestamp)) and any(match.groups()):
         days, hours, minutes = (int(group or 0) for group in match.groups())
         return 24.0 * days + hours + minutes / 60, math.nan
     if first is not None and (date := date_of(timestamp)) is not None:
         return (date - first).total_seconds() / 3600, math.nan
-    if timestamp and (match := FRAME.fullmatch(timestamp)):
+    if timestamp and (match := FRAME.fullmatch(timestamp)) and not is_day(timestamp):
         frame = float(match[1])
         return frame * frame_hours if frame_hours else math.nan, frame
     return math.nan, math.nan

@@ -20,7 +20,7 @@ from monolayer.data.plane import ANY, ImagePlane
 from monolayer.data.reading import read_frames
 from monolayer.files import InputError, free_memory, write_csv
 from monolayer.measurement import dictionary
-from monolayer.measurement.growth import date_of, is_day, moment
+from monolayer.measurement.growth import date_of, moment
 from monolayer.models.pipeline import Check, unchecked
 from monolayer.models.predictor import check_room, check_size
 from monolayer.service import answers
@@ -248,8 +248,7 @@ def segmented(
 
 def _check_time(text: str, pages: int, frame_hours: float | None) -> None:
     """Refuse a time of the pattern that can't be read, or that would be that of several pages."""
-    times = moment(text, frame_hours, date_of(text))
-    if all(map(math.isnan, times)) or is_day(text):
+    if all(map(math.isnan, moment(text, frame_hours, date_of(text)))):
         raise InputError(
             f"its time is {text!r}; correct the pattern so that it is as 01d06h30m or 2021y03m18d_12h00m, or a frame "
             "as t007 or 7"
