@@ -102,6 +102,12 @@ def cut(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
 
+def sparse() -> bytes:
+    """4 x 6 tiles, of which the last has no place in the file."""
+    tiles = [PLANES[0][:16, :16]] * 23 + [None]
+    return tif(iter(tiles), shape=(64, 96), dtype=np.uint8, tile=(16, 16), **NO_AXES)  # type: ignore[arg-type]
+
+
 def thumbnail(**how: Any) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     return PLANES[1][::3, ::3], GREY | {"subfiletype": 1} | how
 
@@ -179,6 +185,7 @@ FILES = (
     ImageFile(
         "LZW, cut short", lambda: cut(tif(PLANES[0].repeat(9, 0).repeat(9, 1), compression="lzw")), refused="cut short"
     ),
+    ImageFile("tiles, one never written", sparse, refused="holds nothing of 1 of its 24 tiles or strips"),
     ImageFile("a stack, cut short", lambda: cut(imagej("TYX", 6)), refused="cut short"),
     ImageFile("complex numbers", lambda: tif(PLANES[0].astype(np.complex64), **GREY), refused="with real numbers"),
     ImageFile("CMYK", lambda: pillow(colours().convert("CMYK"), "tiff"), refused="save it as grey or RGB"),

@@ -62,7 +62,7 @@ def opened(file: IO[bytes], files: set[str]) -> Any:
 
 
 def pictured(tif: Any, data: bytes, name: str, limits: ReadLimits) -> tuple[Any, list[Any]]:
-    """The series that is the picture, and its pages, none of which is missing, cut short or beyond the limits."""
+    """The series that is the picture, and its pages, none of which is missing, sparse or beyond the limits."""
     pages = _pages(tif, data, name, limits)
     own = [page for page in pages if not _no_picture(page)]
     series = _picture(tif, {page.offset for page in pages} - {page.offset for page in own}, name)
@@ -72,6 +72,10 @@ def pictured(tif: Any, data: bytes, name: str, limits: ReadLimits) -> tuple[Any,
     held = sum(page is not None for page in series.pages)
     if held < len(series.pages):
         raise InputError(f"{name} announces {len(series.pages)} planes and holds {held}; export it again")
+    parts = [size for page in own for size in page.databytecounts]
+    if 0 in parts:  # a sparse file: they would be read as 0, and counted as ground
+        lacking = f"{name} holds nothing of {parts.count(0)} of its {len(parts)} tiles or strips"
+        raise InputError(f"{lacking}, which were never written; export it again, as a whole")
     return series, own
 
 
