@@ -23,7 +23,7 @@ from monolayer.coco.seg_npy import seg_npy
 from monolayer.coco.table import read_truth as table_of
 from monolayer.data import download
 from monolayer.data.audit import audit
-from monolayer.data.dataset import samples
+from monolayer.data.dataset import read_image, samples
 from monolayer.files import InputError, write_json
 from monolayer.measurement.files import roi_zip
 from monolayer.measurement.outlines import rings
@@ -257,7 +257,10 @@ def test_regions_that_nobody_annotated_count_neither_way(tmp_path: Path) -> None
     assert [cell["area"] for cell in truth["annotations"] if cell["iscrowd"]] == [600] * 3
     assert kinds(truth) == {"ignored_regions": 3}
     for sample in samples(truth, tmp_path / "out/images"):
-        assert len(np.unique(sample.pixels()[:20, :30])) == 1
+        known = label_image((cell["segmentation"] for cell in sample.annotations), *SIZE)[:20, :30] > 0
+        assert len(np.unique(sample.pixels()[:20, :30][~known])) == 1
+        assert known.sum() > 100, "cells that a region is drawn over; their picture stays"
+        np.testing.assert_array_equal(sample.pixels()[:20, :30][known], read_image(sample.path)[:20, :30][known])
         assert len(np.unique(sample.pixels()[20:])) > 100
         assert not any(cell["iscrowd"] for cell in sample.annotations)
 

@@ -32,11 +32,17 @@ class Sample:
     crowds: list[Annotation] = field(default_factory=list)
 
     def pixels(self) -> NDArray[np.uint8]:
-        """uint8 (H, W), crowds covered with the median grey, so that nothing is learnt of them."""
+        """uint8 (H, W), crowds covered with the median grey, so that nothing is learnt of them.
+
+        Cells that are known though a crowd lies over them stay: truth has to be seen.
+        """
         image = read_image(self.path)
         if self.crowds:
-            covered = label_image((crowd["segmentation"] for crowd in self.crowds), *image.shape) > 0
-            image = np.where(covered, np.uint8(np.median(image)), image)
+            crowds, cells = (
+                label_image((one["segmentation"] for one in part), *image.shape) > 0
+                for part in (self.crowds, self.annotations)
+            )
+            image = np.where(crowds & ~cells, np.uint8(np.median(image)), image)
         return image
 
 
