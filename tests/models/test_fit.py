@@ -163,7 +163,7 @@ def test_batches_of_a_step_are_as_one_large_batch(tmp_path: Path, reduction: Lit
         torch.manual_seed(1)
         task, changes = Squares(), {"batch": batch, "grad_accumulation": accumulation, "optimizer": "SGD"}
         task.reduction = reduction
-        changes |= {"ema_decay": 0.0, "warmup_steps": 0, "schedule": "flat", "max_grad_norm": 0.0, "epochs": 1}
+        changes |= {"ema_decay": 0.999, "warmup_steps": 0, "schedule": "flat", "max_grad_norm": 0.0, "epochs": 1}
         path = tmp_path / f"{batch}.pt"
         return fit(nn.Linear(8, 8), task, SETTINGS.model_copy(update=changes), 0, path).state["weight"]
 

@@ -237,8 +237,12 @@ class Training:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Exponential mean of the weights; its decay grows from 0.1, so that the first steps are soon forgotten."""
-        decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
+        """Exponential mean of the weights; its decay grows from 0.1, so that the first steps are soon forgotten.
+
+        It grows with the optimizer's steps: with batches, of which a step may have many, it would forget them slowly.
+        """
+        done = self.step // self.settings.grad_accumulation
+        decay = min(self.settings.ema_decay, (1 + done) / (10 + done))
         both = (self.averaged, self.network)
         mean, new = ([*n.parameters(), *(b for b in n.buffers() if b.is_floating_point())] for n in both)
         torch._foreach_lerp_(mean, new, 1 - decay)
