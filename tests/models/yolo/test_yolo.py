@@ -160,6 +160,20 @@ def test_losses_reach_every_parameter(task: family._Task, network: torch.nn.Modu
     assert without in ([], ["model.23.dfl.conv.weight"])
 
 
+def test_half_precision_ends_where_the_losses_begin(task: family._Task, network: torch.nn.Module) -> None:
+    """Boxes have places in the image: in bfloat16 those beyond 256 px would lie up to 1 px off."""
+    batch = task.collate([task.draw(i, np.random.default_rng(i))[1] for i in range(2)])
+    mine, given = cast(Any, copy.deepcopy(network).train()), list[dict[str, Any]]()
+    mine.model[-1].register_forward_hook(lambda *call: given.append(call[-1]))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = task.losses(mine, batch)
+    assert {part.dtype for part in given[0].values() if isinstance(part, torch.Tensor)} == {torch.bfloat16}
+    wide = {name: part if name == "feats" else part.float() for name, part in given[0].items()}
+    exact, names = mine.criterion(wide | {"feats": [level.float() for level in wide["feats"]]}, batch)
+    for name, loss in zip(names, exact, strict=True):
+        torch.testing.assert_close(losses[name], loss)
+
+
 @pytest.mark.parametrize("cells", ["some", "none in an image", "none"])
 def test_the_mask_loss_equals_the_librarys(task: family._Task, network: torch.nn.Module, cells: str) -> None:
     drawn = [task.draw(k, np.random.default_rng(k))[1] for k in range(3)]

@@ -191,7 +191,10 @@ class _Task:
         known: Any = network
         if getattr(known, "criterion", None) is None:
             known.criterion = with_fast_masks(known.init_criterion())
-        total, parts = known.loss(there)
+        outputs = network(there["img"])
+        # half precision ends here: bfloat16 would round the edges of a box to 2 px, as it has 8 digits for its place
+        with torch.autocast(device.type, enabled=False):
+            total, parts = known.loss(there, _in_float32(outputs))
         return dict(zip(parts, total, strict=True))
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -202,6 +205,13 @@ class _Task:
         enough = scores["val_recall"] >= self.settings.recall_floor
         # below the floor recall itself is the score, from -1 up, so that the least bad epoch is kept
         return scores | {"score": scores["val_precision"] if enough else scores["val_recall"] - 1}
+
+
+def _in_float32(outputs: Any) -> Any:
+    """The library's outputs, tensors in any nesting."""
+    if isinstance(outputs, dict):
+        return {name: _in_float32(part) for name, part in outputs.items()}
+    return outputs.float() if isinstance(outputs, Tensor) else type(outputs)(map(_in_float32, outputs))
 
 
 def _placed(image: Any, labels: Any, gain: float, size: int, rng: np.random.Generator) -> tuple[Any, Any]:

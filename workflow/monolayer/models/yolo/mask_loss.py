@@ -47,8 +47,8 @@ def mask_loss(  # noqa: PLR0917 (called by the library)
         place = torch.arange(len(anchor), device=areas.device) - (areas.cumsum(0) - areas)[anchor]
         pixel = (y0[anchor] + place // columns[anchor]) * width + x0[anchor] + place % columns[anchor]
         # (P, C) each: products of two rows are the logits of the pixels, without those out of the boxes
-        rows = protos[image].float().flatten(1).T.contiguous().index_select(0, pixel)
-        logits = (rows * coefficients[image, chosen].float().index_select(0, anchor)).sum(1)
+        rows = protos[image].flatten(1).T.contiguous().index_select(0, pixel)
+        logits = (rows * coefficients[image, chosen].index_select(0, anchor)).sum(1)
         inside = (planes[image].flatten()[pixel] == (cell[image, chosen] + 1)[anchor]).float()
         cross = functional.binary_cross_entropy_with_logits(logits, inside, reduction="none")
         total = total + (cross / shares[image, chosen][anchor]).sum()
