@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
@@ -16,11 +16,12 @@ from culture import Culture
 from monolayer import models
 from monolayer.backends.eager import eager
 from monolayer.coco.io import read_truth
+from monolayer.coco.records import Image
 from monolayer.coco.rle import rles_from_crops
 from monolayer.data import download
-from monolayer.data.dataset import evenly, samples
+from monolayer.data.dataset import Sample, evenly, samples
 from monolayer.files import InputError
-from monolayer.models.centermask import family, pipeline
+from monolayer.models.centermask import family, mask_heads, pipeline
 from monolayer.models.centermask.crops import TargetCells, cells_in, whole
 from monolayer.models.centermask.family import CenterMaskTask, build, predict, train
 from monolayer.models.centermask.network import CenterMask
@@ -31,7 +32,9 @@ from monolayer.params.families import CenterMaskPredict, DetectionLimits
 from monolayer.params.steps import TrainParams
 from numpy.typing import NDArray
 from paths import DATA, ROOT, needs_data
+from PIL import Image as PillowImage
 from torch import Tensor
+from torchvision.ops import roi_align
 
 ALL = DetectionLimits(score_min=0.0, per_level=40, nms_iou=0.9, max_det=60)
 
@@ -186,6 +189,38 @@ def test_with_all_symmetries_every_way_to_turn_is_drawn_alike(culture: Culture) 
     ways = np.bincount([task._crop((96, 128), np.random.default_rng(seed)).way for seed in range(800)], minlength=8)
     assert len(ways) == 8
     assert ways.min() > 70
+
+
+def test_windows_are_zoomed_as_predict_zooms_their_image(culture: Culture) -> None:
+    found = samples(read_truth(culture.splits / "train.json"), culture.images)
+    task = CenterMaskTask(found, found, settings(window=64, zoom=[1.5], max_side=100))
+    asked = CenterMaskPredict(**ALL.model_dump(), zoom=1.5, max_side=100, batch=1, amp=False)
+    seen = Pipeline.of(asked, {"mean": [0.0] * 3, "std": [1.0] * 3}).preprocess(np.zeros((96, 128), np.uint8))
+    assert task._crop((96, 128), np.random.default_rng(0)).zoom == seen.size[1] / 128
+
+
+def test_windows_teach_masks_on_the_level_that_predict_cuts_them_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3, as for every cell of less than a quarter of its image, though it fills half of the window."""
+    PillowImage.fromarray(np.zeros((400, 400), np.uint8)).save(tmp_path / "large.png")
+    cell = annotation(rles_from_crops([(np.ones((150, 150), np.bool_), 125, 125)], 400, 400)[0])
+    image = Image(
+        id=1, file_name="large.png", height=400, width=400, cell_line="a", well="a", timestamp=None, split=None
+    )
+    task = CenterMaskTask([Sample(image, tmp_path / "large.png", [cell])], [], settings(window=200, zoom=[1.0]))
+    _, drawn = task.draw(0, np.random.default_rng(1))
+    assert (drawn[1].boxes[0, 2:] - drawn[1].boxes[0, :2]).tolist() == [150, 150]
+    cut = list[tuple[int, int]]()
+
+    def noted(features: Tensor, rows: Tensor, *sizes: Any, **how: Any) -> Tensor:
+        cut.append((features.shape[-1], len(rows)))
+        return cast(Tensor, roi_align(features, rows, *sizes, **how))
+
+    monkeypatch.setattr(mask_heads, "roi_align", noted)
+    losses(network_of().train(), [drawn[0]], [drawn[1]])
+    assert sum(count for _, count in cut) > 0
+    assert {level for level, count in cut if count} == {224 // 8}
 
 
 def test_training_learns_and_its_weights_build_the_same_network(culture: Culture, tmp_path: Path) -> None:

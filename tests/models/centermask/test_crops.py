@@ -38,7 +38,7 @@ MASKS = disks(50, 70, 12)
 @pytest.mark.parametrize("way", range(8))
 @pytest.mark.parametrize("window", [(0, 0, 70, 50), (20, 10, 30, 25)])
 def test_cells_lie_where_their_pixels_are_seen(window: tuple[int, int, int, int], way: int) -> None:
-    crop = Crop(window, way, 1.0)
+    crop = Crop(window, way, 1.0, 50 * 70)
     cells = cells_in(cells_of(MASKS), crop)
     pictures = [cropped(mask.astype(np.uint8), crop) for mask in MASKS]
     pictures = [picture for picture in pictures if picture.any()]

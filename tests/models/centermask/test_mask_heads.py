@@ -37,12 +37,11 @@ def test_every_cell_of_livecell_is_cut_from_p3() -> None:
 def test_pooled_regions_keep_their_order_over_levels_and_images() -> None:
     torch.manual_seed(0)
     levels = [torch.randn(2, 3, 128 // 2**i, 128 // 2**i) for i in range(5)]
-    size = (1024, 1024)
     boxes = [
         torch.tensor([[0.0, 0, 1000, 1000], [3, 5, 40, 60], [0, 0, 600, 600]]),
         torch.tensor([[100.0, 100, 130, 150]]),
     ]
-    pooled = pool_regions(levels, boxes, [size, size])
+    pooled = pool_regions(levels, boxes, [1024.0**2] * 2)
     assert [region_level(part, 1024.0**2).tolist() for part in boxes] == [[2, 0, 1], [0]]
     for row, (image, box, level) in enumerate([(0, 0, 2), (0, 1, 0), (0, 2, 1), (1, 0, 0)]):
         roi = torch.cat([torch.tensor([float(image)]), boxes[image][box]])[None]
@@ -52,7 +51,7 @@ def test_pooled_regions_keep_their_order_over_levels_and_images() -> None:
 
 def test_no_regions_pool_to_nothing() -> None:
     levels = [torch.randn(1, 3, 8, 8)] * 5
-    assert pool_regions(levels, [torch.zeros(0, 4)], [(64, 64)]).shape == (0, 3, 14, 14)
+    assert pool_regions(levels, [torch.zeros(0, 4)], [64.0**2]).shape == (0, 3, 14, 14)
 
 
 def test_chosen_regions_overlap_the_cell_that_they_are_given() -> None:
@@ -159,5 +158,5 @@ def test_cutting_from_every_level_is_cutting_from_each_boxs_own() -> None:
     corner = torch.rand(40, 2) * 60
     boxes = torch.cat([corner, corner + torch.rand(40, 2) * 260], 1)
     assert set(region_level(boxes, 256.0 * 320).tolist()) == {0, 1, 2}
-    theirs = pool_regions(levels, [boxes], [(256, 320)])
+    theirs = pool_regions(levels, [boxes], [256.0 * 320])
     torch.testing.assert_close(pool_each(levels, boxes, torch.tensor(256.0 * 320)), theirs)

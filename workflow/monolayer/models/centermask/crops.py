@@ -30,6 +30,7 @@ class TargetCells(NamedTuple):
     sizes: Tensor  # (M, 2) int64, width and height of the mask
     starts: Tensor  # (M,) int64
     integrals: Tensor  # int32
+    image_area: Tensor  # () px² of the network's input, of the whole image
 
 
 def _integral_at(cells: TargetCells, index: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -74,6 +75,7 @@ class Crop:
     window: tuple[int, int, int, int]
     way: int  # of dihedral.py
     zoom: float
+    image_area: int  # px² of the whole image
 
     @property
     def native(self) -> tuple[int, int]:
@@ -90,7 +92,7 @@ class Crop:
 
 def whole(height: int, width: int, zoom: float) -> Crop:
     """All of an image, as it stands."""
-    return Crop((0, 0, width, height), 0, zoom)
+    return Crop((0, 0, width, height), 0, zoom, height * width)
 
 
 def cropped(image: NDArray[np.uint8], crop: Crop) -> Tensor:
@@ -118,6 +120,7 @@ def cells_in(annotations: Sequence[Annotation], crop: Crop) -> TargetCells:
         sizes=sizes,
         starts=lengths.cumsum(0) - lengths,
         integrals=torch.from_numpy(np.concatenate([np.zeros(0, np.int32), *(_integral(mask) for mask in masks)])),
+        image_area=crop.image_area * zoom.prod(),
     )
 
 

@@ -121,11 +121,12 @@ class CenterMaskTask:
         rows, columns = (min(side, self.settings.window or side) for side in shape)
         y, x = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
         mirrored, upturned, transposed = (int(rng.integers(2)) for _ in range(3))
-        zoom = min(float(rng.choice(self.settings.zoom)), self.settings.max_side / max(rows, columns))
+        # as predict sees the whole image, whatever the window
+        zoom = min(float(rng.choice(self.settings.zoom)), self.settings.max_side / max(shape))
         way = 4 * mirrored
         if self.settings.symmetry == "all":  # flipped left to right, then upside down, then along the diagonal
             way = 4 * ((mirrored + upturned + transposed) % 2) + 2 * upturned + transposed
-        return Crop((x, y, columns, rows), way, zoom)
+        return Crop((x, y, columns, rows), way, zoom, height * width)
 
     def collate(self, samples: list[tuple[Tensor, TargetCells]]) -> tuple[list[Tensor], list[TargetCells]]:
         return [image for image, _ in samples], [cells for _, cells in samples]

@@ -45,10 +45,14 @@ def region_level(boxes: Tensor, image_area: float | Tensor) -> Tensor:
     return (torch.ceil(5 - torch.log2(image_area / area)).clamp(3, 5) - 3).long()
 
 
-def pool_regions(levels: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
-    """Features (R, C, 14, 14) of the boxes of each image, whose (height, width) is without padding."""
+def pool_regions(levels: Sequence[Tensor], boxes: Sequence[Tensor], image_areas: Sequence[float | Tensor]) -> Tensor:
+    """Features (R, C, 14, 14) of the boxes of each image.
+
+    Its area is that of the whole image also where only a window of it is seen: masks are to be learned from the levels
+    that they will be cut from.
+    """
     image = torch.cat([torch.full((len(part),), float(i), device=part.device) for i, part in enumerate(boxes)])
-    of = torch.cat([region_level(part, float(h * w)) for part, (h, w) in zip(boxes, sizes, strict=True)])
+    of = torch.cat([region_level(part, area) for part, area in zip(boxes, image_areas, strict=True)])
     rows = torch.cat([image[:, None], torch.cat(list(boxes))], 1)
     places = [torch.nonzero(of == index)[:, 0] for index in range(LEVELS)]
     parts = [

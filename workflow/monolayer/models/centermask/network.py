@@ -78,7 +78,7 @@ class CenterMask(nn.Module):
             mask_heads.choose_regions(detections.boxes, of.boxes, regions)
             for detections, of in zip(proposals, cells, strict=True)
         ]
-        features = mask_heads.pool_regions(levels, [boxes for boxes, _ in chosen], sizes)
+        features = mask_heads.pool_regions(levels, [boxes for boxes, _ in chosen], [of.image_area for of in cells])
         pairs = [(of, owner, boxes) for of, (boxes, owner) in zip(cells, chosen, strict=True)]
         true = torch.cat([covered(*pair, MASK) >= 0.5 for pair in pairs])
         inside = torch.cat([part_inside(*pair) for pair in pairs])
