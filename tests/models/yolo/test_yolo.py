@@ -204,14 +204,17 @@ def test_the_mask_loss_equals_the_librarys(task: family._Task, network: torch.nn
 
 
 def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
-    """Against ultralytics' process_mask_native, which upsamples N x H x W; ours never leaves the boxes."""
+    """Against ultralytics' process_mask_native, which upsamples N x H x W; ours never leaves the boxes.
+
+    Boxes are of whole pixels: of others it takes the pixels whose corner lies inside, we those whose centre does.
+    """
     from ultralytics.utils.ops import process_mask_native
 
     generator = torch.Generator().manual_seed(0)
     protos = torch.randn(32, 32, 32, generator=generator)
     coefficients = torch.randn(50, 32, generator=generator)
-    corner = torch.rand(50, 2, generator=generator) * 200
-    boxes = torch.cat([corner, corner + 8 + torch.rand(50, 2, generator=generator) * 40], 1).clamp(max=256)
+    corner = (torch.rand(50, 2, generator=generator) * 200).round()
+    boxes = torch.cat([corner, corner + 8 + (torch.rand(50, 2, generator=generator) * 40).round()], 1).clamp(max=256)
     theirs = process_mask_native(protos, coefficients, boxes, (256, 256)).numpy().astype(bool)  # type: ignore[no-untyped-call]
     masks = PrototypeMasks(coefficients.numpy(), protos.numpy(), 0.5)
     ours = instances((256, 256), boxes.numpy(), np.linspace(1, 0.5, 50, dtype=np.float32), masks)
@@ -221,6 +224,16 @@ def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
         whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
         # the library interpolates twice, so pixels on the outline may differ
         assert (whole ^ other).sum() <= 0.1 * max(1, (whole | other).sum())
+
+
+def test_boxes_a_little_off_hold_the_same_pixels() -> None:
+    full = PrototypeMasks(np.ones((1, 1), np.float32), np.ones((1, 32, 32), np.float32), 1.0)
+    box = np.array([[20, 30, 36, 40]], np.float32)
+    for off in (-0.4, 0.0, 0.4):
+        found = instances((128, 128), box + np.float32(off), np.ones(1, np.float32), full)
+        assert found.offsets_xy.tolist() == [[20, 30]]
+        assert found.masks[0].shape == (10, 16)
+        assert found.masks[0].all()
 
 
 def test_predictions_do_not_depend_on_the_batch(network: torch.nn.Module) -> None:

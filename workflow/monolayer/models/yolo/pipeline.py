@@ -109,7 +109,8 @@ def instances(shape: tuple[int, int], boxes: Float, scores: Float, masks: Protot
     """The cells of one image (H, W) from boxes xyxy (N, 4) in native px; a box without a pixel is dropped."""
     height, width = shape
     boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
-    pixels = np.ceil(boxes).astype(np.int32)  # a px belongs to a box if its corner does, as in the library
+    # a px belongs to a box if its centre does; by corners, as in the library, small errors cut a side off
+    pixels = np.ceil(boxes - np.float32(0.5)).astype(np.int32)
     keep = np.flatnonzero((pixels[:, 2] > pixels[:, 0]) & (pixels[:, 3] > pixels[:, 1]))
     corners = pixels[keep]
     areas = (corners[:, 2] - corners[:, 0]).astype(np.int64) * (corners[:, 3] - corners[:, 1])
