@@ -216,7 +216,7 @@ def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
     corner = (torch.rand(50, 2, generator=generator) * 200).round()
     boxes = torch.cat([corner, corner + 8 + (torch.rand(50, 2, generator=generator) * 40).round()], 1).clamp(max=256)
     theirs = process_mask_native(protos, coefficients, boxes, (256, 256)).numpy().astype(bool)  # type: ignore[no-untyped-call]
-    masks = PrototypeMasks(coefficients.numpy(), protos.numpy(), 0.5)
+    masks = PrototypeMasks(coefficients.numpy(), protos.numpy(), (0.5, 0.5))
     ours = instances((256, 256), boxes.numpy(), np.linspace(1, 0.5, 50, dtype=np.float32), masks)
     assert len(ours.masks) == 50
     for mask, (x, y), other in zip(ours.masks, ours.offsets_xy, theirs, strict=True):

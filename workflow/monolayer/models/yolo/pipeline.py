@@ -54,8 +54,7 @@ class Pipeline:
         return {"batch": (1, self.settings.batch, self.settings.batch), "height": side, "width": side}
 
     def preprocess(self, image: Pixels) -> Pixels:
-        height, width = image.shape
-        return resized(image, input_shape(height, width, self.settings.imgsz))
+        return resized(image, self.settings.imgsz)
 
     def forward(self, backend: Backend, inputs: Sequence[Pixels]) -> list[Outputs]:
         """Images of one input shape go through the network together."""
@@ -71,28 +70,24 @@ class Pipeline:
         candidates = np.flatnonzero(outputs.scores >= self.settings.score_min)
         kept = suppress(outputs.boxes[candidates], outputs.scores[candidates], self.settings.nms_iou)
         keep = candidates[kept[: self.settings.max_det]]
-        gain = np.float32(_gain(height, width, self.settings.imgsz))
-        masks = PrototypeMasks(outputs.coefficients[keep], outputs.protos, float(gain))
-        return instances((height, width), outputs.boxes[keep] / gain, outputs.scores[keep], masks)
+        seen = scaled(height, width, self.settings.imgsz)
+        gain = seen[0] / height, seen[1] / width  # along each axis: both sides are whole px
+        masks = PrototypeMasks(outputs.coefficients[keep], outputs.protos, gain)
+        boxes = outputs.boxes[keep] / np.array([*gain[::-1]] * 2, np.float32)
+        return instances((height, width), boxes, outputs.scores[keep], masks)
 
 
-def _gain(height: int, width: int, imgsz: int) -> float:
-    """What an image is scaled by, so that its longer side is imgsz px."""
-    return imgsz / max(height, width)
+def scaled(height: int, width: int, imgsz: int) -> tuple[int, int]:
+    """Height and width of an image that is scaled so that its longer side is imgsz px."""
+    longer = max(height, width)
+    return round(height * imgsz / longer), round(width * imgsz / longer)
 
 
-def input_shape(height: int, width: int, imgsz: int) -> tuple[int, int]:
-    """Height and width of the network's input: the scaled image, filled up at its right and foot to the stride."""
-    gain = _gain(height, width, imgsz)
-    return -(-round(height * gain) // STRIDE) * STRIDE, -(-round(width * gain) // STRIDE) * STRIDE
-
-
-def resized(image: Pixels, shape: tuple[int, int]) -> Pixels:
-    """The image scaled into the upper left of an input of this shape, on its own median grey."""
-    gain = max(shape) / max(image.shape)
-    height, width = round(image.shape[0] * gain), round(image.shape[1] * gain)
-    filled = np.full(shape, int(np.median(image)), np.uint8)
-    interpolation = cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA
+def resized(image: Pixels, imgsz: int) -> Pixels:
+    """The scaled image, filled up at its right and foot to the stride with its own median grey."""
+    height, width = scaled(*image.shape, imgsz)
+    filled = np.full([-(-side // STRIDE) * STRIDE for side in (height, width)], int(np.median(image)), np.uint8)
+    interpolation = cv2.INTER_LINEAR if imgsz >= max(image.shape) else cv2.INTER_AREA
     filled[:height, :width] = cv2.resize(image, (width, height), interpolation=interpolation)
     return filled
 
@@ -102,7 +97,7 @@ class PrototypeMasks(NamedTuple):
 
     coefficients: Float
     protos: Float
-    gain: float  # input px of one native px
+    gain: tuple[float, float]  # input px of one native px, down and across
 
 
 def instances(shape: tuple[int, int], boxes: Float, scores: Float, masks: PrototypeMasks) -> Instances:
@@ -116,7 +111,8 @@ def instances(shape: tuple[int, int], boxes: Float, scores: Float, masks: Protot
     areas = (corners[:, 2] - corners[:, 0]).astype(np.int64) * (corners[:, 3] - corners[:, 1])
     ends = np.cumsum(areas)
     protos = np.ascontiguousarray(masks.protos.transpose(1, 2, 0))  # (h, w, C): a place's numbers side by side
-    filled = fill(masks.coefficients[keep], protos, corners, ends - areas, masks.gain / PROTO_STRIDE)
+    zoom = masks.gain[0] / PROTO_STRIDE, masks.gain[1] / PROTO_STRIDE
+    filled = fill(masks.coefficients[keep], protos, corners, ends - areas, zoom)
     return Instances(
         height=height,
         width=width,
