@@ -22,7 +22,7 @@ from monolayer.backends import manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.records import Image
 from monolayer.data.dataset import Sample
-from monolayer.files import PIXEL_BYTES, InputError, write_bytes
+from monolayer.files import PIXEL_BYTES, InputError, write_bytes, write_json
 from monolayer.measurement.formats import FORMATS, FileMaker
 from monolayer.models import predict, predictor
 from monolayer.models.journal import journal_of
@@ -534,6 +534,15 @@ def test_a_diameter_that_no_memory_has_room_for_is_refused_whoever_asks(way: str
     found = iter(run.stream([predictor.Frame("image 0", None, lambda: image)]))
     with pytest.raises(InputError, match=r"scale \(\d+ times as wide\), has .* correct the diameter: px of its cells"):
         run.segment([image]) if way == "segment" else next(found)
+
+
+def test_a_diameter_is_refused_where_every_image_is_scaled_to_one_size(tmp_path: Path) -> None:
+    """It would be undone before the network sees the image, without a word."""
+    about = json.loads((manifest.pretrained() / manifest.MANIFEST).read_text())
+    settings = YoloPredict(imgsz=640, batch=1, score_min=0.1, nms_iou=0.7, max_det=10)
+    write_json(tmp_path / manifest.MANIFEST, about | {"family": "yolo", "settings": settings.model_dump()})
+    with pytest.raises(InputError, match=r"diameter is 30, .* scales every image to 640 px, however large its cells"):
+        predictor.load(tmp_path, threads=1, diameter=30.0)
 
 
 @pytest.mark.parametrize("diameter", [0, -20.0, float("nan"), float("inf"), "16"])

@@ -22,7 +22,7 @@ from monolayer.files import InputError, check_memory, free_memory
 from monolayer.models.pipeline import Check, Pipeline, find, pipeline, unchecked
 from monolayer.models.rescaled import RescaledPipeline
 from monolayer.parallel import prefetch
-from monolayer.params.families import PredictSettings, UnetPredict
+from monolayer.params.families import PredictSettings, UnetPredict, YoloPredict
 from monolayer.params.steps import Dtype
 
 
@@ -181,12 +181,17 @@ def load(
     """An exported run, from its folder or model.json; needs no torch.
 
     Other settings than its own may be given, or another tta. With the usual diameter (px) of the cells in the images,
-    those are brought to the scale of the training images.
+    those are brought to the scale of the training images; a YOLO, which scales images to one size, takes none.
     """
     if diameter is not None and not (isinstance(diameter, Real) and 0 < diameter < math.inf):
         raise InputError(f"diameter is {diameter}; give the usual one of the cells in px, above 0")
     folder, manifest = read_manifest(path)
     settings = with_tta(settings or manifest.settings, tta)
+    if diameter is not None and isinstance(settings, YoloPredict):
+        raise InputError(
+            f"diameter is {diameter:g}, and {folder} is a YOLO: it scales every image to {settings.imgsz} px, however "
+            "large its cells; leave the diameter out, and give images of fields as large as those that it learned from"
+        )
     if dtype not in manifest.dtypes:
         raise InputError(f"{folder} has no {dtype}; it has {', '.join(manifest.dtypes)}; export the run with it")
     if backend not in BACKENDS:
