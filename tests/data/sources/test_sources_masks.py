@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -166,6 +167,22 @@ def test_pixels_come_back(tmp_path: Path, form: Callable[[Labels], tuple[str, by
     assert truth["findings"] == []
     params = AuditParams(min_annotations=10, duplicate_iou=0.5, near_copy=None)
     audit(tmp_path / "out/images", tmp_path / "out/annotations.json", params, tmp_path / "audit.json")
+
+
+def test_rois_that_step_from_pixel_to_pixel_hold_these(tmp_path: Path) -> None:
+    """As Cellpose saves them; read as outlines between pixels, cells were a tenth smaller and half a pixel off."""
+    images, masks = folders(tmp_path, "a.png")
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    labels = 2 * (np.hypot(y - 45, x - 60) < 12.3) + (np.hypot(y - 20, x - 25) < 9.2)
+    labels[20, 34:40], labels[:7, 70:] = 1, 3  # a tail of one pixel, and one in the corner
+    rois = {}
+    for number in (1, 2, 3):
+        [outline], _ = cv2.findContours((labels == number).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        rois[str(number)] = ImagejRoi.frompoints(outline[:, 0]).tobytes()
+    (masks / "a_rois.zip").write_bytes(zipped(**rois))
+    truth = fetched(images, masks, tmp_path)
+    assert np.array_equal(label_image((cell["segmentation"] for cell in truth["annotations"]), *SIZE), labels)
+    assert kinds(truth) == {"pixel_outlines": 3}
 
 
 def test_labelme_polygons_of_pixels_corners_are_exact(tmp_path: Path) -> None:

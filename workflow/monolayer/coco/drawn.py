@@ -1,7 +1,6 @@
 """Cells as people draw them: ImageJ ROIs, QuPath's GeoJSON, labelme, told apart by what the files hold.
 
-A pixel belongs to an outline if its centre lies in it, by the even-odd rule, with (0, 0) the upper left corner of the
-upper left pixel: of corners of pixels, as `measure` writes them, that is exact.
+Of all of them (0, 0) is the upper left corner of the upper left pixel.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monolayer.coco.filled import filled, of_pixels, united
 from monolayer.coco.findings import Findings
 from monolayer.coco.names import is_background, is_ignored
 from monolayer.coco.regions import around_others
@@ -24,14 +24,13 @@ from monolayer.coco.rle import Placed
 from monolayer.compiled import Floats
 from monolayer.files import InputError, few
 
-FAR = 2  # sizes of the image, by which an outline may lie outside; beyond, it is of another image or unit
 AXES = {"c": "channels", "z": "planes along z", "t": "frames", "position": "slices"}
 LARGEST = 1 << 24  # bytes of a ROI
 ZIP, ROI = b"PK\x03\x04", b"Iout"
 
 
 class DrawnCell(NamedTuple):
-    """Parts, each of closed outlines (N, 2) xy, or a mask in its place; `where` is what an error calls it.
+    """Parts, each of closed outlines (N, 2) xy, or a mask in their place; `where` is what an error calls it.
 
     no_cell is why it is none, kind QuPath's objectType, plane the number on each of AXES that the file names.
     """
@@ -62,6 +61,8 @@ def read_drawn(
     for one in drawn:
         if one.no_cell:
             findings.add("no_cell", f"{one.where} ({one.no_cell})")
+        elif one.parts and one.mask:
+            findings.add("pixel_outlines", one.where)
     drawn = [one for one in drawn if not one.no_cell]
     _check_plane([dict(one.plane) for one in drawn], path)
     placed = [_placed(one, size, findings) for one in drawn]
@@ -102,45 +103,6 @@ def _placed(one: DrawnCell, size: tuple[int, int], findings: Findings) -> Placed
     return placed
 
 
-# ---- outlines to pixels ----------------------------------------------------------------------------------
-
-
-def filled(rings: list[Floats], size: tuple[int, int], where: str) -> Placed:
-    """The pixels whose centres lie in an odd number of rings; what leaves the image is cut off."""
-    points = np.concatenate(rings) if rings else np.empty((0, 2))
-    if len(points) < 3:
-        raise InputError(f"{where} has {len(points)} points; an outline has three or more")
-    if not np.isfinite(points).all():
-        raise InputError(f"{where} has coordinates that are NaN or infinite; export it again")
-    height, width = size
-    if (points < -FAR * max(size)).any() or (points > (1 + FAR) * max(size)).any():
-        raise InputError(f"{where} lies far out of its image of {width}x{height} px; are its coordinates in px of it?")
-    x0, y0 = np.clip(np.floor(points.min(0)), 0, (width - 1, height - 1)).astype(int)
-    x1, y1 = np.clip(np.ceil(points.max(0)), (x0 + 1, y0 + 1), (width, height)).astype(int)
-    crossings = np.zeros((y1 - y0, x1 - x0 + 1), np.int64)
-    for ring in rings:
-        for (ax, ay), (bx, by) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
-            top, bottom = (int(np.ceil(y - 0.5)) for y in sorted((ay, by)))
-            rows = np.arange(max(top, y0), min(bottom, y1))  # whose centres the edge passes
-            x = ax + (rows + 0.5 - ay) * (bx - ax) / (by - ay) if len(rows) else rows
-            columns = np.clip(np.ceil(x - 0.5) - x0, 0, x1 - x0).astype(int)  # the first whose centre is right of it
-            np.add.at(crossings, (rows - y0, columns), 1)
-    return (np.cumsum(crossings, axis=1)[:, :-1] % 2).astype(np.bool_), int(x0), int(y0)
-
-
-def united(parts: list[Placed]) -> Placed:
-    """One mask of several."""
-    if len(parts) == 1:
-        return parts[0]
-    left, top = min(x for _, x, _ in parts), min(y for _, _, y in parts)
-    right = max(x + mask.shape[1] for mask, x, _ in parts)
-    foot = max(y + mask.shape[0] for mask, _, y in parts)
-    whole = np.zeros((foot - top, right - left), np.bool_)
-    for mask, x, y in parts:
-        whole[y - top : y - top + mask.shape[0], x - left : x - left + mask.shape[1]] |= mask
-    return whole, left, top
-
-
 # ---- ImageJ ----------------------------------------------------------------------------------------------
 
 
@@ -172,7 +134,8 @@ def _roi(data: bytes, where: str) -> DrawnCell:
     places = {"c": roi.c_position, "z": roi.z_position, "t": roi.t_position}
     places = {axis: number for axis, number in places.items() if number} or {"position": roi.position}
     plane = tuple((axis, int(number)) for axis, number in places.items() if number)  # 0 is all
-    return _classed(DrawnCell(where, [rings], plane=plane), roi.name)
+    chain = of_pixels(rings[0]) if roi.roitype == ROI_TYPE.FREEHAND else None
+    return _classed(DrawnCell(where, [rings], chain, plane=plane), roi.name)
 
 
 def _classed(one: DrawnCell, name: object) -> DrawnCell:

@@ -30,6 +30,7 @@ REPAIRED = {
     "no_image": "files of masks whose image is not there; not used",
     "ignored_regions": "regions that nobody annotated; they count neither way",
     "no_cell": "shapes that are no cells, backgrounds and texts; left out",
+    "pixel_outlines": "ROIs whose outline steps from pixel to pixel, as Cellpose saves them, which hold these pixels",
     "regions": "outlines that hold two or more others, or in QuPath detections, as a region of interest does; left out",
     "no_own_mask": "markers of tracks whose cell has no mask of its own; what lies within the radius of a median cell "
     "around each, and is no other cell, counts neither way",
