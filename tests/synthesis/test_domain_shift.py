@@ -11,16 +11,19 @@ import pytest
 from culture import Culture
 from faults import contents
 from monolayer.coco.io import read_truth
+from monolayer.coco.labels import rles_from_labels
 from monolayer.coco.moments import ellipses
-from monolayer.coco.records import CELL, Truth
+from monolayer.coco.records import CELL, Image, Truth
+from monolayer.coco.rle import annotation
+from monolayer.data.dataset import Sample
 from monolayer.files import write_json
 from monolayer.params.extensions import DomainShiftParams
-from monolayer.synthesis import domain_shift, extend
+from monolayer.synthesis import domain_shift, extend, figures
 from monolayer.synthesis.comparison import energy, energy_test, fit, kolmogorov_smirnov, project
 from monolayer.synthesis.features import FEATURES, features, outlines
 from paths import DATA, needs_data
 from PIL import Image as PillowImage
-from scipy import stats
+from scipy import ndimage, stats
 from test_extend import params
 
 RNG = np.random.default_rng
@@ -262,3 +265,13 @@ def test_matched_lies_nearer_than_poster_on_real_cells(tmp_path: Path) -> None:
         )
         found[layout_policy] = float(rows(tmp_path / layout_policy / "shift.csv")[0]["energy_distance"])
     assert found["matched"] < 0.8 * found["poster"]
+
+
+def test_edges_of_samples_are_the_cells_own(tmp_path: Path) -> None:
+    """On all sides: with what differs from the next pixel they lay half a pixel above and left of the cells."""
+    labels = grid(30)
+    PillowImage.fromarray(np.zeros(labels.shape, np.uint8)).save(tmp_path / "a.png")
+    image = Image(id=1, file_name="a.png", width=240, height=240, cell_line="", well="", timestamp=None, split=None)
+    cells = [annotation(number, 1, rle) for number, rle in enumerate(rles_from_labels(labels), start=1)]
+    red = (figures.outlined(Sample(image, tmp_path / "a.png", cells)) == figures.RED).all(2)
+    assert np.array_equal(red, (labels > 0) & ~ndimage.binary_erosion(labels > 0))
