@@ -227,7 +227,7 @@ def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:
 
 
 def test_boxes_a_little_off_hold_the_same_pixels() -> None:
-    full = PrototypeMasks(np.ones((1, 1), np.float32), np.ones((1, 32, 32), np.float32), 1.0)
+    full = PrototypeMasks(np.ones((1, 1), np.float32), np.ones((1, 32, 32), np.float32), (1.0, 1.0))
     box = np.array([[20, 30, 36, 40]], np.float32)
     for off in (-0.4, 0.0, 0.4):
         found = instances((128, 128), box + np.float32(off), np.ones(1, np.float32), full)

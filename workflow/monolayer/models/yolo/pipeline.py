@@ -73,8 +73,8 @@ class Pipeline:
         seen = scaled(height, width, self.settings.imgsz)
         gain = seen[0] / height, seen[1] / width  # along each axis: both sides are whole px
         masks = PrototypeMasks(outputs.coefficients[keep], outputs.protos, gain)
-        boxes = outputs.boxes[keep] / np.array([*gain[::-1]] * 2, np.float32)
-        return instances((height, width), boxes, outputs.scores[keep], masks)
+        scale: Float = np.array([gain[1], gain[0], gain[1], gain[0]], np.float32)
+        return instances((height, width), np.divide(outputs.boxes[keep], scale), outputs.scores[keep], masks)
 
 
 def scaled(height: int, width: int, imgsz: int) -> tuple[int, int]:
@@ -85,7 +85,7 @@ def scaled(height: int, width: int, imgsz: int) -> tuple[int, int]:
 
 def resized(image: Pixels, imgsz: int) -> Pixels:
     """The scaled image, filled up at its right and foot to the stride with its own median grey."""
-    height, width = scaled(*image.shape, imgsz)
+    height, width = scaled(image.shape[0], image.shape[1], imgsz)
     filled = np.full([-(-side // STRIDE) * STRIDE for side in (height, width)], int(np.median(image)), np.uint8)
     interpolation = cv2.INTER_LINEAR if imgsz >= max(image.shape) else cv2.INTER_AREA
     filled[:height, :width] = cv2.resize(image, (width, height), interpolation=interpolation)
