@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from monolayer.coco.io import read_truth
 from monolayer.data.dataset import TrueCells, samples
 from monolayer.files import InputError
 from monolayer.models.yolo import family
-from monolayer.models.yolo.mask_loss import with_fast_masks
+from monolayer.models.yolo.mask_loss import mask_loss, with_fast_masks
 from monolayer.models.yolo.pipeline import PrototypeMasks, instances
 from monolayer.params.families import YoloPredict, YoloTrain
 from monolayer.params.fit import FitParams
@@ -176,6 +177,8 @@ def test_half_precision_ends_where_the_losses_begin(task: family._Task, network:
 
 @pytest.mark.parametrize("cells", ["some", "none in an image", "none"])
 def test_the_mask_loss_equals_the_librarys(task: family._Task, network: torch.nn.Module, cells: str) -> None:
+    """At full size, where the edges of boxes are those of pixels."""
+    task = family._Task(task.cells, task.val, with_settings(mask_ratio=1))
     drawn = [task.draw(k, np.random.default_rng(k))[1] for k in range(3)]
     for _, labels in drawn[: {"some": 0, "none in an image": 1, "none": 3}[cells]]:
         labels[:] = 0
@@ -201,6 +204,21 @@ def test_the_mask_loss_equals_the_librarys(task: family._Task, network: torch.nn
     assert our_grads.keys() == their_grads.keys()
     for name, gradient in their_grads.items():
         torch.testing.assert_close(our_grads[name], gradient, rtol=1e-2, atol=1e-4 * float(1 + gradient.abs().max()))
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_every_pixel_of_a_cell_is_taught(step: int) -> None:
+    """Of cells anywhere on the squares of `step` px that one pixel of the loss stands for."""
+    for left, side in itertools.product(range(16, 24), range(9, 20)):
+        plane = np.zeros((64, 64), np.int32)
+        plane[left : left + side, left + 1 : left + 1 + side] = 1
+        reduced = torch.from_numpy(family._reduced(plane, step))
+        box = torch.tensor([[[left + 1.0, left, left + 1 + side, left + side]]])
+        protos = torch.zeros(1, 1, *reduced.shape, requires_grad=True)
+        first, size = torch.zeros(1, 1, dtype=torch.long), torch.tensor([64, 64])
+        mask_loss(first == 0, reduced[None], first, box, first, protos, torch.ones(1, 1, 1), size).backward()  # type: ignore[no-untyped-call]
+        assert protos.grad is not None
+        assert (protos.grad[0, 0][reduced == 1] < 0).all()
 
 
 def test_masks_equal_the_librarys(network: torch.nn.Module) -> None:

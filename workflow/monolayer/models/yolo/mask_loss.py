@@ -36,8 +36,10 @@ def mask_loss(  # noqa: PLR0917 (called by the library)
     height, width = planes.shape[-2:]
     scaled = boxes / size[[1, 0, 1, 0]] * boxes.new_tensor([width, height, width, height])
     shares = (scaled[..., 2] - scaled[..., 0]) * (scaled[..., 3] - scaled[..., 1])
-    # a pixel is within if its corner is
-    corners = torch.minimum(scaled.ceil().clamp(min=0), scaled.new_tensor([width, height, width, height])).long()
+    # a pixel is within if its centre is, or lies on the edge; by corners, as in the library, first rows and columns of
+    # cells are left out
+    edges = torch.cat([(scaled[..., :2] - 0.5).ceil(), (scaled[..., 2:] + 0.5).floor()], dim=2).clamp(min=0)
+    corners = torch.minimum(edges, scaled.new_tensor([width, height, width, height])).long()
     total = (protos * 0).sum() + (coefficients * 0).sum()  # without a positive, these have a gradient too
     for image in range(len(positive)):
         chosen = positive[image].nonzero()[:, 0]
