@@ -175,6 +175,20 @@ def test_half_precision_ends_where_the_losses_begin(task: family._Task, network:
         torch.testing.assert_close(losses[name], loss)
 
 
+@pytest.mark.parametrize("architecture", ["yolo11n-seg", "yolo26n-seg"])
+def test_half_precision_rounds_no_edge(architecture: str) -> None:
+    """On a GPU products are in float16: boxes made of them would have edges on whole pixels far from the corner."""
+    torch.manual_seed(0)
+    network = family._network(with_settings(architecture=architecture)).eval()
+    for level in cast(Any, network).model[-1].cv2:
+        torch.nn.init.normal_(level[-1].bias)  # untrained, all distances would be alike
+    images = torch.randint(0, 256, (1, 64, 1024), dtype=torch.uint8)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        boxes = family.CellGraph(network)(images)[0]
+    right = boxes[boxes[..., 2] > 800][:, 2]
+    assert (right % 1 != 0).float().mean() > 0.9  # of bfloat16's 8 digits none is left for a pixel here
+
+
 @pytest.mark.parametrize("cells", ["some", "none in an image", "none"])
 def test_the_mask_loss_equals_the_librarys(task: family._Task, network: torch.nn.Module, cells: str) -> None:
     """At full size, where the edges of boxes are those of pixels."""

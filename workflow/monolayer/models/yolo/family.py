@@ -31,7 +31,7 @@ from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
 from monolayer.models.rescaled import labels_at
 from monolayer.models.validation import validation_scores
-from monolayer.models.yolo.library import DEFAULT_CFG, SegmentationModel, attempt_download_asset, load_checkpoint
+from monolayer.models.yolo.library import DEFAULT_CFG, DFL, SegmentationModel, attempt_download_asset, load_checkpoint
 from monolayer.models.yolo.mask_loss import with_fast_masks
 from monolayer.models.yolo.pipeline import STRIDE, Pipeline
 from monolayer.params.families import YoloPredict, YoloTrain
@@ -97,7 +97,29 @@ def _network(settings: YoloTrain) -> nn.Module:
     network.args.overlap_mask = True  # truth comes as one plane of labels an image
     # YOLO26 has a second head whose boxes don't overlap, of which it gives the best 300 of an image; both are trained
     network.end2end = False
+    head = network.model[-1]
+    head.dfl = _Expected(head.dfl.c1) if isinstance(head.dfl, DFL) else _Given()
     return cast(nn.Module, network)
+
+
+class _Expected(DFL):
+    """Distances (B, 4, A) of a box's edges from its anchor, in float32 whatever the products' precision.
+
+    Half precision has no digits for an edge's place: at 1024 px float16 would round it to half a pixel.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+class _Given(nn.Identity):
+    """Likewise, where the network gives the distances themselves, as YOLO26 does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float()
 
 
 def _initial(settings: YoloTrain) -> tuple[nn.Module, Beginning]:

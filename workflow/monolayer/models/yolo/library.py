@@ -15,10 +15,11 @@ os.environ["YOLO_OFFLINE"] = "True"
 os.environ["ULTRALYTICS_SAFE_LOAD"] = "True"  # of a stranger's weights: tensors and its own layers, no other code
 _pillows_open = PillowImage.open
 
+from ultralytics.nn.modules.block import DFL  # noqa: E402
 from ultralytics.nn.tasks import SegmentationModel, load_checkpoint  # noqa: E402
 from ultralytics.utils import DEFAULT_CFG  # noqa: E402
 from ultralytics.utils.downloads import attempt_download_asset  # noqa: E402
 
 PillowImage.open = _pillows_open  # in whose place the library puts its own: any broken file lacks a reader of HEIC
 
-__all__ = ["DEFAULT_CFG", "SegmentationModel", "attempt_download_asset", "load_checkpoint"]
+__all__ = ["DEFAULT_CFG", "DFL", "SegmentationModel", "attempt_download_asset", "load_checkpoint"]
