@@ -121,6 +121,28 @@ def test_images_that_come_out_at_once_at_the_end_do_not_count(run: Predictor, co
     assert max(rates) < 1.5 / STEP  # each step takes so long
 
 
+class Batching(Sleeper):
+    """Only the network takes time, and an image as much in a batch as alone."""
+
+    def preprocess(self, image: Any) -> Any:
+        return image
+
+    def forward(self, backend: Any, prepared: Sequence[Any]) -> list[Any]:
+        time.sleep(STEP * len(prepared))
+        return list(prepared)
+
+    def postprocess(self, outputs: Any, height: int, width: int) -> Instances:
+        empty = np.zeros((0, 4), np.float32)
+        return Instances(height, width, [], empty[:, :2].astype(np.int32), empty, empty[:, 0])
+
+
+@pytest.mark.parametrize(("count", "batch"), [(2, 4), (3, 2), (4, 1)])
+def test_images_of_a_batch_that_come_out_at_once_are_no_throughput(count: int, batch: int) -> None:
+    rates = passes(Predictor({"all": Network(Batching(), Counter())}, batch), FRAMES[:count], SETTINGS)
+    assert len(rates) >= SETTINGS.repeats
+    assert np.median(rates) < 1.5 / STEP  # the median, as a busy machine makes one late and the next one early
+
+
 def test_the_network_alone_is_what_the_backend_says_of_its_graphs(run: Predictor) -> None:
     found = benchmark.network_alone(run, FRAMES, SETTINGS)
     assert found == pytest.approx([4.0] * len(found))

@@ -106,13 +106,16 @@ def one(run: Predictor, frame: Frame) -> dict[str, float]:
 def passes(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> list[float]:
     """Images a second of each pass over all of them, while they stream; the first one fills the pipeline.
 
+    The images of a batch come out at once, so that a pass ends with one: over all images so often as it takes.
+
     When the last image was read, three batches and three images wait with nothing left to do but to come out, all at
     once: the passes that they are of don't count.
     """
-    held = math.ceil(3 * (run.batch + 1) / len(every))
-    streamed = prefetch(lambda cells: list(cells.results(1)), run.stream(until(every, settings, spare=1 + held)))
-    at = [time.perf_counter() for _ in streamed][len(every) - 1 :: len(every)]
-    return [len(every) / seconds for seconds in np.diff(at)[:-held].tolist()]
+    whole = [*every] * (math.lcm(len(every), run.batch) // len(every))
+    held = math.ceil(3 * (run.batch + 1) / len(whole))
+    streamed = prefetch(lambda cells: list(cells.results(1)), run.stream(until(whole, settings, spare=1 + held)))
+    at = [time.perf_counter() for _ in streamed][len(whole) - 1 :: len(whole)]
+    return [len(whole) / seconds for seconds in np.diff(at)[:-held].tolist()]
 
 
 def network_alone(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> list[float]:
