@@ -162,6 +162,11 @@ def test_single_images_have_a_latency_and_batches_have_none(run: Predictor) -> N
     assert "latency_ms" not in benchmark.timed(batched, FRAMES[:2], settings)
 
 
+@pytest.mark.parametrize(("half", "shown"), [(True, "fp16"), (False, "fp32")])
+def test_torch_in_half_precision_is_not_called_fp32(half: bool, shown: str) -> None:
+    assert benchmark.precision(Predictor({"all": Network(Sleeper(), SimpleNamespace(half=half))}, 1)) == shown
+
+
 def test_rounds_go_on_until_both_limits_are_met() -> None:
     assert len(list(until([1, 2], SETTINGS.model_copy(update={"seconds": 1e-9})))) == 12
     started = time.perf_counter()

@@ -32,12 +32,14 @@ ZIP, ROI = b"PK\x03\x04", b"Iout"
 class DrawnCell(NamedTuple):
     """Parts, each of closed outlines (N, 2) xy, or a mask in their place; `where` is what an error calls it.
 
-    no_cell is why it is none, kind QuPath's objectType, plane the number on each of AXES that the file names.
+    through_middles: of the mask's pixels goes the outline. no_cell is why it is none, kind QuPath's objectType,
+    plane the number on each of AXES that the file names.
     """
 
     where: str
     parts: list[list[Floats]]
     mask: Placed | None = None
+    through_middles: bool = False
     ignored: bool = False
     no_cell: str = ""
     kind: str = ""
@@ -61,7 +63,7 @@ def read_drawn(
     for one in drawn:
         if one.no_cell:
             findings.add("no_cell", f"{one.where} ({one.no_cell})")
-        elif one.parts and one.mask:
+        elif one.through_middles:
             findings.add("pixel_outlines", one.where)
     drawn = [one for one in drawn if not one.no_cell]
     _check_plane([dict(one.plane) for one in drawn], path)
@@ -135,7 +137,7 @@ def _roi(data: bytes, where: str) -> DrawnCell:
     places = {axis: number for axis, number in places.items() if number} or {"position": roi.position}
     plane = tuple((axis, int(number)) for axis, number in places.items() if number)  # 0 is all
     chain = of_pixels(rings[0]) if roi.roitype == ROI_TYPE.FREEHAND else None
-    return _classed(DrawnCell(where, [rings], chain, plane=plane), roi.name)
+    return _classed(DrawnCell(where, [rings], chain, through_middles=chain is not None, plane=plane), roi.name)
 
 
 def _classed(one: DrawnCell, name: object) -> DrawnCell:

@@ -56,7 +56,10 @@ def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: 
             row = {"backend": backend, "dtype": dtype, "batch": batch}
             try:
                 with Memory() as memory:
-                    row |= timed(opened(backend, dtype, batch), list(frames(todo)), params.settings)
+                    run = opened(backend, dtype, batch)
+                    if backend == "torch":
+                        row["dtype"] = precision(run)
+                    row |= timed(run, list(frames(todo)), params.settings)
                 row |= {"memory_mb": memory.host_mb, "gpu_memory_mb": memory.gpu_mb}
             except InputError as error:
                 row["not_run"] = str(error)
@@ -64,6 +67,11 @@ def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: 
             rows.append(row)
     shapes = sorted({f"{sample.image['width']}x{sample.image['height']}" for sample in todo})
     return {"run": manifest.run, **device, "images": len(todo), "sizes": shapes, "rows": rows}
+
+
+def precision(run: Predictor) -> str:
+    """That of the products of a run in torch: a GPU computes in fp16 where the run's settings let it."""
+    return "fp16" if any(getattr(network.backend, "half", False) for network in run.networks.values()) else "fp32"
 
 
 def keep(timings: dict[str, Any], output: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
@@ -17,6 +18,8 @@ from monolayer.coco.instances import Instances
 from monolayer.data.dataset import Sample, TrueCells
 from monolayer.files import InputError
 from monolayer.models.pipeline import Pipeline
+
+Grey = TypeVar("Grey", np.uint8, np.float32)
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,19 @@ def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     return np.asarray(PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.BICUBIC))
 
 
+def image_at(image: NDArray[Grey], height: int, width: int) -> NDArray[Grey]:
+    """Grey values (h, w) as (height, width): linear between pixels' centres, or means of the areas that become one."""
+    smaller = max(height, width) < max(image.shape)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR).astype(
+        image.dtype, copy=False
+    )
+
+
 def labels_at(labels: NDArray[np.int32], height: int, width: int) -> NDArray[np.int32]:
     """Labels (h, w) as (height, width): a pixel belongs to what its centre lies in.
 
-    So outlines stay on those of the image, whatever it is scaled with. OpenCV's INTER_NEAREST goes by a pixel's corner,
-    which is off by half a pixel.
+    So outlines stay on those of the image, whether `image_at` or `resized` scales it. OpenCV's INTER_NEAREST goes by a
+    pixel's corner, which is off by half a pixel.
     """
     return labels[np.ix_(_centres(height, labels.shape[0]), _centres(width, labels.shape[1]))]
 

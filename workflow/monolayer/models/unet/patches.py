@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from monolayer.data.dataset import Sample, TrueCells
 from monolayer.models.dihedral import Number, turn
-from monolayer.models.rescaled import labels_at
+from monolayer.models.rescaled import image_at, labels_at
 from monolayer.models.unet.tiling import Float
 from monolayer.params.families import AugmentParams, UnetTrain
 
@@ -87,9 +87,8 @@ class Patches:
         pixels = cut(standardise(self._cells.image(chosen), self._spread), window, side)
         labels = cut(self._cells.labels(chosen), window, side)
         if side != settings.patch:
-            smooth = cv2.INTER_AREA if side > settings.patch else cv2.INTER_LINEAR
-            pixels = np.asarray(cv2.resize(pixels, (settings.patch, settings.patch), interpolation=smooth), np.float32)
-            labels = labels_at(labels, settings.patch, settings.patch)
+            size = settings.patch, settings.patch
+            pixels, labels = image_at(pixels, *size), labels_at(labels, *size)
         image, target = turn(pixels, way), targets(turn(labels, way), settings.target == "foreground+distance")
         return sample.image["file_name"], (vary(image, settings.augment, rng)[None], target)
 

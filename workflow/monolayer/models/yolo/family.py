@@ -29,7 +29,7 @@ from monolayer.models.beginnings import SCRATCH, Beginning, GivenWeights, adopt,
 from monolayer.models.dihedral import turn
 from monolayer.models.fit import fit
 from monolayer.models.pipeline import find
-from monolayer.models.rescaled import labels_at
+from monolayer.models.rescaled import image_at, labels_at
 from monolayer.models.validation import validation_scores
 from monolayer.models.yolo.library import DEFAULT_CFG, DFL, SegmentationModel, attempt_download_asset, load_checkpoint
 from monolayer.models.yolo.mask_loss import with_fast_masks
@@ -240,8 +240,7 @@ def _placed(image: Any, labels: Any, gain: float, size: int, rng: np.random.Gene
     """Image and labels scaled by `gain`, at a random place on a (size, size) square; what leaves it is cut off."""
     height, width = (max(1, round(side * gain)) for side in image.shape)
     grey = int(np.median(image))
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR if gain >= 1 else cv2.INTER_AREA)
-    labels = labels_at(labels, height, width)
+    image, labels = image_at(image, height, width), labels_at(labels, height, width)
     square, plane = np.full((size, size), grey, np.uint8), np.zeros((size, size), np.int32)
     source, target = zip(*(_overlap(length, size, rng) for length in image.shape), strict=True)
     square[target], plane[target] = image[source], labels[source]

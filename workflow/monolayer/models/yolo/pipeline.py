@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from monolayer.backends import Backend
 from monolayer.backends.manifest import Range
 from monolayer.coco.instances import Instances
 from monolayer.models.nms import suppress
+from monolayer.models.rescaled import image_at
 from monolayer.models.yolo.mask_kernels import fill
 from monolayer.params.families import YoloPredict
 
@@ -87,8 +87,7 @@ def resized(image: Pixels, imgsz: int) -> Pixels:
     """The scaled image, filled up at its right and foot to the stride with its own median grey."""
     height, width = scaled(image.shape[0], image.shape[1], imgsz)
     filled = np.full([-(-side // STRIDE) * STRIDE for side in (height, width)], int(np.median(image)), np.uint8)
-    interpolation = cv2.INTER_LINEAR if imgsz >= max(image.shape) else cv2.INTER_AREA
-    filled[:height, :width] = cv2.resize(image, (width, height), interpolation=interpolation)
+    filled[:height, :width] = image_at(image, height, width)
     return filled
 
 
