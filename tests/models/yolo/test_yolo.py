@@ -15,7 +15,7 @@ from monolayer import models
 from monolayer.coco.io import read_truth
 from monolayer.data.dataset import TrueCells, samples
 from monolayer.files import InputError
-from monolayer.models.yolo import family
+from monolayer.models.yolo import crops, family
 from monolayer.models.yolo.mask_loss import mask_loss, with_fast_masks
 from monolayer.models.yolo.pipeline import PrototypeMasks, instances
 from monolayer.params.families import YoloPredict, YoloTrain
@@ -117,10 +117,10 @@ def test_truth_lies_where_the_picture_shows_it(step: int) -> None:
     for _ in range(80):
         centre, radius, gain = rng.uniform(40, 60, 2), rng.uniform(6, 14), rng.uniform(0.7, 1.6)
         disk = ((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2).astype(np.int32)
-        image, labels = family._placed(np.uint8(255 * disk), disk, gain, 192, rng)
-        shown, plane = np.array(ndimage.center_of_mass(image)) + 0.5, family._reduced(labels, step)
+        image, labels = crops.placed(np.uint8(255 * disk), disk, gain, 192, rng)
+        shown, plane = np.array(ndimage.center_of_mass(image)) + 0.5, crops.reduced(labels, step)
         placed = (np.array(ndimage.center_of_mass(plane)) + 0.5) * step
-        apart.append([*(placed - shown), *(family._boxes_xywh(labels)[0, 1::-1] - shown)])
+        apart.append([*(placed - shown), *(crops.boxes_xywh(labels)[0, 1::-1] - shown)])
         larger.append(plane.sum() * step**2 / (image.sum() / 255))
     assert np.abs(np.mean(apart, axis=0)).max() < 0.1
     assert np.mean(larger) == pytest.approx(1, abs=0.04)  # squares of 4 px round small disks off
@@ -136,9 +136,9 @@ def test_no_cell_vanishes_where_masks_are_compared_at_a_quarter(side: int) -> No
             top, left = y + number % 3, x + number // 3 % 3
             plane[top : top + side, left : left + side] = number
     assert (len(np.unique(plane[::4, ::4])) - 1 < number) == (side < 4)
-    reduced = family._reduced(plane, 4)
+    reduced = crops.reduced(plane, 4)
     assert np.unique(reduced).tolist() == list(range(number + 1))
-    assert family._reduced(plane, 1).tolist() == plane.tolist()
+    assert crops.reduced(plane, 1).tolist() == plane.tolist()
 
 
 def test_cells_with_holes_and_parts_reach_the_loss_whole() -> None:
@@ -146,9 +146,9 @@ def test_cells_with_holes_and_parts_reach_the_loss_whole() -> None:
     labels[2:9, 2:9] = 4
     labels[4:6, 4:6] = 0  # a hole
     labels[12:14, 2:4] = 4  # a second part
-    plane = family._renumbered(labels)
+    plane = crops.renumbered(labels)
     assert np.array_equal(plane == 1, labels == 4)
-    assert family._boxes_xywh(plane).tolist() == [[5.5, 8.0, 7.0, 12.0]]
+    assert crops.boxes_xywh(plane).tolist() == [[5.5, 8.0, 7.0, 12.0]]
 
 
 def test_losses_reach_every_parameter(task: family._Task, network: torch.nn.Module) -> None:
@@ -226,7 +226,7 @@ def test_every_pixel_of_a_cell_is_taught(step: int) -> None:
     for left, side in itertools.product(range(16, 24), range(9, 20)):
         plane = np.zeros((64, 64), np.int32)
         plane[left : left + side, left + 1 : left + 1 + side] = 1
-        reduced = torch.from_numpy(family._reduced(plane, step))
+        reduced = torch.from_numpy(crops.reduced(plane, step))
         box = torch.tensor([[[left + 1.0, left, left + 1 + side, left + side]]])
         protos = torch.zeros(1, 1, *reduced.shape, requires_grad=True)
         first, size = torch.zeros(1, 1, dtype=torch.long), torch.tensor([64, 64])
