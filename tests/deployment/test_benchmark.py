@@ -32,6 +32,9 @@ class Sleeper:
     stride = 1
     axes: ClassVar[dict[str, tuple[int, int, int]]] = {}
 
+    def scale(self, side: int) -> float:
+        return 1.0
+
     def preprocess(self, image: Any) -> Any:
         time.sleep(STEP)
         return image

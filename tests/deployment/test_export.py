@@ -21,7 +21,7 @@ from culture import Culture
 from monolayer import models
 from monolayer.__main__ import main
 from monolayer.backends import cuda, trt
-from monolayer.backends.manifest import EngineFile, read_manifest, read_seen
+from monolayer.backends.manifest import EngineFile, ImageSides, read_manifest, read_seen
 from monolayer.backends.ort import OnnxRuntime
 from monolayer.coco import rle
 from monolayer.coco.io import read_truth, write_results
@@ -411,6 +411,7 @@ def test_the_manifest_says_what_goes_in_and_comes_out(exported: Path) -> None:
     _, manifest = read_manifest(exported)
     assert (manifest.score_threshold, manifest.notes) == (0.25, PARAMS.settings.notes)
     assert (manifest.percentiles, manifest.neighbours) == (PARAMS.settings.percentiles, PARAMS.neighbours)
+    assert manifest.sides == ImageSides(low=128, high=128)
     assert manifest.diameters is not None
     assert 5 < manifest.diameters.low <= manifest.diameters.median <= manifest.diameters.high < 40
     graph = manifest.networks["round"].graphs["maps"]

@@ -27,10 +27,12 @@ from monolayer.measurement.formats import FORMATS, FileMaker
 from monolayer.models import predict, predictor
 from monolayer.models.journal import journal_of
 from monolayer.models.predictor import Network, Predictor
+from monolayer.models.rescaled import RescaledPipeline
 from monolayer.models.train import networks
 from monolayer.params.data import Percentiles
 from monolayer.params.families import YoloPredict
 from monolayer.params.steps import NeighbourParams, PredictParams
+from monolayer.plates.views import with_views
 from numpy.typing import NDArray
 from paths import ROOT
 from PIL import Image as PillowImage
@@ -54,6 +56,10 @@ class Marker:
 
     stride = 32
     axes: ClassVar[dict[str, tuple[int, int, int]]] = {}
+    longest = 1 << 20  # px, to which larger images are shrunk
+
+    def scale(self, side: int) -> float:
+        return min(1.0, self.longest / side)
 
     def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image
@@ -507,6 +513,25 @@ def test_cells_of_another_size_than_the_models_are_told(
         assert (told in caplog.text) is (warned and choice.diameter is None)
 
 
+@pytest.mark.parametrize(
+    ("side", "factor", "warned"),
+    [(150, 1.0, False), (220, 1.0, True), (70, 1.0, False), (300, 0.5, False), (440, 0.5, True), (110, 2.0, True)],
+)
+def test_images_that_are_seen_at_another_scale_than_those_of_training_are_told(
+    side: int, factor: float, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a network that sees images of up to 120 px as they are, and learned from some of 90 to 140 px."""
+    predictor._tell_scale.cache_clear()
+    marker, backend = Marker(), cast(Any, 5)
+    marker.longest = 120
+    of = marker if factor == 1 else RescaledPipeline(marker, factor)
+    network = Network(of, backend, predictor._over((90, 140), factor))
+    for _ in range(2):
+        predictor.check_image("a", np.zeros((64, side), np.uint8), network)
+        predictor.check_image("a", np.zeros((side, 64), np.uint8), network._replace(sides=None))
+    assert caplog.text.count(f"images with a longer side of {side} px reach the network at") == warned
+
+
 def test_a_diameter_is_of_exported_runs(folder: Path, fake: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--diameter is of exported runs, and weights.pt is none"):
         folder_results(folder, tmp_path / "out.json", ALL._replace(diameter=30.0))
@@ -518,6 +543,7 @@ def test_what_a_diameter_enlarges_is_counted_in_memory(tmp_path: Path, monkeypat
     assert about.diameters is not None
     small = predictor.load(manifest.pretrained(), threads=1, diameter=about.diameters.median / 4)
     assert small.enlarged == pytest.approx(16)
+    assert with_views(small, 0.5, mirror=False).enlarged == pytest.approx(16)  # as a plate's images are looked at
     assert predictor.load(manifest.pretrained(), threads=1, diameter=400.0).enlarged == 1
     (tmp_path / "images").mkdir()
     PillowImage.fromarray(np.zeros((100, 100), np.uint8)).save(tmp_path / "images/a.png")

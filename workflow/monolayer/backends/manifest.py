@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 
 from monolayer.files import DECODER, InputError, check_format, name_of_file
 from monolayer.params.data import Percentiles
@@ -69,6 +69,15 @@ class CellDiameters(Section):
     """95th percentile of the images' medians."""
 
 
+class ImageSides(Section):
+    """px, of the longer sides of the images in training: a detector zooms an image by its size."""
+
+    low: PositiveInt
+    """Of the smallest image."""
+    high: PositiveInt
+    """Of the largest."""
+
+
 class Manifest(Section):
     """model.json: what finds cells in a grey (height, width) image with these files, without the training code.
 
@@ -89,6 +98,7 @@ class Manifest(Section):
     engines: list[EngineFile]
     versions: dict[str, str]
     diameters: CellDiameters | None = None  # null: not known
+    sides: ImageSides | None = None  # null: not known
 
     def files(self) -> list[str]:
         """All that it names in its folder."""

@@ -25,6 +25,7 @@ from monolayer.backends.manifest import (
     EngineFile,
     ExportedGraph,
     ExportedNetwork,
+    ImageSides,
     Manifest,
     engine_name,
     identity,
@@ -57,6 +58,7 @@ def export(
     torch.set_num_threads(params.cpu_threads)
     run, networks = models.load_weights(weights, "cpu")
     train = samples(read_truth(splits / "train.json"), images)
+    learned = train if isinstance(run.lines, str) else of_lines(train, run.lines)
     for name in (MANIFEST, PARITY, SEEN, CARD):
         (output / name).unlink(missing_ok=True)
     exporter = Exporter(run.family, params, output)
@@ -74,7 +76,8 @@ def export(
         networks={name: network for name, (network, _) in written.items()},
         dtypes=params.settings.dtypes,
         engines=[file for _, engines in written.values() for file in engines],
-        diameters=_diameters(train if isinstance(run.lines, str) else of_lines(train, run.lines)),
+        diameters=_diameters(learned),
+        sides=_sides(learned),
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
     )
     write_bytes(output / SEEN, "".join(f"{one}\n" for one in sorted(seen_by(weights))).encode())
@@ -90,6 +93,11 @@ def _diameters(train: Sequence[Sample]) -> CellDiameters | None:
     median = np.median([diameter for image in images for diameter in image])
     low, median, high = (round(float(value), 2) for value in (low, median, high))
     return CellDiameters(low=low, median=median, high=high)
+
+
+def _sides(train: Sequence[Sample]) -> ImageSides:
+    longer = [max(sample.image["height"], sample.image["width"]) for sample in train]
+    return ImageSides(low=min(longer), high=max(longer))
 
 
 def check(exported: Path, images: Path, splits: Path, reference: Path, params: ExportParams) -> dict[str, Any]:

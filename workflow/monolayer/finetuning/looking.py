@@ -69,7 +69,7 @@ def check(reading: Reading, path: Path) -> None:
     """Refuse an image that can't be used."""
     run, _ = loaded(reading, 1)
     pixels = read_pixels(reading, path)
-    predictor.check_image(str(path), pixels, run.network(None, str(path)).pipeline)
+    predictor.check_image(str(path), pixels, run.network(None, str(path)))
 
 
 def look(reading: Reading, path: Path) -> ImageLook:

@@ -47,6 +47,9 @@ class Pipeline(Protocol):
     def stride(self) -> int:
         """An image with a shorter side, in px, is refused."""
 
+    def scale(self, side: int) -> float:
+        """px of the network's input per px of an image whose longer side is so many px."""
+
     @property
     def axes(self) -> dict[str, Range]:
         """Least, usual and largest length of each axis that varies in the graphs: an engine is built for these."""

@@ -174,7 +174,7 @@ class Folder:
         def read(name: str) -> tuple[str, Pixels | None]:
             try:
                 image = self._read(name)
-                predictor.check_image(str(self.files[name]), image, network.pipeline)
+                predictor.check_image(str(self.files[name]), image, network)
                 return name, image
             except (InputError, OSError) as error:
                 faults[name] = str(error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby, islice
 from numbers import Real
 from pathlib import Path
@@ -25,6 +27,9 @@ from monolayer.parallel import prefetch
 from monolayer.params.families import PredictSettings, UnetPredict, YoloPredict
 from monolayer.params.steps import Dtype
 
+logger = logging.getLogger(__name__)
+OTHER_SCALE = 1.5  # times: the augmentation of scale by which detectors train reaches less far
+
 
 class Frame(NamedTuple):
     """An image that is read when its turn comes; `name` is what an error calls it."""
@@ -35,8 +40,11 @@ class Frame(NamedTuple):
 
 
 class Network(NamedTuple):
+    """What finds cells; `sides` are the least and the largest longer side, px, of the images that it learned from."""
+
     pipeline: Pipeline
     backend: Backend
+    sides: tuple[int, int] | None = None
 
 
 class Batch(NamedTuple):
@@ -63,7 +71,7 @@ class Predictor:
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             for place, image in enumerate(part, start):
-                check_image(f"image {place}", image, network.pipeline)
+                check_image(f"image {place}", image, network)
             cells += find(network.pipeline, network.backend, part, check)
         return cells
 
@@ -95,14 +103,16 @@ class Predictor:
 
 
 def _enlarged(of: Pipeline) -> float:
-    return of.factor**2 * _enlarged(of.inner) if isinstance(of, RescaledPipeline) else 1.0
+    """Whatever stands around the pipeline that does it."""
+    inner = getattr(of, "inner", None)
+    return (of.factor**2 if isinstance(of, RescaledPipeline) else 1.0) * (_enlarged(inner) if inner else 1.0)
 
 
 def _preprocess(given: tuple[Network, list[Frame]]) -> Batch:
     network, frames = given
     images = [frame.read() for frame in frames]
     for frame, image in zip(frames, images, strict=True):
-        check_image(frame.name, image, network.pipeline)
+        check_image(frame.name, image, network)
     inputs = [network.pipeline.preprocess(image) for image in images]
     return Batch(network, [image.shape[:2] for image in images], inputs)
 
@@ -116,10 +126,31 @@ def _postprocess(batch: Batch) -> Batch:
     return batch._replace(values=[batch.network.pipeline.postprocess(outputs, *size) for outputs, size in pairs])
 
 
-def check_image(name: str, image: NDArray[np.uint8], of: Pipeline) -> None:
-    """Refuse an image that is too small for the network or, at the scale that it sees it, too large for the memory."""
+def check_image(name: str, image: NDArray[np.uint8], network: Network) -> None:
+    """Refuse an image that is too small for the network or, at the scale that it sees it, too large for the memory.
+
+    A scale that is another than that of the images in training is told, once for images of a size.
+    """
+    of = network.pipeline
     check_size(name, image, of.stride)
     check_room(name, image.size, max(1.0, _enlarged(of)), free_memory())
+    if network.sides is not None:
+        least, most = network.sides
+        side = max(image.shape)
+        usual = min(max(side, least), most)
+        seen, known = of.scale(side), of.scale(usual)
+        if not 1 / OTHER_SCALE <= seen / known <= OTHER_SCALE:
+            _tell_scale(side, usual, round(seen, 2), round(known, 2))
+
+
+@cache
+def _tell_scale(side: int, usual: int, seen: float, known: float) -> None:
+    logger.warning(
+        "images with a longer side of %d px reach the network at %g times their size, those that it learned from (%d "
+        "px) at %g; that is right where they show the same field with more or fewer pixels, and else finds other cells "
+        "than it knows: cut them into parts as large as those (a plate's `tile`)",
+        *(side, seen, usual, known),
+    )
 
 
 def check_size(name: str, image: NDArray[np.uint8], stride: int) -> None:
@@ -200,14 +231,22 @@ def load(
         name: Network(
             pipeline(manifest.family, settings, network.constants),
             BACKENDS[backend](folder, manifest, (name, dtype), threads),
+            (manifest.sides.low, manifest.sides.high) if manifest.sides else None,
         )
         for name, network in manifest.networks.items()
     }
     if diameter is not None:
         factor = _median(folder, manifest) / diameter
-        rescaled = {name: RescaledPipeline(network.pipeline, factor) for name, network in networks.items()}
-        networks = {name: Network(rescaled[name], network.backend) for name, network in networks.items()}
+        networks = {
+            name: Network(RescaledPipeline(of, factor), backend, _over(sides, factor))
+            for name, (of, backend, sides) in networks.items()
+        }
     return Predictor(networks, settings.batch)
+
+
+def _over(sides: tuple[int, int] | None, factor: float) -> tuple[int, int] | None:
+    """The sides of images that, enlarged by a factor, are as large as these."""
+    return sides and (max(1, round(sides[0] / factor)), max(1, round(sides[1] / factor)))
 
 
 def _median(folder: Path, manifest: Manifest) -> float:

@@ -37,6 +37,9 @@ class RescaledPipeline:
     def axes(self) -> dict[str, Range]:
         return self.inner.axes
 
+    def scale(self, side: int) -> float:
+        return self.factor * self.inner.scale(round(self.factor * side))
+
     def preprocess(self, image: NDArray[np.uint8]) -> Any:
         return self.inner.preprocess(resized(image, *self._seen(*image.shape)))
 

@@ -171,7 +171,7 @@ class Shard:
             self.gaps.append(f"{image.name} lacks {lacking} of {count}")
         grey = eight_bit(own, image.file, self.model.manifest.percentiles)
         network = self.model.predictor.network(image.line or None, image.name)
-        predictor.check_image(image.file, grey, network.pipeline)
+        predictor.check_image(image.file, grey, network)
         return ReadImage(image, state, own, grey, chunks)
 
     def _measured(self, one: ReadImage, found: Instances) -> tuple[dict[str, Any], Any]:

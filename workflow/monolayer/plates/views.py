@@ -98,6 +98,9 @@ class ViewedPipeline:
     def axes(self) -> dict[str, Range]:
         return self.inner.axes
 
+    def scale(self, side: int) -> float:
+        return self.inner.scale(side)
+
     def _cells(self, outputs: Any, height: int, width: int) -> Labels:
         return self.inner.postprocess(outputs, height, width).at_least(self.score_min).label_image()
 

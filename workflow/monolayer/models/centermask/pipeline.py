@@ -83,8 +83,11 @@ class Pipeline:
             axes |= {f"height{name}": (least, usual, largest), f"width{name}": (least, usual, largest)}
         return axes
 
+    def scale(self, side: int) -> float:
+        return min(self.settings.zoom, self.settings.max_side / side)
+
     def preprocess(self, image: NDArray[np.uint8]) -> PaddedImage:
-        zoomed = zoom(image, min(self.settings.zoom, self.settings.max_side / max(image.shape)))
+        zoomed = zoom(image, self.scale(max(image.shape)))
         height, width = (-(-side // DIVISOR) * DIVISOR for side in zoomed.shape)
         padded = np.zeros((3, height, width), np.float32)
         padded[:, : zoomed.shape[0], : zoomed.shape[1]] = (zoomed - self.mean) / self.std

@@ -37,6 +37,9 @@ class Pipeline:
         side = (self.stride, self.settings.tile, self.settings.tile)
         return {"batch": (1, self.settings.batch, self.settings.batch), "height": side, "width": side}
 
+    def scale(self, side: int) -> float:
+        return 1.0
+
     def preprocess(self, image: NDArray[np.uint8]) -> Float:
         return standardise(image, self.contrast)
 

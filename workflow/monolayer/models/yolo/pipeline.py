@@ -53,6 +53,9 @@ class Pipeline:
         side = (STRIDE, self.settings.imgsz, self.settings.imgsz)
         return {"batch": (1, self.settings.batch, self.settings.batch), "height": side, "width": side}
 
+    def scale(self, side: int) -> float:
+        return self.settings.imgsz / side
+
     def preprocess(self, image: Pixels) -> Pixels:
         return resized(image, self.settings.imgsz)
 
