@@ -114,13 +114,15 @@ def field_runs() -> str:
     """The study whose fields are kept together: a row per run, best first, with the steps that its file sets."""
     rows = rows_of("results/phase_contrast_fields")
     study = yaml.safe_load((ROOT / "workflow/studies/phase_contrast_fields.yaml").read_text())
+    default = yaml.safe_load((ROOT / "params.yaml").read_text())["runs"]
     columns = (("all", "mask_ap"), ("all", "mask_ap50"), ("all", "f1_50"), ("shsy5y", "mask_ap"), ("cort", "mask_ap"))
     head = ["run", "steps", *(f"{line} {COLUMNS[name]}" for line, name in columns)]
     texts = []
     for run in sorted({run for run, _ in rows}, key=lambda run: -float(rows[run, "all"]["mask_ap"])):
-        train = study["models"][run]["quick"]["train"]
+        own = default[run] | study["runs"].get(run, {})
+        train = study["models"][own["model"]]["quick"]["train"]
         epoch = train["patches"] // 8 if "patches" in train else 62  # of 4 images of 245
-        number = f"{epoch * train['fit']['epochs']:,}"
+        number = f"{epoch * train['fit']['epochs']:,}" + (" of each" if own["lines"] == "each" else "")
         texts.append([run, number, *(score(rows[run, line], name) for line, name in columns)])
     return markdown(head, texts)
 
@@ -131,6 +133,17 @@ def fields() -> str:
     rows = {line: row for (run, line), row in every.items() if run == "unet_distance"}
     head = ["cell line", "images", "cells", *(COLUMNS[name] for name in ("mask_ap", "mask_ap50", "f1_50"))]
     return markdown(head, [[line, *lines(row)] for line, row in rows.items()])
+
+
+def self_trained() -> str:
+    """Beside what it began with, line by line."""
+    found, begun = rows_of("results/phase_contrast_self"), rows_of("results/phase_contrast_fields")
+    head = ["cell line", *(f"{run} {COLUMNS[name]}" for name in ("mask_ap", "f1_50") for run in ("before", "after"))]
+    texts = []
+    for (_, line), row in found.items():
+        pair = begun["unet_distance", line], row
+        texts.append([line, *(score(one, name) for name in ("mask_ap", "f1_50") for one in pair)])
+    return markdown(head, texts)
 
 
 def lines(row: dict[str, str]) -> list[str]:
@@ -161,6 +174,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/phase-contrast-study.md", "study"): study,
     ("docs/phase-contrast-study.md", "field runs"): field_runs,
     ("docs/phase-contrast-study.md", "fields"): fields,
+    ("docs/phase-contrast-study.md", "self-trained"): self_trained,
     ("docs/engines-and-service.md", "speed"): speed,
     ("docs/metrics.md", "definitions"): definitions,
     **{("docs/inputs.md", case.table): partial(inputs.table, case.table) for case in inputs.cases()},
