@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from monolayer.tracking.divisions import division_rows, survival
+from monolayer.tracking.lineage import Lineage, WellCells, track_rows
+from monolayer.tracking.timelapse import Timelapse
 
 
 def test_the_estimate_by_hand() -> None:
@@ -52,3 +54,23 @@ def test_only_cells_whose_birth_was_seen_count() -> None:
     ]
     assert rows[-1]["undivided"] == 0.5
     assert division_rows([]) == []
+
+
+def test_ages_of_as_many_frames_are_one_age() -> None:
+    """Every 20 minutes a frame, whose times tables have as 0.333333 and 0.666667 h: differences of these differ."""
+    born, age = np.array([1, 2, 3, 4, 5, 6]), np.array([2, 2, 2, 2, 3, 2])
+    divides = np.array([True, False, True, False, True, False])
+    first = np.r_[np.zeros(6, np.int64), born, (born + age)[divides], (born + age)[divides]]
+    last = np.r_[born - 1, born + age - divides, np.full(6, 9)]
+    parent = np.r_[np.zeros(6, np.int64), np.arange(1, 7), np.tile(np.flatnonzero(divides) + 7, 2)]
+    spans = [(track, frame) for track in range(18) for frame in range(first[track], last[track] + 1)]
+    track, frame = np.array(sorted(spans, key=lambda one: one[1])).T
+    times = np.round(np.arange(10) / 3, 6)
+    zeros = np.zeros(len(frame))
+    cells = WellCells(frame, times[frame], zeros, zeros, zeros + 9, zeros > 0)
+    lapse = Timelapse("disk", "disk", "A1", [], list(range(10)), times.tolist(), "h")
+    rows = track_rows(lapse, cells, Lineage(track + 1, parent[track], track * 0), None)
+    of_six = [one | {"parent": one["parent"]} for one in rows if 7 <= one["track"] <= 12]
+    found = division_rows(of_six)
+    assert [(one["time"], round(one["undivided"], 6)) for one in found] == [(0, 1), (0.66667, 0.666667), (1, 0)]
+    assert len({one["division_time"] for one in of_six if not one["censored"]}) == 2

@@ -107,3 +107,9 @@ def test_what_is_no_time_lapse_is_refused() -> None:
     same = [image(n, "x.png", f"t{n}", well=well) for n, well in enumerate(["a b", "a b", "a_b", "a_b"])]
     with pytest.raises(InputError, match="two wells have file names that begin with A172_a_b"):
         timelapses(same)
+
+
+def test_steps_that_tables_round_to_two_are_one_step() -> None:
+    """Of a seventh of an hour, 0.142857 and 0.142858 h: neither is as common as that over a missing frame."""
+    frames = [0, 2, 3, 4, 6, 7, 9, 10, 11, 13]
+    assert numbered(np.round(np.array(frames) / 7, 6)).tolist() == frames

@@ -71,7 +71,7 @@ SCORE = {
     "det": Column("", "number", "CTC's DET: 1 less the cost of mending the cells, over that of making them all."),
     "tra": Column("", "number", "CTC's TRA: as DET, with the links."),
     "complete_tracks": Column("", "number", "CT: F1 of tracks that are right from the first to the last frame."),
-    "track_fractions": Column("", "number", "TF: longest part of a true track that is right, mean over tracks."),
+    "track_fractions": Column("", "number", "TF: longest right part of a true track, mean over those of which any is."),
     "branching": Column("", "number", "BC: F1 of divisions, found within the tolerance with both daughters."),
     "cell_cycle": Column("", "number", "CCA: likeness of the distributions of life times from division to division."),
     "division_tp": Column("", "whole", "Divisions found."),

@@ -10,7 +10,7 @@ import numpy as np
 
 from monolayer.compiled import Flags, Floats, Ints
 from monolayer.tracking.linking import Links
-from monolayer.tracking.timelapse import Timelapse
+from monolayer.tracking.timelapse import DIGITS, Timelapse
 
 
 class Lineage(NamedTuple):
@@ -74,6 +74,7 @@ def track_rows(lapse: Timelapse, cells: WellCells, found: Lineage, pixel_size_um
         ends = "divides" if divides else "end" if frames[-1] == lapse.frames[-1] else "lost"
         ends = "edge" if ends == "lost" and cells.at_edge[own[-1]] else ends
         until = divided[number] if divides else float(cells.time[own[-1]])
+        lived = round(until - time_of[int(frames[0])], DIGITS)
         moves = _moves(cells, own)
         rows.append(
             {
@@ -91,8 +92,8 @@ def track_rows(lapse: Timelapse, cells: WellCells, found: Lineage, pixel_size_um
                 "time_unit": lapse.time_unit,
                 "start_time": time_of[int(frames[0])],
                 "end_time": time_of[int(frames[-1])],
-                "lifetime": until - time_of[int(frames[0])],
-                "division_time": until - time_of[int(frames[0])] if divides and parent else math.nan,
+                "lifetime": lived,
+                "division_time": lived if divides and parent else math.nan,
                 "censored": not (divides and parent),
                 **moves,
                 **{name.replace("_px", "_um"): value * um for name, value in moves.items()},

@@ -18,6 +18,7 @@ from monolayer.files import InputError, few
 
 logger = logging.getLogger(__name__)
 SHOWN = 5  # images that a warning names
+DIGITS = 5  # decimals of a time between two images: of two times of six, the differences of equal ones are not equal
 
 
 class Timelapse(NamedTuple):
@@ -111,6 +112,6 @@ def _in_order(key: tuple[str, str, str], images: list[Image], moments: Moments) 
 def numbered(times: Floats) -> Ints:
     """Numbers of frames from 0 on, of rising times: the commonest interval is one frame, and longer ones are more."""
     steps = np.diff(times)
-    values, counts = np.unique(np.round(steps, 6), return_counts=True)
+    values, counts = np.unique(np.round(steps, DIGITS), return_counts=True)
     usual = values[counts.argmax()]  # the shortest of the commonest
     return np.asarray(np.r_[0, np.cumsum(np.maximum(1, np.round(steps / usual)))], np.int64)
