@@ -32,6 +32,11 @@ def test_pairs_are_those_of_the_pixels(masks: NDArray[np.bool_], limit: float) -
 def test_confluence_is_the_union(masks: NDArray[np.bool_]) -> None:
     rles = [rle.rle_from_mask(mask) for mask in masks]
     assert confluence(rles, 7, 8) == masks.any(axis=0).sum() / 56
+    whole = rle.rle_from_mask(np.ones((7, 8), bool))
+    assert confluence(rles, 7, 8, [whole]) == float(masks.any())  # all that counts are the cells
+    left = np.indices((7, 8))[1] < 4
+    counts = ~left | masks.any(axis=0)
+    assert confluence(rles, 7, 8, [rle.rle_from_mask(left)]) == masks.any(axis=0).sum() / counts.sum()
 
 
 def test_areas_above_255_are_no_matter() -> None:

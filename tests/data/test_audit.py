@@ -14,7 +14,7 @@ import pytest
 from culture import HEIGHT, WELLS, WIDTH, Culture, polygon
 from monolayer.coco.findings import REPAIRED, STOPS, WARNINGS, Findings
 from monolayer.coco.records import Annotation, Truth
-from monolayer.coco.rle import box_xywh, rle_from_mask, rle_from_polygons
+from monolayer.coco.rle import box_xywh, mask_from_rle, rle_from_mask, rle_from_polygons
 from monolayer.data.audit import audit
 from monolayer.files import InputError, write_json
 from monolayer.params.data import AuditParams
@@ -244,6 +244,19 @@ def test_cells_drawn_twice_empty_and_outside(images: Path, truth: Truth) -> None
     assert found["images"] == audited(images, alone)["images"]  # a region covers nothing
     assert examples["empty_mask"] == ["annotation 9004 of round_A1_0.png"]
     assert examples["box_outside"] == ["annotation 9004 of round_A1_0.png: [120, 5, 20, 5]"]
+
+
+def test_confluence_is_of_what_is_annotated(images: Path, truth: Truth) -> None:
+    """As in the tables of images: a part that nobody looked at counted as ground without a cell."""
+    every = audited(images, truth)["images"][0]
+    first = [cell for cell in truth["annotations"] if cell["image_id"] == truth["images"][0]["id"]]
+    cells = np.any([mask_from_rle(cell["segmentation"]) for cell in first], axis=0)
+    assert every["confluence"] == pytest.approx(cells.mean(), abs=1e-4)
+    region = rle_from_mask(~cells & (np.arange(WIDTH) < WIDTH // 2))
+    truth["annotations"].append(Annotation(**{**first[0], "id": 9003, "segmentation": region, "iscrowd": 1}))
+    found = audited(images, truth)["images"][0]
+    left = ~mask_from_rle(region)
+    assert found == every | {"confluence": pytest.approx(cells.sum() / left.sum(), abs=1e-4)}
 
 
 def test_images_with_few_annotations_and_many_examples(images: Path, truth: Truth) -> None:

@@ -13,13 +13,13 @@ from faults import contents
 from monolayer.coco.io import read_truth
 from monolayer.coco.labels import rles_from_labels
 from monolayer.coco.moments import ellipses
-from monolayer.coco.records import CELL, Image, Truth
-from monolayer.coco.rle import annotation
+from monolayer.coco.records import CELL, Annotation, Image, Truth
+from monolayer.coco.rle import annotation, mask_from_rle, rle_from_mask
 from monolayer.data.dataset import Sample
 from monolayer.files import write_json
 from monolayer.params.extensions import DomainShiftParams
 from monolayer.synthesis import domain_shift, extend, figures
-from monolayer.synthesis.comparison import energy, energy_test, fit, kolmogorov_smirnov, project
+from monolayer.synthesis.comparison import Cloud, compare, energy, energy_test, fit, kolmogorov_smirnov, project
 from monolayer.synthesis.features import FEATURES, features, outlines
 from paths import DATA, needs_data
 from PIL import Image as PillowImage
@@ -275,3 +275,62 @@ def test_edges_of_samples_are_the_cells_own(tmp_path: Path) -> None:
     cells = [annotation(number, 1, rle) for number, rle in enumerate(rles_from_labels(labels), start=1)]
     red = (figures.outlined(Sample(image, tmp_path / "a.png", cells)) == figures.RED).all(2)
     assert np.array_equal(red, (labels > 0) & ~ndimage.binary_erosion(labels > 0))
+
+
+def cloud(folder: Path, kind: str, levels: list[float], corners: list[tuple[int, int]]) -> Cloud:
+    """Images of these grey levels with a square of 8 px at each of these corners."""
+    part = []
+    for number, level in enumerate(levels):
+        pixels = RNG(number).normal(level, 5, (32, 64)).clip(0, 255).astype(np.uint8)
+        image = Image(
+            id=1,
+            file_name=f"{kind}{number}.png",
+            width=64,
+            height=32,
+            cell_line="",
+            well="",
+            timestamp=None,
+            split=None,
+        )
+        PillowImage.fromarray(pixels).save(folder / image["file_name"])
+        cells = list[Annotation]()
+        for y, x in corners:
+            mask = np.zeros((32, 64), np.bool_)
+            mask[y : y + 8, x : x + 8] = True
+            cells.append(annotation(len(cells) + 1, 1, rle_from_mask(mask)))
+        part.append(Sample(image, folder / image["file_name"], cells))
+    return Cloud(part, np.array([domain_shift.measure(sample) for sample in part]))
+
+
+def test_one_original_tells_no_shift(tmp_path: Path) -> None:
+    """Its features have no spread to measure by: the distance was 0 and p 1, whatever the synthetic images were."""
+    synthetic = cloud(tmp_path, "s", [30, 60, 200], [(2, 2), (12, 12), (20, 40)])
+    row = compare((cloud(tmp_path, "o", [100], [(0, 0)]), synthetic), SHIFT).row
+    unknown = ("explained", "energy_distance", "null_distance", "p_value", "left_out_original", "left_out_synthetic")
+    assert all(np.isnan(row[name]) for name in unknown)
+    assert (row["components"], row["count_ks"], row["area_ks"]) == (0, 1, 0)
+    of_two = compare((cloud(tmp_path, "o", [100, 120], [(0, 0)]), synthetic), SHIFT).row
+    assert float(of_two["energy_distance"]) > 0
+
+
+def test_confluence_is_the_share_that_is_covered(tmp_path: Path) -> None:
+    """Of true cells that overlap it was the sum of their areas, which a composite's never do."""
+    original = cloud(tmp_path, "o", [100, 120], [(0, 0), (0, 4), (0, 0)])
+    row = compare((original, cloud(tmp_path, "s", [100, 120], [(0, 0)])), SHIFT).row
+    assert row["confluence_original"] == pytest.approx(8 * 12 / (32 * 64))
+
+
+def test_what_nobody_annotated_is_neither_cells_nor_background(tmp_path: Path) -> None:
+    """An image whose right half is a region looks as its left half does: it had half of its density."""
+    [sample] = cloud(tmp_path, "o", [100], [(0, 0), (12, 20)]).samples
+    right = np.zeros((32, 64), np.bool_)
+    right[:, 32:] = True
+    parted = Sample(sample.image, sample.path, sample.annotations, [annotation(9, 1, rle_from_mask(right))])
+    half = tmp_path / "half.png"
+    PillowImage.fromarray(sample.pixels()[:, :32]).save(half)
+    masks = [mask_from_rle(cell["segmentation"])[:, :32] for cell in sample.annotations]
+    cells = [annotation(number, 1, rle_from_mask(mask)) for number, mask in enumerate(masks, start=1)]
+    wanted = dict(zip(FEATURES, domain_shift.measure(Sample(sample.image, half, cells)), strict=True))
+    found = dict(zip(FEATURES, domain_shift.measure(parted), strict=True))
+    for name in ("density", "confluence", "clark_evans", "contrast", "background_std", "cell_std"):
+        assert found[name] == pytest.approx(wanted[name]), name

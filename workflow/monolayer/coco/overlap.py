@@ -46,6 +46,11 @@ def lying_in(rles: Sequence[Rle], regions: Sequence[Rle]) -> Flags:
     return np.asarray(rle_codec.iou(cast(Any, list(rles)), cast(Any, [region]), [1])[:, 0] >= LYING)
 
 
-def confluence(rles: Sequence[Rle], height: int, width: int) -> float:
-    """The fraction of an image of that size that the masks cover together."""
-    return float(rle_codec.area(rle_codec.merge(cast(Any, rles)))) / (height * width) if rles else 0.0
+def confluence(rles: Sequence[Rle], height: int, width: int, regions: Sequence[Rle] = ()) -> float:
+    """The fraction of an image of that size that the masks cover together, but for what only these regions cover."""
+    cells, either = (_covered(part) for part in (rles, [*rles, *regions]))
+    return cells / max(height * width - (either - cells), 1)
+
+
+def _covered(rles: Sequence[Rle]) -> int:
+    return rle_area(cast(Rle, rle_codec.merge(cast(Any, rles)))) if rles else 0

@@ -147,7 +147,7 @@ def read_all(images: list[Image], folder: Path, findings: Findings) -> Iterator[
 
 
 def measure(image: Image, cells: list[Annotation], params: AuditParams, findings: Findings) -> dict[str, Any]:
-    """The counts of one image; notes what is wrong with its annotations. Crowds are checked but not counted."""
+    """The counts of one image; notes what is wrong with its annotations. Crowds are checked and count neither way."""
     name, size = image["file_name"], [image["height"], image["width"]]
     fitting = [cell for cell in cells if cell["segmentation"]["size"] == size]
     for cell in cells:
@@ -160,7 +160,9 @@ def measure(image: Image, cells: list[Annotation], params: AuditParams, findings
         if min(x, y) < -1 or x + w > image["width"] + 1 or y + h > image["height"] + 1:
             findings.add("box_outside", f"{shown}: {cell['bbox']}")
     alone = cells_in(fitting)
-    for i, j, iou in overlapping_pairs([cell["segmentation"] for cell in alone], params.duplicate_iou):
+    masks = [cell["segmentation"] for cell in alone]
+    regions = [cell["segmentation"] for cell in fitting if cell.get("iscrowd")]
+    for i, j, iou in overlapping_pairs(masks, params.duplicate_iou):
         findings.add("overlapping", f"{name}: annotations {alone[i]['id']} and {alone[j]['id']}, IoU {iou:.2f}")
     if len(alone) < params.min_annotations:
         findings.add("few_annotations", f"{name}: {len(alone)}")
@@ -170,7 +172,7 @@ def measure(image: Image, cells: list[Annotation], params: AuditParams, findings
         "split": image["split"],
         "cells": len(alone),
         "median_area": float(np.median([cell["area"] for cell in alone])) if alone else None,
-        "confluence": round(confluence([cell["segmentation"] for cell in alone], *size), 4),
+        "confluence": round(confluence(masks, image["height"], image["width"], regions), 4),
     }
 
 

@@ -13,6 +13,7 @@ from scipy.stats import ks_2samp
 from monolayer.compiled import Floats
 from monolayer.data.dataset import Sample
 from monolayer.params.extensions import DomainShiftParams
+from monolayer.synthesis.features import FEATURES
 
 Row = dict[str, str | float]
 KINDS = ("original", "synthetic")
@@ -26,12 +27,12 @@ class Cloud(NamedTuple):
 
 
 class Plane(NamedTuple):
-    """Principal components of the originals: features are scaled, then turned."""
+    """Principal components of the originals, none where these are alike: features are scaled, then turned."""
 
     centre: Floats  # (F,)
     scale: Floats  # (F,); 0 for a feature that does not vary among the originals: it is left out
     components: Floats  # (C, F) orthonormal rows
-    explained: float  # share of the originals' variance
+    explained: float  # share of the originals' variance; NaN where there is none
 
 
 class Comparison(NamedTuple):
@@ -62,8 +63,8 @@ def compare(clouds: tuple[Cloud, Cloud], params: DomainShiftParams) -> Compariso
         "left_out_original": float(left.mean()),
         "left_out_synthetic": float(left_synthetic.mean()),
     }
-    for name in quantities(clouds[0].samples):
-        one, other = (quantities(cloud.samples)[name] for cloud in clouds)
+    for name in quantities(clouds[0]):
+        one, other = (quantities(cloud)[name] for cloud in clouds)
         for kind, values in zip(KINDS, (one, other), strict=True):
             row[f"{name}_{kind}"] = float(np.median(values)) if len(values) else math.nan
         row[f"{name}_ks"] = kolmogorov_smirnov(one, other)
@@ -76,7 +77,9 @@ def fit(originals: Floats, variance: float) -> Plane:
     centre, spread = np.nanmean(known, 0), np.nanstd(known, 0)
     scale = np.where(spread > 1e-9 * np.maximum(np.abs(centre), 1), spread, 0)
     _, singular, components = np.linalg.svd(scaled(originals, centre, scale), full_matrices=False)
-    shares = np.cumsum(singular**2) / max(float((singular**2).sum()), 1e-12)
+    if not scale.any():  # of one original, or of copies
+        return Plane(centre, scale, components[:0], math.nan)
+    shares = np.cumsum(singular**2) / float((singular**2).sum())
     count = min(int(np.searchsorted(shares, variance)) + 1, len(shares))
     # the sign of a component is arbitrary: its largest entry is made positive
     largest = components[np.arange(count), np.abs(components[:count]).argmax(1)]
@@ -90,16 +93,21 @@ def scaled(values: Floats, centre: Floats, scale: Floats) -> Floats:
 
 
 def project(values: Floats, plane: Plane) -> tuple[Floats, Floats]:
-    """Scores (N, C) on the components, and the mean square (N,) of what these leave out of a feature."""
+    """Scores (N, C) on the components, and the mean square (N,) of what these leave out of a feature that varies."""
     points = scaled(values, plane.centre, plane.scale)
     scores = points @ plane.components.T
-    rest: Floats = ((points - scores @ plane.components) ** 2).sum(1) / max(int((plane.scale > 0).sum()), 1)
+    rest: Floats = ((points - scores @ plane.components) ** 2).sum(1) / (int((plane.scale > 0).sum()) or math.nan)
     return scores, rest
 
 
 def energy_test(one: Floats, other: Floats, permutations: int, rng: np.random.Generator) -> Row:
-    """Energy distance of two clouds (N, C) and (M, C), its mean when their points are exchanged, and the p-value."""
+    """Energy distance of two clouds (N, C) and (M, C), its mean when their points are exchanged, and the p-value.
+
+    All NaN where no component tells points apart.
+    """
     points = np.concatenate([one, other])
+    if not points.shape[1]:
+        return dict.fromkeys(("energy_distance", "null_distance", "p_value"), math.nan)
     distances = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1))
     named = np.arange(len(points)) < len(one)
     found = float(energy(distances, named[None])[0])
@@ -121,13 +129,12 @@ def energy(distances: Floats, first: NDArray[np.bool_]) -> Floats:
     return apart
 
 
-def quantities(part: Sequence[Sample]) -> dict[str, Floats]:
+def quantities(cloud: Cloud) -> dict[str, Floats]:
     """Cells and covered share of each image, and the area of each cell in px²."""
-    room = [sample.image["height"] * sample.image["width"] for sample in part]
-    areas = [[cell["area"] for cell in sample.annotations] for sample in part]
+    areas = [[cell["area"] for cell in sample.annotations] for sample in cloud.samples]
     return {
         "count": np.array([len(cells) for cells in areas], np.float64),
-        "confluence": np.array([sum(cells) / size for cells, size in zip(areas, room, strict=True)], np.float64),
+        "confluence": cloud.values[:, list(FEATURES).index("confluence")],
         "area": np.array([area for cells in areas for area in cells], np.float64),
     }
 

@@ -7,6 +7,8 @@ as independent; synthetic ones share cells and backgrounds with the originals, s
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from monolayer.params.extensions import DomainShiftParams
 from monolayer.progress import track
 from monolayer.synthesis.comparison import KINDS, Comparison, Row, compare, of_line, quantities
 from monolayer.synthesis.features import FEATURES, features
+
+logger = logging.getLogger(__name__)
 
 
 def domain_shift(
@@ -38,6 +42,9 @@ def domain_shift(
         line: compare((of_line(every[:split], values[:split], line), of_line(synthetic, values[split:], line)), params)
         for line in lines
     }
+    for line in (line for line in lines if not compared[line].row["components"]):
+        said = "cell line %s: no domain shift can be told by %d original images, which differ in no feature"
+        logger.warning(said, line, len(compared[line].scores[0]))
     tables: dict[str, list[Row]] = {
         "features": [row for line in lines for row in feature_rows(line, compared[line])],
         "shift": [{"cell_line": line, **compared[line].row} for line in lines],
@@ -52,7 +59,11 @@ def domain_shift(
 def measure(sample: Sample) -> list[float]:
     """The FEATURES of one sample, in their order; its crowds are covered, for they are neither cells nor background."""
     pixels = sample.pixels()
-    found = features(pixels, label_image([cell["segmentation"] for cell in sample.annotations], *pixels.shape))
+    labels, crowds = (
+        label_image((one["segmentation"] for one in part), *pixels.shape)
+        for part in (sample.annotations, sample.crowds)
+    )
+    found = features(pixels, labels, (labels > 0) | (crowds == 0))
     return [found[name] for name in FEATURES]
 
 
@@ -63,8 +74,8 @@ def written(row: Row) -> dict[str, str | int]:
 
 def histograms(line: str, compared: Comparison, bins: int) -> Iterable[Row]:
     """The share of a line's images (of its cells, for the area) in each of `bins` steps, for both kinds."""
-    for name, one in quantities(compared.clouds[0].samples).items():
-        other = quantities(compared.clouds[1].samples)[name]
+    for name, one in quantities(compared.clouds[0]).items():
+        other = quantities(compared.clouds[1])[name]
         both = np.concatenate([one, other])
         low, high = np.quantile(both, [0, 0.995]) if len(both) else (0.0, 1.0)  # the rest is in the last step
         edges = np.linspace(low, max(high, low + 1e-6), bins + 1)
@@ -76,9 +87,9 @@ def histograms(line: str, compared: Comparison, bins: int) -> Iterable[Row]:
 
 
 def feature_rows(line: str, compared: Comparison) -> Iterable[Row]:
-    """Each image with its place on the first two components and its features."""
+    """Each image with its place on the first two components, if there are so many, and its features."""
     for kind, cloud, scores in zip(KINDS, compared.clouds, compared.scores, strict=True):
-        places = np.pad(scores, ((0, 0), (0, 2)))[:, :2].tolist()
+        places = np.pad(scores, ((0, 0), (0, 2)), constant_values=math.nan)[:, :2].tolist()
         for sample, (pc1, pc2), values in zip(cloud.samples, places, cloud.values.tolist(), strict=True):
             row: Row = {"cell_line": line, "kind": kind, "file_name": sample.image["file_name"]}
             yield {**row, "pc1": pc1, "pc2": pc2, **dict(zip(FEATURES, values, strict=True))}

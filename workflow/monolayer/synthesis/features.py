@@ -1,4 +1,4 @@
-"""What an image looks like in 20 numbers: intensity, texture, density, size and shape of its cells."""
+"""What an image looks like in 21 numbers: intensity, texture, density, size and shape of its cells."""
 
 from __future__ import annotations
 
@@ -38,9 +38,19 @@ FEATURES = {
 }
 
 
-def features(pixels: NDArray[np.uint8], labels: Labels) -> dict[str, float]:
-    """The FEATURES of a uint8 (H, W) image whose cells are > 0 in `labels`; NaN for what too few cells define."""
-    return {**intensity(pixels), **texture(pixels), **against_background(pixels, labels), **crowd(labels)}
+def features(pixels: NDArray[np.uint8], labels: Labels, annotated: NDArray[np.bool_] | None = None) -> dict[str, float]:
+    """The FEATURES of a uint8 (H, W) image whose cells are > 0 in `labels`; NaN for what too few cells define.
+
+    What is not annotated, if anything, is neither cells nor background.
+    """
+    known = np.ones(labels.shape, np.bool_) if annotated is None else annotated
+    background = pixels[known & (labels == 0)]
+    return {
+        **intensity(pixels),
+        **texture(pixels),
+        **against_background(pixels[labels > 0], background),
+        **crowd(labels, int(known.sum())),
+    }
 
 
 def intensity(pixels: NDArray[np.uint8]) -> dict[str, float]:
@@ -64,8 +74,7 @@ def texture(pixels: NDArray[np.uint8]) -> dict[str, float]:
     return bands
 
 
-def against_background(pixels: NDArray[np.uint8], labels: Labels) -> dict[str, float]:
-    cells, background = pixels[labels > 0], pixels[labels == 0]
+def against_background(cells: NDArray[np.uint8], background: NDArray[np.uint8]) -> dict[str, float]:
     return {
         "contrast": float(cells.mean() - background.mean()) if cells.size and background.size else math.nan,
         "cell_std": float(cells.std()) if cells.size else math.nan,
@@ -73,13 +82,14 @@ def against_background(pixels: NDArray[np.uint8], labels: Labels) -> dict[str, f
     }
 
 
-def crowd(labels: Labels) -> dict[str, float]:
-    """Density, clustering, size and shape of the cells."""
+def crowd(labels: Labels, room: int) -> dict[str, float]:
+    """Density, clustering, size and shape of the cells; `room` is the px² that they could be in."""
+    room = max(room, 1)
     y, x = np.nonzero(labels)
     cells = ellipses(np.unique(labels[y, x], return_inverse=True)[1], x, y)
     area = cells.area
     outline, touching = outlines(labels)
-    found = {"density": 1e6 * len(area) / labels.size, "confluence": float(area.sum()) / labels.size}
+    found = {"density": 1e6 * len(area) / room, "confluence": float(area.sum()) / room}
     if not len(area):
         names = ("neighbour", "clark_evans", "contact", "area", "area_spread", "elongation", "roughness")
         return {**found, **dict.fromkeys(names, math.nan)}
@@ -89,7 +99,7 @@ def crowd(labels: Labels) -> dict[str, float]:
     return {
         **found,
         "neighbour": float(np.median(nearest)),
-        "clark_evans": float(nearest.mean() * 2 * np.sqrt(len(area) / labels.size)),
+        "clark_evans": float(nearest.mean() * 2 * np.sqrt(len(area) / room)),
         "contact": float(touching.sum() / max(outline.sum(), 1)),
         "area": float(np.median(area)),
         "area_spread": float(np.log(area).std()),

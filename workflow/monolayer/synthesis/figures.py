@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from skimage.segmentation import find_boundaries
 from monolayer.coco.labels import label_image
 from monolayer.data.dataset import Sample, read_image
 from monolayer.files import atomic_write
-from monolayer.synthesis.comparison import KINDS, Comparison, quantities
+from monolayer.synthesis.comparison import KINDS, Cloud, Comparison, quantities
 
 COLOURS = {"original": "#666666", "synthetic": "#d1495b"}
 STYLE: Any = {"svg.hashsalt": "monolayer", "svg.fonttype": "none", "text.parse_math": False, "font.size": 8}
@@ -36,8 +36,8 @@ def draw_shift(path: Path, compared: Mapping[str, Comparison]) -> None:
             for kind, cloud, scores in reversed(list(zip(KINDS, one.clouds, one.scores, strict=True))):
                 places = np.pad(scores, ((0, 0), (0, 2)))[:: -(-len(scores) // POINTS) or 1]
                 axes[0].plot(places[:, 0], places[:, 1], ".", ms=3, color=COLOURS[kind], label=kind, alpha=0.6)
-                for axis, (name, values) in zip(axes[1:], quantities(cloud.samples).items(), strict=True):
-                    both = np.concatenate([quantities(cloud.samples)[name] for cloud in one.clouds])
+                for axis, (name, values) in zip(axes[1:], quantities(cloud).items(), strict=True):
+                    both = np.concatenate([quantities(cloud)[name] for cloud in one.clouds])
                     top = float(np.quantile(both, 0.995)) if len(both) else 1.0
                     edges = np.linspace(0, max(top, 1e-6), 21)
                     weights = np.full(len(values), 1 / max(len(values), 1))
@@ -53,16 +53,16 @@ def draw_shift(path: Path, compared: Mapping[str, Comparison]) -> None:
 
 def draw_samples(path: Path, compared: Mapping[str, Comparison], count: int) -> None:
     """One row for each line: `count` times an original, a synthetic image as confluent, and that with its truth."""
-    rows = [sample_row(line, one.clouds[0].samples, one.clouds[1].samples, count) for line, one in compared.items()]
+    rows = [sample_row(line, one.clouds, count) for line, one in compared.items()]
     with atomic_write(path) as partial:
         PillowImage.fromarray(np.concatenate(rows)).save(partial, "png")
 
 
-def sample_row(line: str, originals: Sequence[Sample], synthetic: Sequence[Sample], count: int) -> NDArray[np.uint8]:
+def sample_row(line: str, clouds: tuple[Cloud, Cloud], count: int) -> NDArray[np.uint8]:
     """uint8 (H, 3 count WINDOW, 3), sparse to dense; H is CAPTION and what the line's images are high, or WINDOW."""
     tiles, height = list[tuple[str, NDArray[np.uint8]]](), 0
     for quantile in (np.arange(count) + 0.5) / count:
-        original, other = at_confluence(originals, quantile), at_confluence(synthetic, quantile)
+        original, other = (at_confluence(cloud, quantile) for cloud in clouds)
         tiles.append((f"{line}: {original.image['file_name']}", window(read_image(original.path))))
         tiles.append((f"{line}: synthetic {other.image['file_name']}", window(read_image(other.path))))
         tiles.append(("its truth", window(outlined(other))))
@@ -70,10 +70,10 @@ def sample_row(line: str, originals: Sequence[Sample], synthetic: Sequence[Sampl
     return np.concatenate([captioned(tile[:height], text) for text, tile in tiles], 1)
 
 
-def at_confluence(part: Sequence[Sample], quantile: float) -> Sample:
+def at_confluence(cloud: Cloud, quantile: float) -> Sample:
     """The sample at that quantile of confluence."""
-    order = np.argsort(quantities(part)["confluence"], kind="stable")
-    return part[int(order[int(quantile * len(part))])]
+    order = np.argsort(quantities(cloud)["confluence"], kind="stable")
+    return cloud.samples[int(order[int(quantile * len(order))])]
 
 
 def outlined(sample: Sample) -> NDArray[np.uint8]:
