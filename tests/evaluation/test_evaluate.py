@@ -500,3 +500,28 @@ def test_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert scores["n_resamples"] == 20
     results.write_text("[")
     assert main([*command, "--protocol", "livecell"]) == 1
+
+
+def test_wells_are_drawn_where_all_images_have_one(tmp_path: Path) -> None:
+    """All images without one were a single well: no score had an interval, and no difference of runs was told."""
+    truth = make_truth()
+    for image in truth["images"][2:]:
+        del image["well"]
+    files = write(tmp_path / "t.json", truth), write(tmp_path / "r.json", make_results(truth, 1))
+    wells = PARAMS.model_copy(update={"resample": "well"})
+    with pytest.raises(
+        InputError, match=r"none to 4 of 6 images \(A_2.png, B_3.png, A_4.png, ...\); give each a `well`"
+    ):
+        evaluate.evaluate(files, None, wells, tmp_path / "a.json", 1)
+
+
+def test_a_file_that_is_listed_twice_is_drawn_as_one_image(tmp_path: Path) -> None:
+    """Two annotators drew the cells of three images: six records looked like enough for a difference to be real."""
+    truth = make_truth(6)
+    for image, same in zip(truth["images"][3:], truth["images"], strict=False):
+        image |= {"file_name": same["file_name"], "cell_line": "A"}
+        same["cell_line"] = "A"
+    images, _ = read_truth(write(tmp_path / "t.json", truth))
+    assert evaluate.drawn(images, PARAMS)["all"].units == 3
+    weights = bootstrap.draws(images.lines, evaluate.units(images, PARAMS), 50, seed=0)
+    np.testing.assert_array_equal(weights[:, :3], weights[:, 3:])

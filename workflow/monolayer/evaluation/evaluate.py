@@ -21,7 +21,7 @@ from monolayer.evaluation.bootstrap import Drawn
 from monolayer.evaluation.definitions import prefixes
 from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import Evidence
-from monolayer.files import InputError, atomic_write, read_json, write_csv, write_json
+from monolayer.files import InputError, atomic_write, few, read_json, write_csv, write_json
 from monolayer.params.steps import EvaluateParams
 
 Row = dict[str, Any]
@@ -138,7 +138,11 @@ def groups(images: Images) -> dict[str, Ints]:
 def units(images: Images, params: EvaluateParams) -> list[str]:
     """What the bootstrap draws whole: the name of each image's well, or the image itself."""
     if params.resample == "image":
-        return list(map(str, images.ids))
+        first: dict[str, int] = {}  # a file that is listed twice, with two annotators' cells, is one image
+        return [str(first.setdefault(name, number)) for name, number in zip(images.names, images.ids, strict=True)]
+    if lacking := [name for name, well in zip(images.names, images.wells, strict=True) if not well]:
+        said = f"wells are to be drawn, and the truth gives none to {len(lacking)} of {len(images)} images"
+        raise InputError(f"{said} ({few(lacking, 3)}); give each a `well`, or draw images (resample: image)")
     return [f"{line}/{well}" for line, well in zip(images.lines, images.wells, strict=True)]
 
 
