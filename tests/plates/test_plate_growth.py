@@ -12,7 +12,7 @@ import pytest
 from monolayer.backends.manifest import CellDiameters
 from monolayer.files import InputError
 from monolayer.params.plates import Plate, plate_name
-from monolayer.plates import growth
+from monolayer.plates import growth, tabulate
 from monolayer.plates.quality import flags, measures, usual_sharpness
 from scipy import ndimage, stats
 
@@ -80,6 +80,14 @@ def test_conditions_are_compared_over_wells() -> None:
 def test_holm_orders_and_caps() -> None:
     assert growth._holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert growth._holm([0.9, 0.8]) == [1.0, 1.0]
+    unknown, known = growth._holm([math.nan, 0.04])  # of wells that are all alike, which Welch can't tell apart
+    assert (math.isnan(unknown), known) == (True, 0.04)
+
+
+def test_no_chance_is_written_as_0() -> None:
+    row = tabulate._rounded({"p": 1.23456789e-9, "p_holm": 0.123456789, "low_per_time": 1.23456789e-9, "p_none": 1})
+    assert row == {"p": 1.23457e-9, "p_holm": 0.123457, "low_per_time": 0, "p_none": 1}
+    assert tabulate._rounded({"p": math.nan}) == {"p": ""}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ Row = Mapping[str, Any]
 RATES = ("rate_per_time", "rate_low_per_time", "rate_high_per_time")
 TIMES = ("doubling_time", "doubling_time_low", "doubling_time_high")
 LAGS = ("lag_time", "lag_time_low", "lag_time_high")
+CHANCES = ("p", "p_holm")
 NONE = math.nan
 
 
@@ -194,10 +195,10 @@ def comparisons(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _holm(values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction."""
-    order, largest = np.argsort(values, kind="stable"), 0.0
-    corrected = [0.0] * len(values)
+    """Holm's step-down correction; NaN, of conditions whose wells are all alike, stays."""
+    order, largest = [n for n in np.argsort(values, kind="stable") if not math.isnan(values[n])], 0.0
+    corrected = [NONE] * len(values)
     for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        largest = max(largest, min(1.0, (len(order) - rank) * values[index]))
         corrected[index] = largest
     return corrected

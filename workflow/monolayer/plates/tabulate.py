@@ -121,14 +121,16 @@ def _of_well(
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as tables have them; NaN is empty."""
+    """Numbers as tables have them; NaN is empty, and no p is 0."""
 
-    def shown(value: Any) -> Any:
+    def shown(name: str, value: Any) -> Any:
         if not isinstance(value, float):
             return value
-        return "" if math.isnan(value) else round(float(value), DIGITS)
+        if math.isnan(value):
+            return ""
+        return float(f"{value:.{DIGITS}g}") if name in growth.CHANCES else round(float(value), DIGITS)
 
-    return {name: shown(value) for name, value in row.items()}
+    return {name: shown(name, value) for name, value in row.items()}
 
 
 def _write_manifest(folder: Path, settings: PlateSettings, found: tuple[int, str], fitted: ExpectedF1 | None) -> None:
