@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from monolayer.coco.instances import Instances
 from monolayer.coco.rle import Mask
+from monolayer.measurement.dictionary import TABLES
+from monolayer.measurement.files import arrow
 from monolayer.measurement.formats import FORMATS, FoundCells
 from monolayer.measurement.geojson import MeasuredFrame, geojson, polygons
 from monolayer.measurement.measure import cell_columns, with_um
@@ -78,6 +80,7 @@ def test_qupaths_file_by_the_standards_types(found: Instances) -> None:
         area = feature.properties["measurements"]["area_px2"]
         assert area == (found.label_image() == number).sum()
         assert feature.properties["measurements"]["area_um2"] == area / 4
+
         assert feature.properties["measurements"]["intensity_mean"] == 7
         assert str(uuid.UUID(str(feature.id))) == feature.id
     assert corner.properties is not None
@@ -143,3 +146,19 @@ def test_cellposes_file_is_of_the_image(found: Instances, tmp_path: Path) -> Non
     content = np.load(tmp_path / "a_seg.npy", allow_pickle=True).item()
     assert content["filename"] == "a.png"
     assert np.array_equal(content["masks"], found.label_image())
+
+
+def test_faint_grey_values_keep_their_digits(found: Instances) -> None:
+    """Of floats in metres, say: with six decimals all of them were 0."""
+    labels = found.label_image()
+    grey = np.where(labels > 0, 1.23456789e-7 * labels, 0)
+    columns = cell_columns(found, labels, grey, NEAR)
+    wanted = [1.23457e-7 * number for number in range(1, 5)]
+    table = arrow({name: TABLES["cells"][name] for name in columns}, columns)
+    assert table["intensity_mean"].to_pylist() == pytest.approx(wanted, rel=1e-5)
+    assert table["intensity_median"].to_pylist() == pytest.approx(wanted, rel=1e-5)
+    features = read(geojson([MeasuredFrame(found, columns)], "a.tif"))
+    told = [feature.properties["measurements"]["intensity_max"] for feature in features]
+    assert told == pytest.approx(wanted, rel=1e-5)
+    length = {"feret_um": TABLES["cells"]["feret_um"]}
+    assert arrow(length, {"feret_um": [1.23456789e-7]})["feret_um"].to_pylist() == [0]  # no noise of sums

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from monolayer.files import InputError
 from monolayer.measurement.growth import first_date, fit, growth, moment, untimed
 
 
@@ -142,3 +143,11 @@ def test_images_without_a_time_are_left_out_alone() -> None:
     assert growth(in_hours + in_frames)[0]["time_unit"] == "frame"
     assert untimed(in_hours + in_frames) == ["0.png", "1.png", "2.png"]
     assert untimed([]) == []
+
+
+def test_a_well_that_is_called_as_the_row_over_all_is_refused() -> None:
+    """Its own row was that of all wells."""
+    counts = [2.0 ** (t / 5) for t in range(9)]
+    assert [row["well"] for row in growth(images("all", counts, True))] == ["all", "all"]
+    with pytest.raises(InputError, match="a well is called all"):
+        growth(images("A1", counts, True) + images("all", counts, True))

@@ -12,6 +12,8 @@ class Column(NamedTuple):
     meaning: str
 
 
+GREY = "grey value"
+
 IMAGE = {
     "image_id": Column("", "whole", "The image's id in the COCO file that lists it."),
     "file_name": Column("", "text", "The image's file."),
@@ -42,11 +44,11 @@ CELL = {
     "solidity": Column("", "number", "Area over that of the convex hull; 1 has no dents."),
     "circularity": Column("", "number", "4π area / perimeter², at most 1: a circle."),
     "orientation_deg": Column("°", "number", "From the x axis to the longer axis, counter-clockwise, in (-90, 90]."),
-    "intensity_mean": Column("grey value", "number", "Mean over the mask, in the image's own grey values."),
-    "intensity_std": Column("grey value", "number", "Standard deviation over the mask."),
-    "intensity_min": Column("grey value", "number", "Darkest pixel of the mask."),
-    "intensity_median": Column("grey value", "number", "Median over the mask."),
-    "intensity_max": Column("grey value", "number", "Brightest pixel of the mask."),
+    "intensity_mean": Column(GREY, "number", "Mean over the mask, in the image's own grey values."),
+    "intensity_std": Column(GREY, "number", "Standard deviation over the mask."),
+    "intensity_min": Column(GREY, "number", "Darkest pixel of the mask."),
+    "intensity_median": Column(GREY, "number", "Median over the mask."),
+    "intensity_max": Column(GREY, "number", "Brightest pixel of the mask."),
     "nearest_neighbour_px": Column("px", "number", "From the centroid to the next one; empty for a cell alone."),
     "touching_neighbours": Column("", "whole", "Cells with at most `gap` px of background between."),
     "local_density_per_mpx": Column(

@@ -23,7 +23,8 @@ from monolayer.measurement.outlines import rings
 
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0  # of a path in ImageJ's file, as java.awt.geom.PathIterator numbers them
 FARTHEST = 32_767  # px; of a ROI's corners, which are 16-bit numbers
-DIGITS = 6  # decimals of a table's numbers
+DIGITS = 6  # decimals of a table's numbers; significant digits of grey values
+FAINT = 1e-3  # below it; they have the unit of their file, as float images of 1e-7 m have
 GROUP = 1 << 16  # rows at least of a row group: with a group for each image a file would be mostly footer
 MERGE = 256  # tables of an image each that wait for their group; a table takes kilobytes, however few its rows
 PLAIN: dict[str, Any] = {"quoting_style": "needed", "quoting_header": "none"}  # of CSV
@@ -73,11 +74,15 @@ def coco_annotations(found: Instances, image_id: int, first_id: int) -> list[dic
     ]
 
 
-def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Numbers as tables and answers have them."""
+def rounded(values: NDArray[np.float64], unit: str) -> NDArray[np.float64]:
+    """Numbers of a unit as tables and answers have them."""
     with np.errstate(over="ignore"):
         found = np.round(values, DIGITS)
-    return np.where(np.isinf(found), values, found)  # far beyond what has decimals
+    found = np.where(np.isinf(found), values, found)  # far beyond what has decimals
+    if unit == dictionary.GREY:
+        faint = (values != 0) & (np.abs(values) < FAINT)
+        found[faint] = [float(f"{value:.{DIGITS}g}") for value in values[faint]]
+    return found
 
 
 def arrow(table: str | Mapping[str, Column], columns: Columns | Mapping[str, Sequence[Any]]) -> Any:
@@ -93,7 +98,7 @@ def arrow(table: str | Mapping[str, Column], columns: Columns | Mapping[str, Seq
 
     def values(column: str, type_: Any) -> Any:
         given = np.asarray(columns[column])
-        given = rounded(given.astype(np.float64)) if type_ == pa.float64() else given
+        given = rounded(given.astype(np.float64), described[column].unit) if type_ == pa.float64() else given
         return pa.array(given, type_, from_pandas=True)
 
     return pa.table([values(field.name, field.type) for field in schema], schema=schema)

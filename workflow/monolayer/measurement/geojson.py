@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from monolayer.coco.instances import Instances
 from monolayer.coco.rle import Mask
 from monolayer.measurement.dictionary import CELL, with_um
-from monolayer.measurement.files import DIGITS
+from monolayer.measurement.files import rounded
 from monolayer.measurement.morphology import Columns
 from monolayer.measurement.outlines import rings
 
-MEASURED = tuple(name for name in with_um(CELL) if name != "cell")
+MEASURED = {name: column.unit for name, column in with_um(CELL).items() if name != "cell"}
 Ring = NDArray[np.int32]  # (N, 2) xy, the first corner not repeated
 
 
@@ -48,7 +48,7 @@ def geojson(frames: Sequence[MeasuredFrame], file_name: str, cell_line: str = ""
 
 def _features(frame: MeasuredFrame, where: str, time: int | None, cell_line: str) -> Iterator[dict[str, Any]]:
     names = [name for name in MEASURED if name in frame.columns]
-    columns = [frame.columns[name].tolist() for name in names]
+    columns = [rounded(frame.columns[name].astype(np.float64), MEASURED[name]).tolist() for name in names]
     rows = zip(*columns, strict=True) if columns else [()] * len(frame.found.masks)
     crops = zip(frame.found.crops, frame.found.rles(), rows, strict=True)
     for number, (crop, rle, values) in enumerate(crops, start=1):
@@ -58,11 +58,7 @@ def _features(frame: MeasuredFrame, where: str, time: int | None, cell_line: str
             geometry = {"type": "Polygon", "coordinates": parts[0]}
         if time is not None:
             geometry["plane"] = {"c": -1, "z": 0, "t": time}  # QuPath's; others pass over it
-        measurements = {
-            name: round(float(value), DIGITS)
-            for name, value in zip(names, values, strict=True)
-            if not math.isnan(value)
-        }
+        measurements = {name: value for name, value in zip(names, values, strict=True) if not math.isnan(value)}
         properties = {"objectType": "detection", "name": str(number), "measurements": measurements}
         if cell_line:
             properties["classification"] = {"name": cell_line}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from monolayer.compiled import Floats, Ints
+from monolayer.files import InputError
 
 TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")  # 02d16h00m, as LIVECell's file names say it
 FRAME = re.compile(r"[A-Za-z_]*(\d+)")
@@ -118,6 +119,8 @@ def growth(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         of_line = [image for image in images if image["cell_line"] == line]
         unit, column, timed = _timed(of_line)
         wells = sorted({image["well"] for image in timed})
+        if "all" in wells and len(wells) > 1:
+            raise InputError("a well is called all, which is the name of the row over all wells; rename the well")
         for quantity in ("cells", "confluence"):
             for well in [*wells, *(["all"] if len(wells) > 1 else [])]:
                 chosen = [image for image in timed if well in ("all", image["well"])]

@@ -165,7 +165,7 @@ def as_json(
 
 def _json_frame(number: int, frame: SegmentedFrame, masks: Masks, picture: bool) -> dict[str, Any]:
     names = list(frame.columns)
-    columns = [_plain(frame.columns[name]) for name in names]
+    columns = [_plain(frame.columns[name], dictionary.TABLES["cells"][name].unit) for name in names]
     cells: list[dict[str, Any]] = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     if masks == "rle":
         for cell, rle in zip(cells, frame.found.rles(), strict=True):
@@ -173,23 +173,18 @@ def _json_frame(number: int, frame: SegmentedFrame, masks: Masks, picture: bool)
     elif masks == "polygons":
         for cell, crop in zip(cells, frame.found.crops, strict=True):
             cell["polygons"] = [ring.ravel().tolist() for ring in rings(*crop)]
-    summary = {name: _number(value) for name, value in frame.row.items() if name not in dictionary.IMAGE}
+    known, row = dictionary.TABLES["images"], frame.row
+    summary = {n: _plain(np.array([row[n]]), known[n].unit)[0] for n in row if n not in dictionary.IMAGE}
     answer: dict[str, Any] = {"frame": number, "summary": summary, "cells": cells}
     if picture:
         answer["picture"] = "data:image/png;base64," + base64.b64encode(png(frame.grey)).decode()
     return answer
 
 
-def _plain(values: NDArray[Any]) -> list[Any]:
+def _plain(values: NDArray[Any], unit: str) -> list[Any]:
     if values.dtype.kind != "f":
         return list(values.tolist())
-    return [None if math.isnan(value) else value for value in files.rounded(values).tolist()]
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if math.isnan(value) else round(value, DIGITS)
-    return value
+    return [None if math.isnan(value) else value for value in files.rounded(values, unit).tolist()]
 
 
 def cell_table(frames: Sequence[SegmentedFrame]) -> dict[str, NDArray[Any]]:
