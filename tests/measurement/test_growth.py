@@ -91,11 +91,23 @@ def test_zeros_need_no_exception() -> None:
         ([0, 0, 1, 1], [1, 2, 3, 4]),
         ([0, 1, 2, 3], [0, 0, 0, 0]),
         ([0, 1, 2, 3], [5, 0, 0, 0]),
+        ([0, 1, 2, 3], [0, 0, 0, 5]),  # had a doubling time of 1.3 minutes, within a billionth
+        ([0, 24, 48, 72], [0, 0, 0, 5]),  # and of 40 minutes
         ([], []),
     ],
 )
 def test_what_can_not_be_fitted_is_none(time: list[float], values: list[float]) -> None:
     assert fit(np.array(time, float), np.array(values, float), np.zeros(len(time), np.int64)) is None
+
+
+def test_wells_of_one_time_each_tell_no_rate_together() -> None:
+    """Each has a start of its own: nothing says what of their differences is growth."""
+    time, groups = np.repeat([0.0, 24.0, 48.0], 2), np.repeat([0, 1, 2], 2)
+    counts = np.array([10.0, 12, 21, 19, 40, 44])
+    assert fit(time, counts, groups) is None
+    known = fit(np.r_[time, 0, 24], np.r_[counts, 100, 110], np.r_[groups, 3, 3])
+    assert known is not None
+    assert known.rate == pytest.approx(math.log(1.1) / 24)
 
 
 def images(well: str, counts: list[float], hours: bool) -> list[dict[str, Any]]:

@@ -92,6 +92,11 @@ def fit(time: Floats, values: Floats, groups: Ints) -> Fit | None:
     sums = np.bincount(groups, values, count)
     if len(np.unique(time)) < 3 or freedom < 1 or (sums <= 0).any():
         return None
+    earliest, latest = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(earliest, groups, time)
+    np.maximum.at(latest, groups, time)
+    if not (values[time > earliest[groups]].any() and values[time < latest[groups]].any()):
+        return None  # all is gone after each group's first time, or there at its last alone: no rate is finite
     design = np.c_[np.eye(count)[groups], time - time.min()]
     # from a rate of 0: each group's mean
     weights = np.r_[np.log(sums / np.bincount(groups)), 0.0]
@@ -103,7 +108,7 @@ def fit(time: Floats, values: Floats, groups: Ints) -> Fit | None:
         if np.abs(step).max() < 1e-10:
             break
     else:
-        return None  # runs off: a culture that is gone after its first frame has no finite rate
+        return None
     mean = np.exp(design @ weights)
     spread = ((values - mean) ** 2 / mean).sum() / freedom
     error = math.sqrt(spread * np.linalg.pinv(design.T @ (mean[:, None] * design))[-1, -1])
