@@ -27,8 +27,20 @@ def test_all_divide_or_none() -> None:
     every = survival([3, 3, 3], [])
     assert every is not None
     assert every.share.tolist() == [1, 0]
-    assert every.median() == (3, 3, 3)
+    assert every.median() == (3, 3, math.inf)
+    late = survival([3, 3], [2])
+    assert late is not None
+    assert late.high.tolist() == [1, 1]
     assert survival([], [4, 5]) is None
+
+
+def test_three_that_divided_do_not_say_that_all_do() -> None:
+    """As survfit of R has it (conf.type log-log), whose interval of the median is open too: its end was 6."""
+    curve = survival([2, 4, 6], [])
+    assert curve is not None
+    np.testing.assert_allclose(curve.low, [1, 0.0541, 0.00896, 0], atol=5e-5)
+    np.testing.assert_allclose(curve.high, [1, 0.945, 0.774, 0.774], atol=5e-4)
+    assert curve.median() == (4, 2, math.inf)
 
 
 def row(well: str, parent: int | None, lifetime: float, censored: bool) -> dict[str, Any]:

@@ -59,7 +59,7 @@ DIVISION = {
     "divided": Column("", "whole", "Of them, those whose division was seen; the others are censored."),
     "undivided": Column("", "number", "Kaplan-Meier estimate of the share of cells that have not divided by then."),
     "undivided_low": Column("", "number", "Lower end of its 95 % interval."),
-    "undivided_high": Column("", "number", "Upper end."),
+    "undivided_high": Column("", "number", "Upper end; where all have divided, that of the step before."),
 }
 SCORE = {
     **WELL,

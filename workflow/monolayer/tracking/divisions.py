@@ -46,10 +46,13 @@ def survival(divided: Sequence[float], censored: Sequence[float]) -> Survival | 
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # said below
         low, high = (end.probabilities for end in curve.confidence_interval(LEVEL, method="log-log"))
-    # the formula has no interval where all or none have divided
-    low, high = np.where(np.isnan(low), curve.probabilities, low), np.where(np.isnan(high), curve.probabilities, high)
+    share = curve.probabilities
+    # the formula has no interval where none or all have divided: of these few, others might not have by then, up to as
+    # many as the step before allows
+    low, high = np.where(np.isnan(low), share, low), np.where(share == 1, 1.0, high)
+    high = np.where(np.isnan(high), np.r_[1.0, high[:-1]], high)
     at = np.isin(curve.quantiles, divided)
-    columns = (values[at] for values in (curve.quantiles, curve.probabilities, low, high))
+    columns = (values[at] for values in (curve.quantiles, share, low, high))
     return Survival(*(np.r_[start, values] for start, values in zip((0, 1, 1, 1), columns, strict=True)))
 
 
