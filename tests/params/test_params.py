@@ -86,6 +86,13 @@ def put(path: str, value: object) -> Callable[[Config], None]:
         (put("runs.tuned.base", "raw"), "runs.tuned.base is 'raw', which is not defined"),
         (put("models.unet.quick.train.fit.epochs", 0), "fit.epochs is 0, which keeps weights as they are"),
         (put("surprise", 1), "surprise: unknown key"),
+        (
+            put("cpu_threads", True),
+            "cpu_threads: a truth value, as YAML takes true, yes, on and their like",
+        ),
+        (put("models.yolo.quick.train.fit.max_grad_norm", True), "fit.max_grad_norm: a truth value"),
+        (put("models.yolo.quick.train.gamma", [0.7, True]), "train.gamma: a truth value"),
+        (put("plate_settings.tta", True), "plate_settings.tta: a truth value"),
         (put("dataset", 20240115), "dataset is 20240115, no text: YAML takes 007, 1e5, 2024_01_15, no, on"),
         (put("datasets.own.cell_line", False), "datasets.own.cell_line is False, no text"),
         (put("datasets.tracked.cell_line", None), "datasets.tracked.cell_line is None, no text"),

@@ -5,9 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 
@@ -69,6 +77,28 @@ class Section(BaseModel):
                     )
         return data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_switches_for_numbers(cls, data: Any) -> Any:
+        """Pydantic takes true for 1; who writes `max_grad_norm: yes` means no norm of 1."""
+        for name, field in cls.model_fields.items() if isinstance(data, Mapping) else ():
+            types = _types(field.annotation)
+            if bool not in types and types & {int, float} and _has_switch(data.get(name)):
+                text = "a truth value, as YAML takes true, yes, on and their like, where a number stands"
+                raise PydanticCustomError("switch_for_number", text, {"key": name})
+        return data
+
+
+def _types(annotation: Any) -> set[Any]:
+    """A type and all that it is made of; of a Literal's value its type."""
+    own = type(annotation) if isinstance(annotation, int | float | str) else annotation
+    return {own}.union(*map(_types, get_args(annotation)))
+
+
+def _has_switch(value: Any) -> bool:
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bool) or any(map(_has_switch, parts))
+
 
 def faults(error: ValidationError) -> list[str]:
     """A line for each fault of a section."""
@@ -85,7 +115,7 @@ def _one_line(fault: Any) -> str:
         del parts[2:3]  # pydantic puts source, law or family into the path: datasets.mine.coco.images
     if parts[:1] == ["datasets"] and parts[2:3] == ["parts"]:
         del parts[4:5]  # the source of a part
-    if fault["type"] == "unknown_key":
+    if fault["type"] in ("unknown_key", "switch_for_number"):  # found in a section, whose key they name
         parts.append(str(context["key"]))
         return f"{'.'.join(parts)}: {fault['msg']}"
     where = ".".join(parts)
