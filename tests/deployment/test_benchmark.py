@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from monolayer.coco.instances import Instances
 from monolayer.deployment import benchmark
-from monolayer.deployment.benchmark import keep, one, passes, summary, until
+from monolayer.deployment.benchmark import Case, full_batches, keep, measured, one, passes, summary, until
 from monolayer.models.predictor import Frame, Network, Predictor
+from monolayer.parallel import apart
 from monolayer.params.steps import BenchmarkSettings
 from numpy.typing import NDArray
 
@@ -141,7 +142,8 @@ class Batching(Sleeper):
 
 @pytest.mark.parametrize(("count", "batch"), [(2, 4), (3, 2), (4, 1)])
 def test_images_of_a_batch_that_come_out_at_once_are_no_throughput(count: int, batch: int) -> None:
-    rates = passes(Predictor({"all": Network(Batching(), Counter())}, batch), FRAMES[:count], SETTINGS)
+    run = Predictor({"all": Network(Batching(), Counter())}, batch)
+    rates = passes(run, full_batches(run, FRAMES[:count]), SETTINGS)
     assert len(rates) >= SETTINGS.repeats
     assert np.median(rates) < 1.5 / STEP  # the median, as a busy machine makes one late and the next one early
 
@@ -152,10 +154,67 @@ def test_the_network_alone_is_what_the_backend_says_of_its_graphs(run: Predictor
     assert len(found) >= SETTINGS.repeats
 
 
+class Whole(Batching):
+    """A finder whose graph is given all images of a batch at once."""
+
+    def forward(self, backend: Any, prepared: Sequence[Any]) -> list[Any]:
+        backend.run("graph", np.zeros(len(prepared)))
+        return list(prepared)
+
+
+class Sizes(Counter):
+    """A backend that remembers how many images it was timed with; one takes it 3 ms."""
+
+    def __init__(self) -> None:
+        self.timed: list[int] = []
+
+    def seconds(self, graph: str, *given: Any) -> float:
+        self.timed.append(len(given[0]))
+        return 0.003 * len(given[0])
+
+
+@pytest.mark.parametrize(("lines", "batch"), [("aa", 4), ("aaa", 2), ("ab", 4), ("aba", 2), ("aabbb", 3), ("abab", 1)])
+def test_a_batch_has_as_many_images_as_it_is_called_after_of_every_network(lines: str, batch: int) -> None:
+    """Two images were the `batch` of four, and of several networks that of the first image alone was timed."""
+    backends = {"a": Sizes(), "b": Sizes()}
+    run = Predictor({name: Network(Whole(), backend) for name, backend in backends.items()}, batch)
+    shown = full_batches(run, [frame._replace(cell_line=line) for frame, line in zip(FRAMES * 2, lines, strict=False)])
+    assert benchmark.network_alone(run, shown, SETTINGS)[0] == pytest.approx(3)
+    assert {size for backend in backends.values() for size in backend.timed} == {batch}
+    counts = {name: sum(backend.timed) for name, backend in backends.items()}
+    assert counts["a"] * lines.count("b") == counts["b"] * lines.count("a")  # each image as often
+
+
+def test_what_runs_on_the_cpu_takes_no_memory_of_the_gpu_that_is_there(
+    run: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "opened", lambda case: run)
+    monkeypatch.setattr(benchmark, "frames", lambda todo: todo)
+    monkeypatch.setattr(benchmark, "cuda", SimpleNamespace(capability=lambda: "SM86", used_bytes=lambda: 7))
+    settings = SimpleNamespace(settings=SETTINGS)
+    row = measured(Case(Path(), Path(), FRAMES[:1], settings, "onnxruntime", "fp32", 1))  # type: ignore[arg-type]
+    assert (row["on_gpu"], row["gpu_memory_mb"], row["cells"]) == (False, None, 0.0)
+    run.network(None).backend.on_gpu = True  # type: ignore[attr-defined]
+    row = measured(Case(Path(), Path(), FRAMES[:1], settings, "onnxruntime", "fp32", 1))  # type: ignore[arg-type]
+    assert (row["on_gpu"], row["gpu_memory_mb"]) == (True, 0.0)
+
+
+DONE: list[int] = []
+
+
+def number(item: int) -> list[int]:
+    DONE.append(item)
+    return DONE
+
+
+def test_each_row_is_measured_in_a_process_that_begins_with_it() -> None:
+    """What an earlier one loaded was no memory of the later: torch had 744 MB in batches of 1, and 33 in those of 4."""
+    assert list(apart(number, [1, 2])) == [[1], [2]]
+
+
 def test_single_images_have_a_latency_and_batches_have_none(run: Predictor) -> None:
     settings = SETTINGS.model_copy(update={"seconds": 0.001})
     assert set(benchmark.timed(run, FRAMES[:1], settings)) == {
-        "cells",
         "latency_ms",
         "stages_ms",
         "network_ms",

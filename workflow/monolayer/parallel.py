@@ -26,6 +26,13 @@ def each(work: Callable[[Item], Given], items: Iterable[Item], workers: int) -> 
         yield from _in_order(pool, work, items, 2 * workers)
 
 
+def apart(work: Callable[[Item], Given], items: Iterable[Item]) -> Iterator[Given]:
+    """work(item) of each item in turn, each in a process that begins with it; `work` must be importable."""
+    for item in items:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            yield from _in_order(pool, work, [item], 0)
+
+
 def prefetch(work: Callable[[Item], Given], items: Iterable[Item], count: int = 2) -> Iterator[Given]:
     """work(item) of each item in order, computed on a thread up to `count` items before it is asked for."""
     with ThreadPoolExecutor(1) as pool:

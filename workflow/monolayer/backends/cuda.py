@@ -40,6 +40,12 @@ def capability() -> str | None:
     return f"SM{properties.major}{properties.minor}"
 
 
+def name() -> str:
+    """What its maker calls the GPU at hand."""
+    called: bytes = call("cudaGetDeviceProperties", 0).name
+    return called.rstrip(b"\0").decode()
+
+
 class DeviceArray:
     """An array in the GPU's memory, freed with it; work on `stream` comes in order."""
 

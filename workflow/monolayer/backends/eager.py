@@ -19,7 +19,8 @@ class Eager:
     def __init__(self, graphs: Mapping[str, nn.Module], half: bool) -> None:
         self.graphs = graphs
         [self.device] = {parameter.device for graph in graphs.values() for parameter in graph.parameters()}
-        self.half = half and self.device.type == "cuda"
+        self.on_gpu = self.device.type == "cuda"
+        self.half = half and self.on_gpu
 
     @torch.inference_mode()
     def run(self, graph: str, *given: Any) -> tuple[Tensor, ...]:

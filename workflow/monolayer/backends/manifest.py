@@ -100,6 +100,11 @@ class Manifest(Section):
     diameters: CellDiameters | None = None  # null: not known
     sides: ImageSides | None = None  # null: not known
 
+    def variants(self) -> list[tuple[str, Dtype]]:
+        """Backends and dtypes that it has files for."""
+        built = dict.fromkeys(engine.dtype for engine in self.engines)
+        return [("onnxruntime", dtype) for dtype in self.dtypes] + [("tensorrt", dtype) for dtype in built]
+
     def files(self) -> list[str]:
         """All that it names in its folder."""
         graphs = [

@@ -23,6 +23,7 @@ class OnnxRuntime:
         options = session_options(threads)
         providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
         self.sessions = {graph: _session(path, options, providers) for graph, path in files.items()}
+        self.on_gpu = all(session.get_providers()[0] == PROVIDERS[0] for session in self.sessions.values())
         for graph, session in self.sessions.items():
             check(files[graph], session.get_modelmeta().custom_metadata_map, expected[graph])
         self.inputs = {graph: [value.name for value in s.get_inputs()] for graph, s in self.sessions.items()}

@@ -21,6 +21,8 @@ FULL = "tensorrt"  # from the vendor's, for data-centre GPUs; see envs/tensorrt.
 class TensorRT:
     """The engines of one network that run here, by graph."""
 
+    on_gpu = True
+
     def __init__(self, folder: Path, engines: Sequence[EngineFile]) -> None:
         chosen = fitting(folder, engines, cuda.capability())
         self.stream = cuda.call("cudaStreamCreate")

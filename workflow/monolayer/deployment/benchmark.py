@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,55 +23,88 @@ from monolayer.backends import Backend, cuda
 from monolayer.backends.manifest import read_manifest
 from monolayer.coco.instances import Instances
 from monolayer.coco.io import read_truth
-from monolayer.data.dataset import evenly, samples
+from monolayer.data.dataset import Sample, evenly, samples
 from monolayer.deployment.calibration import Feed, Recorder
-from monolayer.deployment.parity import variants
 from monolayer.files import InputError, write_json
 from monolayer.machine import cpu_name
 from monolayer.models import predictor
 from monolayer.models.predict import frames
 from monolayer.models.predictor import Frame, Predictor
-from monolayer.parallel import prefetch
-from monolayer.params.steps import BenchmarkParams, BenchmarkSettings
+from monolayer.parallel import apart, prefetch
+from monolayer.params.steps import BenchmarkParams, BenchmarkSettings, Dtype
 
 logger = logging.getLogger(__name__)
 VERSIONS = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu", "tensorrt-rtx-cu13", "tensorrt")
+
+
+class Case(NamedTuple):
+    """What a row of timings is of: a run on these images, by a backend in a dtype and a batch of images."""
+
+    weights: Path
+    exported: Path
+    todo: list[Sample]
+    params: BenchmarkParams
+    backend: str
+    dtype: Dtype
+    batch: int
 
 
 def benchmark(weights: Path, exported: Path, images: Path, truth: Path, params: BenchmarkParams) -> dict[str, Any]:
     """The timings of a run on this machine, and what the machine is."""
     todo = evenly(samples(read_truth(truth), images), params.settings.images)
     folder, manifest = read_manifest(exported)
-
-    def opened(backend: str, dtype: Any, batch: int) -> Predictor:
-        settings = params.predict.model_copy(update={"batch": batch})
-        if backend == "torch":
-            return predictor.from_weights(weights, settings, params.settings.threads)
-        return predictor.load(folder, backend, dtype, params.settings.threads, settings)
-
-    rows: list[dict[str, Any]] = []
     device = describe(params.settings.threads)
-    for backend, dtype in [("torch", "fp32"), *variants(manifest)]:
-        for batch in params.settings.batches:
-            row = {"backend": backend, "dtype": dtype, "batch": batch}
-            try:
-                with Memory() as memory:
-                    run = opened(backend, dtype, batch)
-                    if backend == "torch":
-                        row["dtype"] = precision(run)
-                    row |= timed(run, list(frames(todo)), params.settings)
-                row |= {"memory_mb": memory.host_mb, "gpu_memory_mb": memory.gpu_mb}
-            except InputError as error:
-                row["not_run"] = str(error)
-            logger.info("%s", row)
-            rows.append(row)
+    ways: list[tuple[str, Dtype]] = [("torch", "fp32"), *manifest.variants()]
+    cases = [Case(weights, folder, todo, params, *way, batch) for way in ways for batch in params.settings.batches]
+    rows = []
+    for row in apart(measured, cases):
+        logger.info("%s", row)
+        rows.append(row)
     shapes = sorted({f"{sample.image['width']}x{sample.image['height']}" for sample in todo})
     return {"run": manifest.run, **device, "images": len(todo), "sizes": shapes, "rows": rows}
+
+
+def measured(case: Case) -> dict[str, Any]:
+    """A row of timings, or why there is none; in a process that did nothing before, what memory it takes is its own."""
+    row: dict[str, Any] = {"backend": case.backend, "dtype": case.dtype, "batch": case.batch}
+    try:
+        with Memory() as memory:
+            run = opened(case)
+            every = full_batches(run, list(frames(case.todo)))
+            cells = [len(found.masks) for found in run.stream(every)]  # warms up
+        if case.backend == "torch":
+            row["dtype"] = precision(run)
+        row |= {"on_gpu": on_gpu(run), "cells": float(np.mean(cells))} | timed(run, every, case.params.settings)
+    except InputError as error:
+        return row | {"not_run": str(error)}
+    return row | {"memory_mb": memory.host_mb, "gpu_memory_mb": memory.gpu_mb if row["on_gpu"] else None}
+
+
+def opened(case: Case) -> Predictor:
+    settings = case.params.predict.model_copy(update={"batch": case.batch})
+    threads = case.params.settings.threads
+    if case.backend == "torch":
+        return predictor.from_weights(case.weights, settings, threads)
+    return predictor.load(case.exported, case.backend, case.dtype, threads, settings)
+
+
+def full_batches(run: Predictor, every: Sequence[Frame]) -> list[Frame]:
+    """The images, those of a network together, each so often that no batch has fewer than it is called after."""
+    of_network: dict[int, list[Frame]] = {}
+    for frame in every:
+        of_network.setdefault(id(run.network(frame.cell_line, frame.name)), []).append(frame)
+    times = math.lcm(*(run.batch // math.gcd(len(own), run.batch) for own in of_network.values()))
+    return [frame for own in of_network.values() for frame in own * times]
 
 
 def precision(run: Predictor) -> str:
     """That of the products of a run in torch: a GPU computes in fp16 where the run's settings let it."""
     return "fp16" if any(getattr(network.backend, "half", False) for network in run.networks.values()) else "fp32"
+
+
+def on_gpu(run: Predictor) -> bool:
+    """Whether its networks are on a GPU: where one is, what has no way to it runs on the CPU."""
+    return any(getattr(network.backend, "on_gpu", False) for network in run.networks.values())
 
 
 def keep(timings: dict[str, Any], output: Path) -> None:
@@ -82,9 +115,8 @@ def keep(timings: dict[str, Any], output: Path) -> None:
 
 
 def timed(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> dict[str, Any]:
-    """Latency of single images with its stages, the network alone, and throughput of the stream; after a warm-up."""
-    cells = [len(found.masks) for found in run.stream(every)]  # warms up
-    timings: dict[str, Any] = {"cells": float(np.mean(cells))}
+    """Latency of single images with its stages, the network alone, and throughput of the stream, of full batches."""
+    timings: dict[str, Any] = {}
     if run.batch == 1:
         parts = [{stage: 1000 * s for stage, s in one(run, frame).items()} for frame in until(every, settings)]
         timings["latency_ms"] = summary([sum(part.values()) for part in parts])
@@ -114,32 +146,26 @@ def one(run: Predictor, frame: Frame) -> dict[str, float]:
 def passes(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> list[float]:
     """Images a second of each pass over all of them, while they stream; the first one fills the pipeline.
 
-    The images of a batch come out at once, so that a pass ends with one: over all images so often as it takes.
+    The images of a batch come out at once, so that a pass has to end with one, as those of full batches do.
 
     When the last image was read, three batches and three images wait with nothing left to do but to come out, all at
     once: the passes that they are of don't count.
     """
-    whole = [*every] * (math.lcm(len(every), run.batch) // len(every))
-    held = math.ceil(3 * (run.batch + 1) / len(whole))
-    streamed = prefetch(lambda cells: list(cells.results(1)), run.stream(until(whole, settings, spare=1 + held)))
-    at = [time.perf_counter() for _ in streamed][len(whole) - 1 :: len(whole)]
-    return [len(whole) / seconds for seconds in np.diff(at)[:-held].tolist()]
+    held = math.ceil(3 * (run.batch + 1) / len(every))
+    streamed = prefetch(lambda cells: list(cells.results(1)), run.stream(until(every, settings, spare=1 + held)))
+    at = [time.perf_counter() for _ in streamed][len(every) - 1 :: len(every)]
+    return [len(every) / seconds for seconds in np.diff(at)[:-held].tolist()]
 
 
 def network_alone(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> list[float]:
     """ms an image of the graphs alone, in batches, with everything in place that they are given."""
     calls: list[tuple[Backend, str, Feed]] = []
-    images = 0
-    for start in range(0, len(every), run.batch):
-        part = every[start : start + run.batch]
-        network = run.network(part[0].cell_line, part[0].name)
-        alike = [frame for frame in part if run.network(frame.cell_line, frame.name) is network]
+    for network, part in run.batches(every):
         recorder = Recorder(network.backend, defaultdict(list))
-        network.pipeline.forward(recorder, [network.pipeline.preprocess(frame.read()) for frame in alike])
+        network.pipeline.forward(recorder, [network.pipeline.preprocess(frame.read()) for frame in part])
         calls += [(network.backend, graph, feed) for graph, feeds in recorder.feeds.items() for feed in feeds]
-        images += len(alike)
     rounds = until([None], settings)
-    return [1000 * sum(backend.seconds(graph, *feed) for backend, graph, feed in calls) / images for _ in rounds]
+    return [1000 * sum(backend.seconds(graph, *feed) for backend, graph, feed in calls) / len(every) for _ in rounds]
 
 
 def until(items: Sequence[Any], settings: BenchmarkSettings, spare: int = 0) -> Iterator[Any]:
@@ -210,10 +236,9 @@ def describe(threads: int) -> dict[str, Any]:
 
 
 def gpu_name() -> tuple[str, str] | None:
-    """Name and driver of the GPU in use."""
+    """Name and driver of the GPU in use, which need not be the first that nvidia-smi lists."""
     if cuda.capability() is None:
         return None
-    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]  # all have the same one
     done = subprocess.run(query, capture_output=True, text=True, check=True)
-    name, driver = done.stdout.splitlines()[0].split(", ")
-    return name, driver
+    return cuda.name(), done.stdout.splitlines()[0].strip()

@@ -45,7 +45,7 @@ def check(folder: Path, images: Path, splits: Path, reference: Path, settings: E
     torchs = table.read_results(reference, listed)
     ap_torch = mask_ap(listed, true, torchs)
     rows = []
-    for backend, dtype in variants(manifest):
+    for backend, dtype in manifest.variants():
         row: dict[str, Any] = {"backend": backend, "dtype": dtype}
         try:
             run = predictor.load(folder, backend, dtype)
@@ -87,12 +87,6 @@ def arithmetic_of(
                 largest[f"{name} {graph}"] = arithmetic.largest_half(file, feeds[graph])
     arithmetic.check_range(largest, manifest.run, settings.fp16_range)
     return {"products": dict(count)} | ({"largest": max(largest.values())[0]} if largest else {})
-
-
-def variants(manifest: Manifest) -> list[tuple[str, Dtype]]:
-    """Backends and dtypes that an exported run has files for."""
-    built = dict.fromkeys(engine.dtype for engine in manifest.engines)
-    return [("onnxruntime", dtype) for dtype in manifest.dtypes] + [("tensorrt", dtype) for dtype in built]
 
 
 def check_limits(row: Mapping[str, Any], run: str, limits: ParityLimits) -> None:

@@ -77,7 +77,7 @@ class Predictor:
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[Instances]:
         """The cells of each frame, in order; at most three batches wait before each step."""
-        inputs = prefetch(_preprocess, self._batches(frames))
+        inputs = prefetch(_preprocess, self.batches(frames))
         for batch in prefetch(_postprocess, prefetch(_forward, inputs)):
             yield from batch.values
 
@@ -96,7 +96,8 @@ class Predictor:
         """Pixels that its networks see, and that memory holds, for each pixel of an image; at least 1."""
         return max(1.0, *(_enlarged(network.pipeline) for network in self.networks.values()))
 
-    def _batches(self, frames: Iterable[Frame]) -> Iterator[tuple[Network, list[Frame]]]:
+    def batches(self, frames: Iterable[Frame]) -> Iterator[tuple[Network, list[Frame]]]:
+        """Frames in turn, as many at a time as a batch has, fewer where the next one is of another network."""
         for _, group in groupby(((self.network(f.cell_line, f.name), f) for f in frames), lambda pair: id(pair[0])):
             while some := list(islice(group, self.batch)):
                 yield some[0][0], [frame for _, frame in some]
