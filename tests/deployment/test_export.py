@@ -169,39 +169,55 @@ def test_an_export_that_finds_other_cells_is_refused_by_its_worst_image(
 
 @pytest.mark.parametrize(
     ("change", "text"),
-    [({"lost": 0.5}, "50.00% of torch's cells"), ({"ap": 0.2}, "mask AP is 0.2000, torch's 0.5000")],
+    [({"lost": 0.5}, "50.00% of torch's cells.*; most on b.png;"), ({"ap": 0.2}, "mask AP is 0.2000, torch's 0.5000")],
 )
 def test_lost_cells_and_lost_ap_are_refused(change: dict[str, float], text: str) -> None:
     row = {"backend": "onnxruntime", "dtype": "fp32", "mask_iou": 1.0, "lost": 0.0, "worst_image": "a.png"}
+    row |= {"lost_image": "b.png"}
     with pytest.raises(InputError, match=text):
         parity.check_limits(row | {"ap": 0.5, "ap_torch": 0.5} | change, "tiny", ParityLimits.model_validate(LIMITS))
 
 
-def test_partners_are_each_others_best(tmp_path: Path) -> None:
-    images = Images(ids=[1], names=["a.png"], lines=[""], wells=[""], sizes=[[20, 60]], categories=[1])
+def compared_squares(tmp_path: Path, one: list[list[tuple[int, int]]], other: list[list[tuple[int, int]]]) -> Any:
+    """Two runs' cells of images a.png, b.png, ...: squares at x with that side, of falling score."""
+    names = ["a.png", "b.png"][: len(one)]
+    ids = list(range(1, len(one) + 1))
+    images = Images(
+        ids=ids, names=names, lines=[""] * len(ids), wells=[""] * len(ids), sizes=[[20, 60]] * len(ids), categories=[1]
+    )
 
-    def cells(squares: list[tuple[int, int]]) -> CellTable:
-        """Squares at x with that side, of falling score."""
+    def cells(squares: list[list[tuple[int, int]]]) -> CellTable:
         records = [
             Result(
-                image_id=1,
+                image_id=image_id,
                 category_id=1,
                 segmentation=rle.rles_from_crops([(np.ones((side, side), np.bool_), x, 0)], 20, 60)[0],
                 bbox=[x, 0, side, side],
                 score=0.9 - 0.2 * index,
             )
-            for index, (x, side) in enumerate(squares)
+            for image_id, own in zip(ids, squares, strict=True)
+            for index, (x, side) in enumerate(own)
         ]
         write_results(tmp_path / "results.json", records)
         return read_results(tmp_path / "results.json", images)
 
-    one, other, none = cells([(0, 10), (20, 10), (40, 4)]), cells([(1, 10), (0, 9), (21, 10)]), cells([])
-    row = parity.compared(images, one, other)
+    return parity.compared(images, cells(one), cells(other))
+
+
+def test_partners_are_each_others_best(tmp_path: Path) -> None:
+    one, other = [(0, 10), (20, 10), (40, 4)], [(1, 10), (0, 9), (21, 10)]
+    row = compared_squares(tmp_path, [one], [other])
     assert (row["matched"], row["extra"], row["worst_image"]) == (2, 1, "a.png")
     assert row["mask_iou"] == row["mask_iou_mean"] == pytest.approx(90 / 110)
     assert row["lost"] == pytest.approx(0.5 / 2.1)
-    assert parity.compared(images, one, none)["lost"] == 1
-    assert parity.compared(images, none, other)["extra"] == 3
+    assert compared_squares(tmp_path, [one], [[]])["lost"] == 1
+    assert compared_squares(tmp_path, [[]], [other])["extra"] == 3
+
+
+def test_the_image_that_lost_most_is_not_the_one_whose_masks_differ_most(tmp_path: Path) -> None:
+    row = compared_squares(tmp_path, [[(0, 10)], [(0, 10), (20, 10)]], [[(1, 10)], []])
+    assert (row["worst_image"], row["lost_image"]) == ("a.png", "b.png")
+    assert compared_squares(tmp_path, [[(0, 10)]], [[(0, 10)]])["lost_image"] is None
 
 
 # ---- streaming -----------------------------------------------------------------------------------

@@ -57,6 +57,13 @@ def test_its_maps_become_our_cells(packed: Path) -> None:
     assert np.array_equal(labels, ours.labels)
 
 
+def test_scores_of_more_views_than_it_has_are_said_to_be(packed: Path) -> None:
+    """The pretrained model was scored with test-time augmentation, which a graph from image to maps has not."""
+    with zipfile.ZipFile(packed) as archive:
+        validation = archive.read("README.md").decode().partition("## Validation")[2]
+    assert "are of the mean over 2 turned copies of each image (`tta: 2`" in validation
+
+
 def test_what_it_says_of_deep_images_is_what_we_do(packed: Path) -> None:
     """Faint noise of 16 bits is no cells by the README's step; by percentiles alone it would be."""
     with zipfile.ZipFile(packed) as archive:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from culture import HEIGHT, WIDTH, Culture, make_culture
-from monolayer.backends.manifest import CellDiameters
+from monolayer.backends.manifest import CellDiameters, ExportedGraph, ExportedNetwork, Manifest
 from monolayer.coco.io import read_truth, write_results
 from monolayer.coco.records import Image, Result, Truth
 from monolayer.coco.rle import annotation, mask_from_rle, rle_from_mask, rles_from_crops
@@ -25,6 +25,7 @@ from monolayer.data import dataset
 from monolayer.evaluation import evaluate
 from monolayer.files import FORMAT, InputError, write_json
 from monolayer.measurement.measure import CellSource, measure
+from monolayer.params.families import YoloPredict
 from monolayer.params.steps import EvaluateParams, MeasureParams, NeighbourParams, ReportParams, ReportSettings
 from monolayer.reporting import card, charts, pictures, tables
 from monolayer.reporting.biology import biology
@@ -678,14 +679,31 @@ def test_a_record_of_the_first_format_is_refused_with_the_cure(tmp_path: Path) -
         read_run(tmp_path)
 
 
+def manifest(**told: Any) -> Manifest:
+    return Manifest.model_construct(**{"diameters": None, "settings": None} | told)
+
+
 def test_a_card_says_how_large_the_cells_were_and_in_what_its_products_run() -> None:
-    text = card.sizes(CellDiameters(low=11.24, median=14.3, high=19.06))
+    diameters = CellDiameters(low=11.24, median=14.3, high=19.06)
+    text = card.sizes(manifest(diameters=diameters))
     assert "median training cell has a diameter of 14.3 px" in text
     assert "between 11.2 and 19.1 px" in text
-    assert card.sizes(None) == ""
+    assert "`--diameter`" in text
+    assert card.sizes(manifest()) == ""
+    yolo = YoloPredict(imgsz=320, batch=1, score_min=0.01, nms_iou=0.7, max_det=100)
+    assert "--diameter" not in card.sizes(manifest(diameters=diameters, settings=yolo))  # which refuses it
     ran = {"backend": "onnxruntime", "dtype": "int8", "ap": 0.5, "ap_torch": 0.5, "mask_iou": 0.9}
     [row, other] = card.parity_rows([ran | {"products": {"fp32": 3, "int8": 15}}, ran])
     assert (row["products"], other["products"]) == ("3 in fp32, 15 in int8", "–")
+
+
+def test_a_card_lists_the_files_of_the_export_and_none_that_an_earlier_one_left(tmp_path: Path) -> None:
+    graphs = {"maps": ExportedGraph(inputs=[], outputs=[], multiple=1)}
+    own = manifest(networks={"all": ExportedNetwork(constants={}, graphs=graphs)}, dtypes=["fp32"], engines=[])
+    (tmp_path / "networks").mkdir()
+    for dtype in ("fp32", "int8"):
+        (tmp_path / f"networks/all.maps.{dtype}.onnx").write_bytes(bytes(1_500_000))
+    assert card.files(tmp_path, own) == [{"file": "all.maps.fp32.onnx", "MB": "1.5"}]
 
 
 @pytest.mark.parametrize(

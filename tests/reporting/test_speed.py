@@ -28,7 +28,7 @@ def row(backend: str, dtype: str, batch: int, ms: float) -> dict[str, Any]:
 
 
 def record(run: str, device: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    about = {"driver": None, "load": 0.5, "measured": "2026-11-21", "threads": 2, "images": 8}
+    about = {"driver": None, "load": 0.5, "measured": "2026-11-21", "threads": 2, "images": 8, "sizes": ["336x312"]}
     return {"run": run, "device": device, **about, "rows": rows}
 
 
@@ -134,19 +134,74 @@ def test_without_single_images_there_is_no_latency(study: FakeStudy) -> None:
     assert 'data-value="1234.0">1,234<' in text
 
 
-def test_an_export_that_finds_nothing_is_not_as_good_as_its_run() -> None:
-    rows = pd.DataFrame({"run": ["a"], "way": ["onnxruntime int8"], "throughput": [9.0]})
-    parity = [{"run": "a", "backend": "onnxruntime", "dtype": "int8", "ap": 0.0}]
-    assert speed.frontier(rows, {"a": 0.9}, parity)["mask_ap"].tolist() == [0.0]
+def test_an_export_is_as_good_as_its_own_cells_and_unknown_where_nobody_looked() -> None:
+    """And torch by the protocol that exports are held against it by, whatever the scores' own is."""
+    rows = pd.DataFrame({"run": ["a"] * 3, "variant": ["onnxruntime int8", "tensorrt fp16", "torch fp16"]})
+    parity = [
+        {"run": "a", "backend": "onnxruntime", "dtype": "int8", "ap": 0.0, "ap_torch": 0.9},
+        {"run": "a", "backend": "tensorrt", "dtype": "fp16", "not_run": "no GPU is here"},
+    ]
+    found = speed.with_accuracy(rows, parity)["mask_ap"].tolist()
+    assert found == pytest.approx([0.0, float("nan"), 0.9], nan_ok=True)
+
+
+def test_an_engine_that_was_held_against_nothing_is_not_shown_as_good_as_torch(study: FakeStudy) -> None:
+    rows = [row("torch", "fp32", 1, 4.0), row("tensorrt", "fp16", 1, 3.0)]
+    write_json(study.folder / "benchmark/unet.json", record("unet", OTHER, rows))
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    text = render("speed.html", study=study, **content)
+    assert ">tensorrt fp16<" not in content["pareto"]
+    assert "nobody has held their cells against torch's: tensorrt fp16 of unet." in text
 
 
 def test_the_frontier_holds_what_nothing_beats_in_both() -> None:
     rows = pd.DataFrame(
-        {"run": list("abcd"), "way": ["torch fp32"] * 4, "throughput": [10.0, 20.0, 5.0, 20.0], "batch": 1}
+        {"run": list("abcd"), "throughput": [10.0, 20.0, 5.0, 20.0], "mask_ap": [0.7, 0.5, 0.9, 0.4], "batch": 1}
     )
-    accuracy = {"a": 0.7, "b": 0.5, "c": 0.6, "d": 0.4}
-    found = speed.frontier(rows, accuracy, [{"run": "c", "backend": "torch", "dtype": "fp32", "ap": 0.9}])
+    found = speed.frontier(rows)
     assert set(found[found["best"]]["run"]) == {"a", "b", "c"}
+
+
+def test_when_on_what_and_how_busy_is_said_of_all_rows_of_a_device(study: FakeStudy) -> None:
+    """It was that of the first run's file, over the rows of all."""
+    later = {"measured": "2026-11-29", "load": 7.5, "images": 2, "sizes": ["336x312", "704x520"]}
+    write_json(study.folder / "benchmark/yolo.json", record("yolo", HERE, [row("torch", "fp32", 1, 20.0)]) | later)
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    text = render("speed.html", study=study, **content)
+    assert (
+        "Measured 2026-11-21 to 2026-11-29, load 0.5 to 7.5 before; on 2 to 8 test images of 336x312, 704x520 px."
+        in text
+    )
+
+
+def test_each_reason_stands_with_the_runs_and_batches_that_it_stopped(study: FakeStudy) -> None:
+    """The first one stood for all, also for runs that another had stopped."""
+    why = {
+        "unet": ("engines in results/export/unet are for SM86", "unet takes no more"),
+        "yolo": ("engines in results/export/yolo are for SM86", "torch is not there"),
+    }
+    for run, (engines, torch) in why.items():
+        rows = [row("torch", "fp32", 1, 20.0)] if run == "unet" else []
+        rows.append({"backend": "torch", "dtype": "fp32", "batch": 4, "not_run": torch})
+        rows.append({"backend": "tensorrt", "dtype": "fp16", "batch": 1, "not_run": engines})
+        write_json(study.folder / f"benchmark/{run}.json", record(run, HERE, rows))
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    assert [(one["way"], one["reason"], one["runs"], one["batches"]) for one in content["not_run"]] == [
+        ("torch fp32", "unet takes no more", ["unet"], [4]),
+        ("tensorrt fp16", "engines in results/export/{run} are for SM86", ["unet", "yolo"], []),
+        ("torch fp32", "torch is not there", ["yolo"], []),
+    ]
+
+
+def test_what_ran_on_the_cpu_of_a_machine_with_a_gpu_is_not_called_the_gpu(study: FakeStudy) -> None:
+    rows = [row("torch", "fp32", 1, 2.0) | {"on_gpu": True}, row("onnxruntime", "fp32", 1, 20.0) | {"on_gpu": False}]
+    write_json(study.folder / "benchmark/unet.other.json", record("unet", OTHER, rows) | {"driver": "580.1"})
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    assert [one["backend"] for one in content["devices"][OTHER]] == ["torch", "onnxruntime on the CPU"]
 
 
 def test_of_several_batches_the_fastest_stands_for_its_way() -> None:

@@ -437,6 +437,14 @@ def test_metrics_count(url: str) -> None:
     assert value('monolayer_requests_total{route="other",status="404"}') >= 20
 
 
+def test_candidates_that_the_page_asks_for_are_no_cells_found() -> None:
+    """Its threshold moves over all that there is, whatever scores: it asks for the cells from 0 up."""
+    with running([replace(model(), score_min=0.9)], Settings(limits=LIMITS)) as url:
+        answer = ask(url, png(moving((255, 240, 200))[0]), score_min=0)
+        assert len(answer.json()["frames"][0]["cells"]) == 3
+        assert "monolayer_cells_total 2.0" in httpx.get(f"{url}/metrics").text.splitlines()
+
+
 def test_the_page_needs_nothing_from_elsewhere(url: str) -> None:
     page = httpx.get(f"{url}/")
     assert page.headers["content-type"].startswith("text/html")

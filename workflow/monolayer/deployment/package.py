@@ -241,7 +241,12 @@ def _readme(manifest: Manifest, of: Pipeline, folder: Path) -> str:
     arguments = ", ".join(f"{name}={value}" for name, value in _decoder(manifest, of).items())
     card = folder / manifest.card
     told = card.read_text(encoding="utf-8").partition("\n")[2].strip() if card.is_file() else ""
-    depth = manifest.percentiles
+    depth, tta = manifest.percentiles, of.settings.tta
+    if told and tta > 1:
+        told = f"""The scores below, and `score_min`, are of the mean over {tta} turned copies of each image (`tta: {tta}`
+in the settings). The model here sees one, and need not score as well.
+
+{told}"""
     return f"""# {manifest.run}
 
 Give grey levels from 0 to 255. Those of an image of more than 8 bits are made so (`pip install monolayer`; no torch):

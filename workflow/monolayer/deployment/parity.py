@@ -90,13 +90,14 @@ def arithmetic_of(
 
 
 def check_limits(row: Mapping[str, Any], run: str, limits: ParityLimits) -> None:
-    """Raise an error that names the worst image where a row is beyond its limits."""
+    """Raise an error that names the image to look at where a row is beyond its limits."""
     worst, lost, iou = (row[name] for name in ("worst_image", "lost", "mask_iou"))
     fault = ""
     if iou < limits.mask_iou:
         fault = f"masks of {worst} have a mean IoU of {iou:.4f} with torch's, less than {limits.mask_iou}"
     elif lost > limits.lost:
-        fault = f"{lost:.2%} of torch's cells, by score, are not found, more than {limits.lost:.2%}; most on {worst}"
+        fault = f"{lost:.2%} of torch's cells, by score, are not found, more than {limits.lost:.2%}; "
+        fault += f"most on {row['lost_image']}"
     elif abs(row["ap"] - row["ap_torch"]) > limits.ap:
         values = f"mask AP is {row['ap']:.4f}, torch's {row['ap_torch']:.4f}, more than {limits.ap} apart"
         fault = f"{values}; masks differ most on {worst}"
@@ -111,19 +112,21 @@ def compared(images: Images, reference: CellTable, found: CellTable) -> dict[str
     cells, iou = partners(matching.mask_pairs(reference, found, setting)[0])
     alone = np.ones(len(reference), np.bool_)
     alone[cells] = False
-    weight = lost = 0.0
+    weight = 0.0
+    lost: dict[str, float] = {}  # by image
     ious: dict[str, float] = {}  # by image: the mean over its pairs
     for index, name in enumerate(images.names):
         own, here = reference.image == index, reference.image[cells] == index
         weight += float(reference.mask_score[own].sum())
-        lost += float(reference.mask_score[own & alone].sum())
+        lost[name] = float(reference.mask_score[own & alone].sum())
         if here.any():
             ious[name] = float(iou[here].mean())
     worst = min(ious, key=lambda name: ious[name], default=None)  # the image whose masks differ most
     return {
         "matched": len(cells),
         "extra": len(found) - len(cells),
-        "lost": lost / max(weight, 1e-9),
+        "lost": sum(lost.values()) / max(weight, 1e-9),
+        "lost_image": max(lost, key=lambda name: lost[name]) if any(lost.values()) else None,
         "mask_iou": 1.0 if worst is None else ious[worst],
         "mask_iou_mean": float(np.mean(list(ious.values()))) if ious else 1.0,
         "worst_image": worst,

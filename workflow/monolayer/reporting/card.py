@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from monolayer.backends.manifest import NETWORKS, PARITY, CellDiameters, read_manifest
+from monolayer.backends.manifest import PARITY, Manifest, read_manifest
 from monolayer.evaluation.definitions import DEFINITIONS, prefixes
+from monolayer.params.families import YoloPredict
 from monolayer.params.steps import CardParams
 from monolayer.reporting import tables
 from monolayer.reporting.study import SPLITS, read_census, read_history, read_result, read_run, seen_in_test, steps
@@ -36,11 +37,11 @@ def card(
         f"Networks see 8 bits; in images of more, intensities at the percentiles {depth.low:g} and {depth.high:g} "
         f"become 0 and 255. A model of family `{manifest.family}`, trained on the dataset `{params.dataset}` by "
         "monolayer.",
-        f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}{sizes(manifest.diameters)}",
+        f"## Trained on\n\n{images_by_line(splits, record['params']['lines'])}{sizes(manifest)}",
         f"## Training\n\n{table(networks(record, history))}\n\n{training_note(record)}",
         scores_on_test(scored),
         *([] if gain is None else [f"## Against its base\n\n{gained(read_result(gain), history)}"]),
-        f"## Files\n\n{table(files(folder / NETWORKS))}\n\n"
+        f"## Files\n\n{table(files(folder, manifest))}\n\n"
         f"Held against torch on the {parity['images']} test images:\n\n{table(parity_rows(parity['rows']))}",
         *(f"## {title}\n\n{text.strip()}" for title, text in manifest.notes.items()),
         f"## Settings\n\n{settings('finding cells', manifest.settings.model_dump())}\n\n"
@@ -121,14 +122,16 @@ def images_by_line(splits: Path, lines: str | list[str]) -> str:
     return table([{"cell line": line} | empty | texts for line, texts in sorted(found.items())])
 
 
-def sizes(diameters: CellDiameters | None) -> str:
-    """How large its cells were, as a paragraph."""
-    if diameters is None:
+def sizes(manifest: Manifest) -> str:
+    """How large its cells were, and what to do with others, as a paragraph."""
+    if (diameters := manifest.diameters) is None:
         return ""
+    cure = "For cells of other sizes give their usual diameter (`--diameter`)."
+    if isinstance(manifest.settings, YoloPredict):  # which scales every image to one size, and takes no diameter
+        cure = "Every image is scaled to one size: give images of fields as large as those of training."
     return (
         f"\n\nThe median training cell has a diameter of {diameters.median:.1f} px (of the circle of its area); in "
-        f"nine of ten images the median lies between {diameters.low:.1f} and {diameters.high:.1f} px. For cells of "
-        "other sizes give their usual diameter (`--diameter`)."
+        f"nine of ten images the median lies between {diameters.low:.1f} and {diameters.high:.1f} px. {cure}"
     )
 
 
@@ -174,8 +177,9 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     return f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")
 
 
-def files(folder: Path) -> list[dict[str, str]]:
-    found = sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".engine"))
+def files(folder: Path, manifest: Manifest) -> list[dict[str, str]]:
+    """What the manifest names, which is less than an earlier export may have left there."""
+    found = sorted(folder / name for name in manifest.files())
     return [{"file": path.name, "MB": f"{path.stat().st_size / 1e6:.1f}"} for path in found]
 
 

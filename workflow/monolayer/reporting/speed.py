@@ -20,6 +20,7 @@ from monolayer.reporting.pictures import Album
 from monolayer.reporting.study import Study, read_result
 
 AWAITED = ("NVIDIA GeForce RTX 3060",)  # the article's device: a row until someone measures it
+ABOUT = ("device", "driver", "load", "measured", "images", "sizes")  # of a file of timings
 STAGES = {
     "read": "reading",
     "prepare": "preparing",
@@ -39,13 +40,15 @@ def speed(study: Study, album: Album) -> dict[str, Any] | None:
     local = rows[rows["device"] == device]
     single = local[local["batch"] == 1].dropna(subset=["latency"])
     parity = [row for run in here for row in parity_rows(study.folder / "export" / run / PARITY)]
-    accuracy = {row["run"]: row["mask_ap"] for row in study.ranking}
+    points = with_accuracy(best_batch(local), parity)
+    judged = points.dropna(subset=["mask_ap"])
     return {
         "device": device,
         "devices": devices(rows, study.runs),
         "not_run": reasons(rows),
         "latency": latency("latency", device, single) if len(single) else None,
-        "pareto": pareto("pareto", device, frontier(best_batch(local), accuracy, parity), study.runs),
+        "pareto": pareto("pareto", device, frontier(judged), study.runs) if len(judged) else None,
+        "unjudged": [f"{row['way']} of {row['run']}" for row in points[points["mask_ap"].isna()].to_dict("records")],
         "parity": parity,
     }
 
@@ -58,16 +61,19 @@ def timings(folder: Path, run: str) -> list[dict[str, Any]]:
         if record["run"] == run:  # and not another, as unet.2 is
             found[record["device"]] = record
     return [
-        {"run": run, **{key: record[key] for key in ("device", "driver", "load", "measured")}, **_flat(row)}
+        {"run": run, **{key: record[key] for key in ABOUT}, **_flat(row, bool(record["driver"]))}
         for record in found.values()
         for row in record["rows"]
     ]
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(row: Mapping[str, Any], has_gpu: bool) -> dict[str, Any]:
     """Medians with the ends of their intervals, NaN where nothing was measured."""
     flat = {key: row.get(key) for key in ("backend", "dtype", "batch", "not_run", "memory_mb", "gpu_memory_mb")}
-    flat["way"] = f"{row['backend']} {row['dtype']}"
+    place = " on the CPU" if has_gpu and row.get("on_gpu") is False else ""  # which the device's name is not of
+    flat["variant"] = f"{row['backend']} {row['dtype']}"
+    flat["way"] = f"{flat['variant']}{place}"
+    flat["backend"] = f"{row['backend']}{place}"
     flat["stages"] = row.get("stages_ms")
     for name, key in (("latency", "latency_ms"), ("network", "network_ms"), ("throughput", "throughput")):
         measured = row.get(key, {})
@@ -90,11 +96,20 @@ def devices(rows: pd.DataFrame, runs: Sequence[str]) -> dict[str, list[dict[str,
 
 
 def reasons(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Why something did not run, each reason once with the backends and devices that it concerns."""
+    """Why something did not run, each reason once with what it concerns: the batches where others of the run ran."""
+    ran = set(rows.loc[rows["not_run"].isna(), ["device", "way", "run"]].itertuples(index=False, name=None))
     stopped = rows[rows["not_run"].notna()]
+    # a reason that names a run's own folder is one reason all the same
+    told = [why.replace(f"/{run} ", "/{run} ") for why, run in zip(stopped["not_run"], stopped["run"], strict=True)]
     return [
-        {"device": device, "way": way, "reason": part["not_run"].iloc[0], "runs": sorted(set(part["run"]))}
-        for (device, way), part in stopped.groupby(["device", "way"], sort=False)
+        {
+            "device": device,
+            "way": way,
+            "reason": reason,
+            "runs": sorted(set(part["run"])),
+            "batches": sorted(set(part["batch"])) if any((device, way, run) in ran for run in part["run"]) else [],
+        }
+        for (device, way, reason), part in stopped.assign(told=told).groupby(["device", "way", "told"], sort=False)
     ]
 
 
@@ -136,12 +151,19 @@ def best_batch(rows: pd.DataFrame) -> pd.DataFrame:
     return best
 
 
-def frontier(rows: pd.DataFrame, accuracy: Mapping[str, float], parity: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows with their mask AP, and which of them no other beats in both: exports have their own AP, from parity."""
-    own = {(row["run"], f"{row['backend']} {row['dtype']}"): row.get("ap") for row in parity}
-    found = [(own.get((run, way)), accuracy[run]) for run, way in zip(rows["run"], rows["way"], strict=True)]
-    values = [as_run if exported is None else exported for exported, as_run in found]
-    rows = rows.assign(mask_ap=values).sort_values(["throughput", "mask_ap"], ascending=False, kind="stable")
+def with_accuracy(rows: pd.DataFrame, parity: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows with their mask AP as parity has it, by one protocol for all: NaN where an export was held to nothing."""
+    own: dict[tuple[str, str], float] = {}
+    for row in parity:
+        if "ap" in row:
+            own[row["run"], f"{row['backend']} {row['dtype']}"] = row["ap"]
+            own[row["run"], "torch fp32"] = own[row["run"], "torch fp16"] = row["ap_torch"]
+    return rows.assign(mask_ap=[own.get(key, math.nan) for key in zip(rows["run"], rows["variant"], strict=True)])
+
+
+def frontier(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows, and which of them no other beats in both mask AP and throughput."""
+    rows = rows.sort_values(["throughput", "mask_ap"], ascending=False, kind="stable")
     highest = rows["mask_ap"].cummax()
     return rows.assign(best=(rows["mask_ap"] >= highest) & ~rows["mask_ap"].duplicated())
 

@@ -17,7 +17,7 @@ class Gauges:
             "monolayer_request_seconds", "Time of a request.", ["route"], registry=self.registry, buckets=SECONDS
         )
         self.images = Counter("monolayer_images", "Frames segmented.", registry=self.registry)
-        self.cells = Counter("monolayer_cells", "Cells found.", registry=self.registry)
+        self.cells = Counter("monolayer_cells", "Cells found, from the model's own score up.", registry=self.registry)
         self.batch = Histogram(
             "monolayer_batch_images", "Images of a batch.", registry=self.registry, buckets=(1, 2, 4, 8, 16, 32)
         )

@@ -122,9 +122,10 @@ def _read(given: Asking, limits: Limits) -> list[tuple[NDArray[Any], NDArray[np.
 
 
 def _answer(given: Asking, segmented: Any, unwanted: threading.Event) -> tuple[bytes, int]:
-    """The body of the answer and the number of cells in it."""
+    """The body of the answer, and the cells in it that reach the model's own score: the page asks for all below it."""
     asked, model = given.asked, given.model
     score_min = model.score_min if asked.score_min is None else asked.score_min
+    least = max(score_min, model.score_min)
     about = {
         "request_id": given.request_id,
         "file_name": given.name,
@@ -145,9 +146,9 @@ def _answer(given: Asking, segmented: Any, unwanted: threading.Event) -> tuple[b
         body = make(done)
     else:
         linked = asked.tracks and len(done) > 1
-        links = tracks(done, max(score_min, model.score_min), given.state.settings.links) if linked else ()
+        links = tracks(done, least, given.state.settings.links) if linked else ()
         body = answers.as_json(done, about, asked.masks, asked.picture, links)
-    return body, sum(len(frame.found.masks) for frame in done)
+    return body, sum(len(frame.found.at_least(least).masks) for frame in done)
 
 
 def _keep(folder: Path, request_id: str, data: bytes, body: bytes) -> None:
