@@ -61,7 +61,7 @@ def test_scores_of_more_views_than_it_has_are_said_to_be(packed: Path) -> None:
     """The pretrained model was scored with test-time augmentation, which a graph from image to maps has not."""
     with zipfile.ZipFile(packed) as archive:
         validation = archive.read("README.md").decode().partition("## Validation")[2]
-    assert "are of the mean over 2 turned copies of each image (`tta: 2`" in validation
+    assert "are of the mean over 2 turned copies of each image" in validation
 
 
 def test_what_it_says_of_deep_images_is_what_we_do(packed: Path) -> None:

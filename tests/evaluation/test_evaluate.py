@@ -22,7 +22,7 @@ from monolayer.coco.records import Rle
 from monolayer.coco.rle import box_xywh, mask_from_rle, rle_area, rle_from_mask, rle_from_polygons
 from monolayer.coco.table import read_results, read_truth
 from monolayer.evaluation import bootstrap, evaluate
-from monolayer.evaluation.definitions import definition
+from monolayer.evaluation.definitions import SHOWN, definition
 from monolayer.files import InputError
 from monolayer.params.steps import EvaluateParams
 from PIL import Image as PillowImage
@@ -194,6 +194,7 @@ def test_compare_tells_real_differences(tmp_path: Path) -> None:
     pairs = {
         (row["run_a"], row["run_b"], row["cell_line"], row["metric"]): row for row in table(tmp_path / "pairs.csv")
     }
+    assert {metric for _, _, line, metric in pairs if line == "all"} == set(SHOWN)  # or all but the best look worse
     same = pairs["good", "same", "all", "mask_ap"]
     assert (float(same["difference"]), float(same["p"]), same["real"]) == (0, 1, "false")
     worse = pairs["good", "poor", "all", "mask_ap"]

@@ -20,6 +20,7 @@ from monolayer.reporting.pictures import Album
 from monolayer.reporting.report import report
 from monolayer.reporting.study import Study
 from monolayer.tracking.comparison import compare
+from monolayer.tracking.divisions import division_rows
 from monolayer.tracking.track import Measured, track
 from PIL import Image as PillowImage
 from test_report import Page, params, section_html, write_study
@@ -76,6 +77,15 @@ def test_rows_and_scores(study: Study) -> None:
     true_tail = shown["tails"][0]
     assert sum(layer.count for layer in true_tail.layers) == 6  # of the last frame
     assert {layer.kind for layer in true_tail.layers} == {"tail tail-0", "tail tail-1"}
+
+
+def test_a_division_time_that_was_not_reached_is_not_called_infinite(study: Study) -> None:
+    """One of nine divides, and the others are seen for a while: half of them may do so a frame later."""
+    born = {"cell_line": "disk", "well": "A1", "time_unit": "frame", "parent": 1}
+    cells = [born | {"lifetime": 4 + number, "censored": number > 0} for number in range(9)]
+    found = study.tracked("truth", "tracks"), study.tracked("truth", "frames"), pd.DataFrame(division_rows(cells))
+    made = section.row(study, "disk", "truth", found)
+    assert (made["division_time"], made["seen"]) == (None, (1, 9))
 
 
 def test_the_page_has_the_section(study: Study, tmp_path: Path) -> None:

@@ -243,8 +243,8 @@ def _readme(manifest: Manifest, of: Pipeline, folder: Path) -> str:
     told = card.read_text(encoding="utf-8").partition("\n")[2].strip() if card.is_file() else ""
     depth, tta = manifest.percentiles, of.settings.tta
     if told and tta > 1:
-        told = f"""The scores below, and `score_min`, are of the mean over {tta} turned copies of each image (`tta: {tta}`
-in the settings). The model here sees one, and need not score as well.
+        told = f"""The scores below, and `score_min`, are of the mean over {tta} turned copies of each image (`tta`).
+The model here sees one, and need not score as well.
 
 {told}"""
     return f"""# {manifest.run}

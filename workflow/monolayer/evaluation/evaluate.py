@@ -18,7 +18,7 @@ from monolayer.coco.table import CellTable, Images, read_results, read_truth
 from monolayer.compiled import Floats, Ints
 from monolayer.evaluation import bootstrap, breakdown, matching, metrics
 from monolayer.evaluation.bootstrap import Drawn
-from monolayer.evaluation.definitions import prefixes
+from monolayer.evaluation.definitions import SHOWN, prefixes
 from monolayer.evaluation.matching import PROTOCOLS
 from monolayer.evaluation.metrics import Evidence
 from monolayer.files import InputError, atomic_write, few, read_json, write_csv, write_json
@@ -29,7 +29,7 @@ Files = tuple[Path, Path]  # truth, results
 
 DIGITS = 10  # beyond these, machines differ in the order of their sums
 HEAD = ("protocol", "score_threshold", "threshold_from")
-PAIRED = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "mean_accuracy", "pixel_f1")
+HEADLINE = ("mask_ap", "mask_ap50", "box_ap", "afnr", "f1_50", "mean_accuracy", "pixel_f1")
 PAIR_COLUMNS = ("run_a", "run_b", "cell_line", "metric", "difference", "low", "high", "p", "real")
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def evaluate(test: Files, val: Files | None, params: EvaluateParams, output: Pat
     for name, rows in tables.items():
         write_csv(output.with_name(f"{run}.{name}.csv"), [plain(row) for row in rows])
     write_draws(output.with_name(f"{run}.bootstrap.npz"), Draws(test_set(true, images, params), values, of_line))
-    write_json(output.with_name(f"{run}.headline.json"), {name: scores[name] for name in PAIRED}, indent=1)
+    write_json(output.with_name(f"{run}.headline.json"), {name: scores[name] for name in HEADLINE}, indent=1)
     write_json(output, scores, indent=1)
     return scores
 
@@ -239,7 +239,7 @@ def pair_rows(a: tuple[str, Draws], b: tuple[str, Draws]) -> list[Row]:
     for name, values in draws_a.values.items():
         line, _, metric = name.rpartition("/")
         found = bootstrap.difference(values - draws_b.values[name], draws_a.drawn[line or "all"])
-        if metric in PAIRED and not math.isnan(found.value):
+        if metric in SHOWN and not math.isnan(found.value):  # tables tell of these what is as good as the best
             cells = (*found[:4], str(found.real).lower())
             rows.append(dict(zip(PAIR_COLUMNS, (run_a, run_b, line or "all", metric, *cells), strict=True)))
     return rows

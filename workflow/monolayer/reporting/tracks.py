@@ -120,7 +120,7 @@ def row(study: Study, line: str, source: str, found: tuple[pd.DataFrame, pd.Data
         "frames": float(own["frames"].median()) if len(own) else math.nan,
         "speed": float(speed),
         "speed_unit": f"{'µm' if um else 'px'}/{unit}",
-        "division_time": median,
+        "division_time": median if median and math.isfinite(median[0]) else None,
         "seen": (int(curve["divided"].iloc[0]), int(curve["born"].iloc[0])) if len(curve) else (0, 0),
         "doubling": doubling(of_line(study.measured(source, "growth"), line)),
         "unit": UNITS[own["time_unit"].iloc[0]] if len(own) else "",
