@@ -88,6 +88,15 @@ def test_rounds_on_other_test_images_are_not_joined(tmp_path: Path) -> None:
     assert lines["aaa"] > lines["aab"]
 
 
+def test_each_round_stands_against_its_own_base(tmp_path: Path) -> None:
+    """The scores of an earlier base were a line, and a column, of the last one's name."""
+    verdict(tmp_path)
+    write_csv(tmp_path / "rounds.csv", [row(1, 8) | {"base": "old"}, row(2, 12), row(3, 16)])
+    page = html(tmp_path)
+    assert {">old<", ">ready<", ">tuned<"} <= set(re.findall(r">\w+<", page[page.index("Rounds of tuned") :]))
+    assert re.findall(r"<small>(old|ready)</small>", page) == ["old", "ready", "ready"]
+
+
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
     verdict(tmp_path)
     (tmp_path / "rounds.csv").write_text("round,run\n1,tuned\n")

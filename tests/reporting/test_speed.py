@@ -137,7 +137,7 @@ def test_without_single_images_there_is_no_latency(study: FakeStudy) -> None:
 def test_an_export_is_as_good_as_its_own_cells_and_unknown_where_nobody_looked() -> None:
     """And torch by the protocol that exports are held against it by, whatever the scores' own is."""
     rows = pd.DataFrame({"run": ["a"] * 3, "variant": ["onnxruntime int8", "tensorrt fp16", "torch fp16"]})
-    parity = [
+    parity: list[dict[str, Any]] = [
         {"run": "a", "backend": "onnxruntime", "dtype": "int8", "ap": 0.0, "ap_torch": 0.9},
         {"run": "a", "backend": "tensorrt", "dtype": "fp16", "not_run": "no GPU is here"},
     ]

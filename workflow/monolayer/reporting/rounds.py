@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -42,14 +41,16 @@ def rounds(study: Study, album: Album) -> dict[str, Any] | None:
 
 
 def curve(name: str, run: str, table: pd.DataFrame) -> Markup:
-    """Mask AP of a run and of its base by annotated images; rounds that were judged on other images are not joined."""
-    shown: Mapping[str, str] = {"base_ap": str(table["base"].iloc[-1]), "ap": run}
+    """Mask AP of a run and of its bases by annotated images; rounds that were judged on other images are not joined."""
+    by_base = {str(base): rows for base, rows in table.groupby("base", sort=False)}
+    first, *later = by_base.items()
+    shown = [(*first, "base_ap"), (run, table, "ap"), *((*one, "base_ap") for one in later)]
 
     def draw(axes: list[Axes]) -> None:
         [ax] = axes
-        for index, (column, label) in enumerate(shown.items()):
+        for index, (label, rows, column) in enumerate(shown):
             hue, text = charts.colour(index), label
-            for _, part in table.groupby((table["test_set"] != table["test_set"].shift()).cumsum()):
+            for _, part in rows.groupby((rows["test_set"] != rows["test_set"].shift()).cumsum()):
                 ax.plot(part["images"], part[column], "o-", markersize=4.5, color=hue, label=text)
                 ax.vlines(part["images"], part[f"{column}_low"], part[f"{column}_high"], hue, linewidth=1.3)
                 text = "_nolegend_"
