@@ -88,6 +88,27 @@ def test_stages_are_timed_apart(run: Predictor, monkeypatch: pytest.MonkeyPatch)
     assert one(run, Frame("0", None, read)) == pytest.approx(steps)
 
 
+def test_images_that_differ_are_no_uncertainty(run: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a fast and a slow image the median lay anywhere between, and its interval went from one to the other."""
+    now = [0.0]
+    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    for other in ("network_alone", "passes"):
+        monkeypatch.setattr(benchmark, other, lambda *_: [1.0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+
+    def read(seconds: float) -> NDArray[np.uint8]:
+        time.sleep(seconds)
+        return np.zeros((4, 4), np.uint8)
+
+    frames = [Frame(str(seconds), None, partial(read, seconds)) for seconds in (0.001, 0.009)]
+    found = benchmark.timed(run, frames, SETTINGS)
+    latency = 5 + 3000 * STEP
+    ends = {name: found["latency_ms"][name] for name in ("median", "low", "high", "p95")}
+    assert ends == pytest.approx({"median": latency, "low": latency, "high": latency, "p95": latency + 4})
+    assert found["stages_ms"]["read"] == pytest.approx(5)
+    assert sum(found["stages_ms"].values()) == pytest.approx(latency)
+
+
 class Meeting(Sleeper):
     """A finder whose steps wait for each other: an image's cells, the next one's network, the third one's input."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monolayer.backends import Backend, cuda
 from monolayer.backends.manifest import read_manifest
@@ -115,12 +116,17 @@ def keep(timings: dict[str, Any], output: Path) -> None:
 
 
 def timed(run: Predictor, every: Sequence[Frame], settings: BenchmarkSettings) -> dict[str, Any]:
-    """Latency of single images with its stages, the network alone, and throughput of the stream, of full batches."""
+    """Latency of single images with its stages, the network alone, and throughput of the stream, of full batches.
+
+    A value of each is the mean over all images; latency's 95th percentile is of single ones.
+    """
     timings: dict[str, Any] = {}
     if run.batch == 1:
-        parts = [{stage: 1000 * s for stage, s in one(run, frame).items()} for frame in until(every, settings)]
-        timings["latency_ms"] = summary([sum(part.values()) for part in parts])
-        timings["stages_ms"] = {stage: float(np.median([part[stage] for part in parts])) for stage in parts[0]}
+        parts = [one(run, frame) for frame in until(every, settings)]
+        ms = 1000 * np.array([list(part.values()) for part in parts])  # (images, stages)
+        rounds = ms.reshape(-1, len(every), ms.shape[1]).mean(axis=1)  # images differ, and that is no uncertainty
+        timings["latency_ms"] = summary(rounds.sum(axis=1)) | {"p95": float(np.percentile(ms.sum(axis=1), 95))}
+        timings["stages_ms"] = dict(zip(parts[0], np.median(rounds, axis=0).tolist(), strict=True))
     timings["network_ms"] = summary(network_alone(run, every, settings))
     timings["throughput"] = summary(passes(run, every, settings))
     return timings
@@ -176,7 +182,7 @@ def until(items: Sequence[Any], settings: BenchmarkSettings, spare: int = 0) -> 
         rounds += 1
 
 
-def summary(values: Sequence[float]) -> dict[str, float]:
+def summary(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
     """Median with its 95 % interval, 95th percentile and number of values.
 
     The interval goes from one order statistic to another (Conover, Practical Nonparametric Statistics, 3.2).
