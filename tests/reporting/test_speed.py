@@ -89,6 +89,14 @@ def test_the_awaited_device_is_awaited_until_it_was_measured(study: FakeStudy) -
     assert "NVIDIA GeForce RTX 3060" not in content["devices"]
 
 
+def test_another_device_whose_name_begins_alike_is_not_the_awaited_one(study: FakeStudy) -> None:
+    rows = [row("tensorrt", "fp16", 1, 3.0)]
+    write_json(study.folder / "benchmark/yolo.ti.json", record("yolo", "NVIDIA GeForce RTX 3060 Ti", rows))
+    content = speed.speed(study, None)  # type: ignore[arg-type]
+    assert content is not None
+    assert content["devices"]["NVIDIA GeForce RTX 3060"] == []
+
+
 def test_the_page_says_what_was_not_run(study: FakeStudy) -> None:
     content = speed.speed(study, None)  # type: ignore[arg-type]
     assert content is not None

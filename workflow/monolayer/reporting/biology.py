@@ -30,7 +30,7 @@ DISTRIBUTIONS = {  # columns of cells.parquet, and what stands below their panel
     "area": "area",
     "circularity": "circularity",
     "intensity_mean": "mean grey value",
-    "nearest_neighbour": "distance to the nearest cell",
+    "nearest_neighbour": "distance to the nearest centre",
 }
 
 CELL_COLUMNS = (

@@ -90,7 +90,7 @@ def devices(rows: pd.DataFrame, runs: Sequence[str]) -> dict[str, list[dict[str,
         for device, part in ran.groupby("device", sort=False)
     }
     for name in AWAITED:
-        if not any(name in device for device in found):
+        if not any(device.partition(",")[0] == name for device in found):  # a 3060 Ti is another
             found[name] = []
     return found
 
