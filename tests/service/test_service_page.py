@@ -118,6 +118,18 @@ def test_pointing_at_a_cell_tells_its_numbers(page: Page) -> None:
     expect(page.locator("#cell tbody tr")).to_have_count(0)
 
 
+def test_cells_below_the_threshold_are_nobodys_neighbours(page: Page) -> None:
+    """The service tells neighbours among all that the page asked it for, which is whatever scores."""
+    choose(page, cells_png=png(field(3)))
+    expect(page.locator("#result")).to_be_visible()
+    for least, distance in (("0", "8 px"), ("0.9", "–")):
+        page.locator("#threshold").fill(least)
+        page.locator("#canvas").focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#cell tr", has_text="nearest neighbour").locator("td")).to_have_text(distance)
+        page.keyboard.press("Escape")
+
+
 def content(download: Download) -> bytes:
     path = download.path()
     return Path(path).read_bytes()

@@ -12,7 +12,7 @@ const TAIL = 10; // frames
 const ROWS = [
   ["area", "area"], ["perimeter", "perimeter"], ["feret", "Feret diameter"], ["circularity", "circularity"],
   ["eccentricity", "eccentricity"], ["solidity", "solidity"], ["intensity_mean", "mean grey value"],
-  ["nearest_neighbour", "nearest neighbour"], ["touching_neighbours", "touching neighbours"], ["score", "score"],
+  ["nearest_neighbour", "nearest neighbour"], ["score", "score"],
   ["track", "track"], ["parent", "daughter of track"],
 ];
 
@@ -344,7 +344,7 @@ function describe() {
   const said = [];
   for (const [name, title] of ROWS) {
     if (name in { track: 1, parent: 1 } && !cell[name]) continue; // no series
-    const [value, unit] = measured(cell, name);
+    const [value, unit] = name === "nearest_neighbour" ? nearest(cell) : measured(cell, name);
     const row = body.insertRow();
     const head = document.createElement("th");
     head.scope = "row";
@@ -364,6 +364,15 @@ function measured(cell, name) {
     if (value !== undefined && value !== null) return [value, unit + (power && "²")];
   }
   return [cell[name] ?? null, ""];
+}
+
+// The service measured the distance among all cells, also those of a lower score than the least one.
+function nearest(cell) {
+  let found = Infinity;
+  for (const other of shown.cells.slice(0, above(shown)))
+    if (other !== cell) found = Math.min(found, Math.hypot(other.centroid_x_px - cell.centroid_x_px, other.centroid_y_px - cell.centroid_y_px));
+  const side = shown.item.asked.pixel_size_um;
+  return [found === Infinity ? null : found * (side || 1), side ? "µm" : "px"];
 }
 
 function cellAt(event) {
