@@ -31,7 +31,10 @@ def hold(folder: Path) -> tuple[subprocess.Popen[str], psutil.Process]:
     """A process that holds the folder's lock as a run of Snakemake does, and a job of its."""
     running = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
     assert running.stdout is not None
-    return running, psutil.Process(int(running.stdout.readline()))
+    job = psutil.Process(int(running.stdout.readline()))
+    while dead_runs.RUN not in job.environ():  # it may still be becoming `sleep`, of which nobody can tell the run
+        time.sleep(0.01)
+    return running, job
 
 
 def test_the_lock_of_a_killed_run_goes(tmp_path: Path) -> None:
@@ -46,6 +49,23 @@ def test_the_lock_of_a_killed_run_goes(tmp_path: Path) -> None:
     assert not (tmp_path / "locks/0.input.lock").exists()
     assert not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
     assert [file.name.split(",")[1] for file in (tmp_path / "alive").iterdir()] == [str(os.getpid())]
+
+
+def test_a_run_is_alive_when_the_clock_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux gives the time of boot by today's clock, and psutil adds a process's start to it."""
+    if not psutil.LINUX:
+        pytest.skip("the start of a process is given otherwise here")
+    running, job = hold(tmp_path)
+    boot, started = psutil.boot_time(), psutil.Process.create_time
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot + 3600)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: started(process) + 3600)
+    dead_runs.release_dead(tmp_path)
+    alive = job.is_running()
+    running.kill()
+    running.wait()
+    job.kill()
+    assert alive
+    assert (tmp_path / "locks/0.input.lock").exists()
 
 
 def test_what_a_killed_run_was_writing_goes(tmp_path: Path) -> None:

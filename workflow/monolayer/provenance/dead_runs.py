@@ -18,8 +18,9 @@ HALF = re.compile(r"\..+\.(\d+)\.partial")  # files.atomic_write's; a download's
 def release_dead(folder: Path = Path(".snakemake")) -> None:
     """Note that this run is alive; end what dead runs left, jobs and files, and remove the locks if no other is alive.
 
-    A run is a file in `folder/alive`, named by host, process and its start. Whether a process of another host (of a
-    shared file system) is alive can't be seen from here: its locks stay, and `snakemake --unlock` is the user's call.
+    A run is a file in `folder/alive`, named by host, process and its start, by a clock that nobody sets. Whether a
+    process of another host (of a shared file system) is alive can't be seen from here: its locks stay, and `snakemake
+    --unlock` is the user's call.
     """
     alive = folder / "alive"
     alive.mkdir(parents=True, exist_ok=True)
@@ -41,7 +42,10 @@ def release_dead(folder: Path = Path(".snakemake")) -> None:
 
 
 def _name(process: psutil.Process) -> str:
-    return f"{socket.gethostname()},{process.pid},{process.create_time():.2f}"
+    start = process.create_time()
+    if psutil.LINUX:  # which counts from a boot whose time moves when the clock is set: a living run would look dead
+        start -= psutil.boot_time()
+    return f"{socket.gethostname()},{process.pid},{start:.2f}"
 
 
 def _is_dead(run: str) -> bool:
