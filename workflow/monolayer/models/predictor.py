@@ -132,16 +132,17 @@ def check_image(name: str, image: NDArray[np.uint8], network: Network) -> None:
 
     A scale that is another than that of the images in training is told, once for images of a size.
     """
-    of = network.pipeline
-    check_size(name, image, of.stride)
-    check_room(name, image.size, max(1.0, _enlarged(of)), free_memory())
+    check_size(name, image, network.pipeline.stride)
+    check_room(name, image.size, max(1.0, _enlarged(network.pipeline)), free_memory())
     if network.sides is not None:
-        least, most = network.sides
-        side = max(image.shape)
-        usual = min(max(side, least), most)
-        seen, known = of.scale(side), of.scale(usual)
-        if not 1 / OTHER_SCALE <= seen / known <= OTHER_SCALE:
-            _tell_scale(side, usual, round(seen, 2), round(known, 2))
+        _compare_scales(max(image.shape), *network.sides, network.pipeline)
+
+
+def _compare_scales(side: int, least: int, most: int, of: Pipeline) -> None:
+    usual = min(max(side, least), most)
+    seen, known = of.scale(side), of.scale(usual)
+    if not 1 / OTHER_SCALE <= seen / known <= OTHER_SCALE:
+        _tell_scale(side, usual, round(seen, 2), round(known, 2))
 
 
 @cache

@@ -82,10 +82,8 @@ def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
 
 def image_at(image: NDArray[Grey], height: int, width: int) -> NDArray[Grey]:
     """Grey values (h, w) as (height, width): linear between pixels' centres, or means of the areas that become one."""
-    smaller = max(height, width) < max(image.shape)
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR).astype(
-        image.dtype, copy=False
-    )
+    smooth = cv2.INTER_AREA if max(height, width) < max(image.shape) else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=smooth).astype(image.dtype, copy=False)
 
 
 def labels_at(labels: NDArray[np.int32], height: int, width: int) -> NDArray[np.int32]:

@@ -5,17 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 
@@ -81,12 +74,18 @@ class Section(BaseModel):
     @classmethod
     def _refuse_switches_for_numbers(cls, data: Any) -> Any:
         """Pydantic takes true for 1; who writes `max_grad_norm: yes` means no norm of 1."""
-        for name, field in cls.model_fields.items() if isinstance(data, Mapping) else ():
-            types = _types(field.annotation)
-            if bool not in types and types & {int, float} and _has_switch(data.get(name)):
+        for name in _of_numbers(cls) if isinstance(data, Mapping) else ():
+            if _has_switch(data.get(name)):
                 text = "a truth value, as YAML takes true, yes, on and their like, where a number stands"
                 raise PydanticCustomError("switch_for_number", text, {"key": name})
         return data
+
+
+@cache
+def _of_numbers(section: type[Section]) -> list[str]:
+    """The keys that take a number and no truth value."""
+    types = {name: _types(field.annotation) for name, field in section.model_fields.items()}
+    return [name for name, of in types.items() if bool not in of and of & {int, float}]
 
 
 def _types(annotation: Any) -> set[Any]:
