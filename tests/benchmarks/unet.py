@@ -86,7 +86,7 @@ def scene(cells: int) -> Float:
     labels = np.where(
         np.hypot(y % pitch - pitch / 2, x % pitch - pitch / 2) < 0.52 * pitch, y // pitch * 704 + x // pitch + 1, 0
     )
-    maps = patches.targets(labels.astype(np.int32), distance=True).astype(np.float32) / 255
+    maps = patches.targets(labels.astype(np.int32), "foreground+distance").astype(np.float32) / 255
     noisy: Float = ndimage.gaussian_filter(maps + rng.normal(0, 0.05, maps.shape).astype(np.float32), (0, 1, 1)).clip(
         0, 1
     )

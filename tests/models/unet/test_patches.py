@@ -34,7 +34,7 @@ def culture_patches(culture: Culture, settings: UnetTrain) -> patches.Patches:
 
 def test_distance_reaches_1_in_each_cell_and_0_between_cells_that_touch() -> None:
     labels = disks((20, 30, 15), (44, 30, 10), (75, 30, 4))
-    foreground, distance = patches.targets(labels, distance=True)
+    foreground, distance = patches.targets(labels, "foreground+distance")
     assert (foreground == 255 * (labels > 0)).all()
     for index in (1, 2, 3):
         assert distance[labels == index].max() == 255
@@ -45,16 +45,39 @@ def test_distance_reaches_1_in_each_cell_and_0_between_cells_that_touch() -> Non
     assert distance[:, :-1][seam].max() == 0
 
 
+def test_separated_cells_end_where_they_touch_and_nowhere_else() -> None:
+    labels = disks((20, 30, 15), (44, 30, 10), (75, 30, 4))
+    cells, _ = patches.targets(labels, "separated")
+    ways = (np.roll(labels, step, axis) for axis in (0, 1) for step in (-1, 1))  # no disk is at the border
+    touching = (labels > 0) & np.any([(other > 0) & (other != labels) for other in ways], axis=0)
+    assert touching.any()
+    assert np.array_equal(cells == 255, (labels > 0) & ~touching)
+    assert ndimage.label(cells)[1] == 3
+    assert ndimage.label(labels > 0)[1] == 2
+
+
+def test_narrow_gaps_weigh_as_the_papers_formula_says() -> None:
+    rng = np.random.default_rng(0)
+    labels = disks(*((int(rng.integers(8, 82)), int(rng.integers(8, 52)), int(rng.integers(3, 9))) for _ in range(9)))
+    cells, narrow = patches.targets(labels, "separated")
+    left = np.where(cells, labels, 0)
+    ways = np.sort([ndimage.distance_transform_edt(left != cell) for cell in np.unique(left[left > 0])], axis=0)
+    expected = np.exp(-((ways[0] + ways[1]) ** 2) / (2 * patches.GAP**2)) * (left == 0)
+    np.testing.assert_allclose(narrow / 255, expected, atol=1 / 255)
+    assert narrow.max() > 100
+    assert not patches.targets(disks((40, 30, 20)), "separated")[1].any()  # one cell has no gap
+
+
 def test_the_border_is_an_edge() -> None:
     """A cell that the border cuts is one of its own: a strip of 4 px has its middle at 1."""
     labels = np.zeros((40, 60), np.int32)
     labels[:4, 10:50] = 1
-    distance = patches.targets(labels, distance=True)[1]
+    distance = patches.targets(labels, "foreground+distance")[1]
     assert distance[:4, 30].tolist() == [128, 255, 255, 128]
 
 
 def test_distance_falls_linearly_towards_the_edge() -> None:
-    distance = patches.targets(disks((40, 30, 20)), distance=True)[1]
+    distance = patches.targets(disks((40, 30, 20)), "foreground+distance")[1]
     np.testing.assert_allclose(distance[30, 40:60] / 255, np.linspace(1, 0.05, 20), atol=0.06)
 
 
@@ -68,7 +91,7 @@ def test_targets_are_the_same_whatever_the_threads() -> None:
     try:
         for threads in (1, 2, 3):
             cv2.setNumThreads(threads)
-            found.append(np.stack([patches.targets(one, distance=True) for one in labels]))
+            found.append(np.stack([patches.targets(one, "foreground+distance") for one in labels]))
     finally:
         cv2.setNumThreads(before)
     assert all(np.array_equal(found[0], other) for other in found[1:])
@@ -76,9 +99,9 @@ def test_targets_are_the_same_whatever_the_threads() -> None:
 
 def test_empty_and_full_images_have_targets() -> None:
     for value in (0, 1):
-        for distance in (True, False):
-            found = patches.targets(np.full((8, 9), value, np.int32), distance)
-            assert found.shape == (1 + distance, 8, 9)
+        for target, maps in (("foreground", 1), ("separated", 2), ("foreground+distance", 2)):
+            found = patches.targets(np.full((8, 9), value, np.int32), target)
+            assert found.shape == (maps, 8, 9)
             assert (found[0] == 255 * value).all()
 
 

@@ -108,6 +108,19 @@ def test_poster_target_trains_on_foreground_alone(culture: Culture, tmp_path: Pa
     assert trained.state["head.weight"].shape[0] == 1
 
 
+def test_separated_cells_are_found_with_one_map(culture: Culture, tmp_path: Path) -> None:
+    """The second is the first again, so that its peaks part cells, in every backend."""
+    settings = SETTINGS.model_copy(update={"target": "separated"})
+    trained = family.train(split(culture, "train"), split(culture, "val"), settings, 0, tmp_path)
+    assert trained.state["head.weight"].shape[0] == 1
+    assert all(row["score"] == row["val_f1"] for row in trained.history)
+    network = family.build(settings, trained.state, "cpu")
+    [maps] = family.probabilities(network, [read_image(split(culture, "test")[0].path)], settings.val_predict)
+    assert len(maps) == 2
+    assert np.array_equal(maps[0], maps[1])
+    assert max(row["val_f1"] for row in trained.history) > 0.4
+
+
 def test_tiling_changes_little_and_nothing_far_from_the_edges(culture: Culture, trained: Trained) -> None:
     """Maps of one large tile and of small ones; most pixels differ by less than 1/100, the worst by less than 1/10."""
     network = family.build(SETTINGS, trained.state, "cpu")

@@ -33,7 +33,7 @@ def scene(*places: tuple[int, int, int], shape: tuple[int, int] = (64, 96)) -> L
 
 def maps_of(labels: Labels, blur: float = 1.0) -> Float:
     """What a network that has learned its targets would say: they are a little blurred."""
-    maps = targets(labels, distance=True).astype(np.float32) / 255
+    maps = targets(labels, "foreground+distance").astype(np.float32) / 255
     blurred: Float = ndimage.gaussian_filter(maps, (0, blur, blur))
     return blurred
 
@@ -81,7 +81,7 @@ def test_without_necks_cores_are_connected_parts() -> None:
 
 def test_a_deep_cell_ranks_before_a_shallow_one() -> None:
     true = scene((20, 20, 10), (60, 40, 12))
-    maps = (targets(true, distance=True) / 255).astype(np.float32)
+    maps = (targets(true, "foreground+distance") / 255).astype(np.float32)
     maps[1][true == 1] *= 0.64
     found = instances(maps, true)
     assert found.scores.tolist() == pytest.approx([1.0, 0.8], abs=0.03)
@@ -134,7 +134,7 @@ def test_blank_maps(channels: int, value: float) -> None:
 
 def test_instances_are_the_labels_best_first() -> None:
     true = scene((20, 20, 10), (60, 40, 12))
-    maps = targets(true, distance=False).astype(np.float32)
+    maps = targets(true, "foreground").astype(np.float32)
     maps[0][true == 1] = 0.6
     maps[0][true == 2] = 0.9
     found = instances(maps, separate(maps, HALF, 0.0))

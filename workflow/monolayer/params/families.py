@@ -124,7 +124,7 @@ class SearchParams(Section):
     foreground: Annotated[list[Fraction], Field(min_length=1)]
     """Least probabilities, in [0, 1], of a cell's pixel."""
     marker: Annotated[list[Fraction], Field(min_length=1)]
-    """Relative distances to the edge, in [0, 1], that one cell reaches in one place."""
+    """Relative distances to the edge (of `separated`: probabilities), in [0, 1], that one cell reaches in one place."""
 
 
 class UnetTrain(Section):
@@ -136,8 +136,9 @@ class UnetTrain(Section):
     """px: the first level takes blocks of this side as channels (space to depth); 2 is a quarter of the work."""
     fine: NonNegativeInt = 0
     """Channels of the image's own resolution beside a stem, for the outlines; 0: none."""
-    target: Literal["foreground", "foreground+distance"]
-    """foreground: touching cells are one; foreground+distance: they part."""
+    target: Literal["foreground", "separated", "foreground+distance"]
+    """foreground: touching cells are one; separated: it ends where they touch, and narrow gaps weigh more in the loss
+    (Ronneberger et al. 2015); foreground+distance: cells part by their distance to the edge, which is best."""
     weights: LocalPath = unset("none")
     """none; pretrained (the model that comes with the package); or the path of a weights.pt or of an exported run, of
     the same width and levels."""

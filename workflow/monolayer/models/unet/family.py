@@ -1,8 +1,8 @@
-"""The U-Net family: foreground as the poster has it, or foreground and distance, from which touching cells part.
+"""The U-Net family: foreground as the poster has it; cut where cells touch; or with the distance, from which they part.
 
 Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015, with padded
-convolutions and batch norm. `levels` 4, 5 and 6 of `width` 64 are the poster's U-Net (64 to 512), its expanded form
-(1024) and the one of its ensemble (2048).
+convolutions and batch norm; the cuts and their weights are of that paper too. `levels` 4, 5 and 6 of `width` 64 are the
+poster's U-Net (64 to 512), its expanded form (1024) and the one of its ensemble (2048).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from monolayer.models.unet.unfold import settle, unfolded
 from monolayer.models.unet.watershed import Labels, Thresholds, separate
 from monolayer.params.families import UnetPredict, UnetTrain
 
+GAP_WEIGHT = 10.0  # of a pixel in the narrowest gap, beside the 1 of all (Ronneberger et al.)
 SETTLED = 16  # patches, of which the norms of an unfolded network have their statistics
 
 
@@ -62,9 +63,18 @@ class UNet(nn.Module):
     zoom: Tensor
 
     def __init__(
-        self, width: int, levels: int, outputs: int, stem: int = 1, *, fine: int = 0, zooms: bool = False
+        self,
+        width: int,
+        levels: int,
+        outputs: int,
+        stem: int = 1,
+        *,
+        fine: int = 0,
+        zooms: bool = False,
+        twofold: bool = False,
     ) -> None:
         super().__init__()
+        self.twofold = twofold
         channels = [width * 2**level for level in range(levels)]
         upwards = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
         self.stem, self.stride = stem, stem * 2 ** (levels - 1)
@@ -152,7 +162,7 @@ def build(settings: UnetTrain, state: dict[str, Tensor], device: str) -> UNet:
 
 
 class MapGraph(nn.Module):
-    """Tiles (B, 1, H, W) to probabilities (B, C, H, W)."""
+    """Tiles (B, 1, H, W) to probabilities (B, C, H, W); the one map of separated cells tells their middles too."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
@@ -160,7 +170,8 @@ class MapGraph(nn.Module):
 
     def forward(self, tiles: Tensor) -> tuple[Tensor]:
         logits: Tensor = self.network(tiles.contiguous(memory_format=torch.channels_last))
-        return (logits.float().sigmoid(),)
+        maps = logits.float().sigmoid()
+        return (torch.cat([maps, maps], dim=1) if self.network.twofold else maps,)
 
 
 def graphs(network: UNet) -> dict[str, Graph]:
@@ -180,8 +191,8 @@ def predict(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPr
 
 
 def probabilities(network: UNet, images: Sequence[NDArray[np.uint8]], settings: UnetPredict) -> list[Float]:
-    """float32 (C, H, W) in [0, 1] for each uint8 (H, W) that has the network's scale: foreground, and distance if the
-    network was taught it."""
+    """float32 (C, H, W) in [0, 1] for each uint8 (H, W) that has the network's scale: foreground, and if cells are to
+    part what tells their middles: distance, or foreground again."""
     of = _pipeline(network, settings, zooms=False)
     return of.forward(eager(graphs(network)), [of.preprocess(image) for image in images])
 
@@ -195,7 +206,8 @@ def _network(settings: UnetTrain) -> UNet:
     outputs = 2 if settings.target == "foreground+distance" else 1
     # channels last is half the time of a step on a CPU, and what tensor cores want
     shape = settings.width, settings.levels, outputs, settings.stem
-    network = UNet(*shape, fine=settings.fine, zooms=settings.diameter is not None)
+    zooms, twofold = settings.diameter is not None, settings.target == "separated"
+    network = UNet(*shape, fine=settings.fine, zooms=zooms, twofold=twofold)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -209,11 +221,11 @@ class CellTask:
         self.contrast = contrast([sample.pixels() for sample in evenly(train, settings.contrast_images)])
         self.patches = Patches(ScaledCells(train, zoom), settings, self.contrast)
         self.val = ScaledCells(evenly(val, settings.val_images), zoom, room=0)
-        self.distance = settings.target == "foreground+distance"
+        self.parts = settings.target != "foreground"
         areas = [annotation["area"] for sample in train for annotation in sample.annotations]
         usual = float(np.percentile(areas, settings.min_area_percentile)) if areas else 0.0
         self.area = settings.min_area_factor * usual * zoom**2
-        markers = settings.search.marker if self.distance else [0.5]
+        markers = settings.search.marker if self.parts else [0.5]
         self.candidates = [Thresholds(*pair, self.area) for pair in product(settings.search.foreground, markers)]
         self.draw = self.patches.draw
 
@@ -225,18 +237,20 @@ class CellTask:
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
 
     def losses(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Cross entropy and Dice of the foreground; cross entropy of the distance, which is asked for in cells only."""
+        """Cross entropy and Dice of the foreground, whose narrow gaps weigh more if cells are to be separated; cross
+        entropy of the distance, which is asked for in cells only."""
         device = next(network.parameters()).device
         image, target = (tensor.to(device, non_blocking=True) for tensor in batch)
         true = target.float() / 255
         logits = network(image.to(memory_format=torch.channels_last)).float()
-        cross = functional.binary_cross_entropy_with_logits(logits, true, reduction="none")
+        cross = functional.binary_cross_entropy_with_logits(logits, true[:, : logits.shape[1]], reduction="none")
         cells, probability = true[:, 0], logits[:, 0].sigmoid()
+        weight = 1 + GAP_WEIGHT * true[:, 1] if self.settings.target == "separated" else 1
         losses = {
-            "foreground": cross[:, 0].mean(),
+            "foreground": (cross[:, 0] * weight).mean(),
             "dice": 1 - (2 * (probability * cells).sum() + 1) / (probability.sum() + cells.sum() + 1),
         }
-        if true.shape[1] == 2:
+        if self.settings.target == "foreground+distance":
             losses["distance"] = (cross[:, 1] * cells).sum() / (cells.sum() + 1)
         return losses
 
@@ -253,7 +267,7 @@ class CellTask:
             counts += [_count(true, separate(maps, thresholds, saddle_ratio)) for thresholds in self.candidates]
         tp, fp, fn = np.moveaxis(counts, -1, 0)
         f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
-        scores = f1[:, 1 if self.distance else 0]
+        scores = f1[:, 1 if self.parts else 0]
         best = int(scores.argmax())
         return {
             "val_pixel_f1": float(f1[best, 0]),

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from monolayer.data.dataset import Sample, TrueCells
 from monolayer.models.dihedral import Number, turn
 from monolayer.models.rescaled import image_at, labels_at
 from monolayer.models.unet.tiling import Float
 from monolayer.params.families import AugmentParams, UnetTrain
+
+GAP = 2.0  # px, σ of gaps
 
 
 def background(image: NDArray[np.uint8]) -> int:
@@ -34,31 +37,59 @@ def standardise(image: NDArray[np.uint8], spread: float) -> Float:
     return (image - np.float32(background(image))) / np.float32(spread)
 
 
-def targets(labels: NDArray[np.int32], distance: bool) -> NDArray[np.uint8]:
-    """Foreground and, if asked for, distance to the cell's edge over the cell's largest: (1 or 2, H, W), 255 is 1.
+def targets(labels: NDArray[np.int32], target: str) -> NDArray[np.uint8]:
+    """What `target` asks for, (1 or 2, H, W), 255 is 1: foreground; foreground cut where cells touch, and how narrow
+    the gap is; or foreground and distance to the cell's edge over the cell's largest.
 
     Of overlapping cells the smaller one is seen (label_image), and what the border cuts is a cell of its own.
     Dividing by each cell's own largest distance gives thin neurites and fat bodies the same height, so that one
     threshold finds a marker in each.
     """
     foreground = (labels > 0).astype(np.uint8)
-    if not distance:
+    if target == "foreground":
         return foreground[None] * np.uint8(255)
-    apart = np.pad(foreground, 1)  # the border is an edge
-    inner = apart[1:-1, 1:-1]
-    for one, other, before, behind in (
-        (labels[1:], labels[:-1], inner[1:], inner[:-1]),
-        (labels[:, 1:], labels[:, :-1], inner[:, 1:], inner[:, :-1]),
-    ):
-        touching = (one != other) & (one > 0) & (other > 0)
-        before[touching] = behind[touching] = 0
-    rough = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    apart = cut_apart(labels)
+    if target == "separated":
+        return np.stack([apart * np.uint8(255), gaps(labels * apart)])
+    padded = np.pad(apart, 1)  # the border is an edge
+    rough = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     # the last digit of its root hangs on how many threads took the rows; squares of distances are whole numbers
     distance_map = np.sqrt(np.rint(np.square(rough)))
     largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
     np.maximum.at(largest, labels.ravel(), distance_map.ravel())
     height = distance_map / np.maximum(largest, 1)[labels]
     return np.stack([foreground * np.uint8(255), (height * 255).round().astype(np.uint8)])
+
+
+def cut_apart(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """1 within cells (H, W), 0 outside and where two of them touch: a pixel of each by their pixels' sides."""
+    apart = (labels > 0).astype(np.uint8)
+    for one, other, before, behind in (
+        (labels[1:], labels[:-1], apart[1:], apart[:-1]),
+        (labels[:, 1:], labels[:, :-1], apart[:, 1:], apart[:, :-1]),
+    ):
+        touching = (one != other) & (one > 0) & (other > 0)
+        before[touching] = behind[touching] = 0
+    return apart
+
+
+def gaps(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """How narrow the gap between cells is around each pixel of the ground (H, W), 255 is 1: exp(-(a + b)² / 2σ²), where
+    a and b px are the ways to the nearest two cells (Ronneberger et al., MICCAI 2015, whose σ is 5 px for larger cells)
+    """
+    height, width = labels.shape
+    nearest, second = np.full((2, height, width), np.inf, np.float32)
+    reach = round(4 * GAP)  # beyond, less than 1/255 is left
+    for cell, place in enumerate(find_objects(labels), start=1):
+        if place is None:
+            continue
+        around = tuple(slice(max(0, side.start - reach), side.stop + reach) for side in place)
+        away = (labels[around] != cell).astype(np.uint8)
+        way = np.sqrt(np.rint(np.square(cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))))
+        second[around] = np.minimum(second[around], np.maximum(nearest[around], way))
+        nearest[around] = np.minimum(nearest[around], way)
+    narrow = np.exp(-np.square(nearest + second) / (2 * GAP**2)) * (labels == 0)
+    return np.asarray(np.rint(255 * narrow), np.uint8)
 
 
 class Patches:
@@ -89,7 +120,7 @@ class Patches:
         if side != settings.patch:
             size = settings.patch, settings.patch
             pixels, labels = image_at(pixels, *size), labels_at(labels, *size)
-        image, target = turn(pixels, way), targets(turn(labels, way), settings.target == "foreground+distance")
+        image, target = turn(pixels, way), targets(turn(labels, way), settings.target)
         return sample.image["file_name"], (vary(image, settings.augment, rng)[None], target)
 
     def _window(self, sample: Sample, size: int, rng: np.random.Generator) -> tuple[int, int]:

@@ -44,7 +44,7 @@ class Pipeline:
         return standardise(image, self.contrast)
 
     def forward(self, backend: Backend, inputs: Sequence[Float]) -> list[Float]:
-        """float32 (C, H, W) in [0, 1] for each image: foreground, and distance if the network was taught it."""
+        """float32 (C, H, W) in [0, 1] for each image: foreground, and if cells are to part what tells their middles."""
         tiles = Tiles(self.settings.tile, self.settings.overlap, self.stride)
 
         def maps(given: Float) -> Float:
