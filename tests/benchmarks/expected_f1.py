@@ -3,31 +3,28 @@
     python tests/benchmarks/expected_f1.py --data ../shared/data \
         --output workflow/monolayer/pretrained/phase_contrast/expected_f1.json
 
-The split that the model was trained with can't be made again, but some images are surely none that it learned from:
-LIVECell's official val and test, the test images that results/phase_contrast/report.html shows, and Usiigaci (T98G, a
-second microscope, cells twice as large). Of the last two, fields go to val and test in turn. Prints how well the fit
-holds on each, and on PhC-C2DL-PSC, a third microscope of which val has nothing.
+The study with fields kept together deals its images anew in the same way each time: of its val, which chose epoch and
+thresholds, the guess is fitted, and checked on its test. Prints how well it holds on each, and on PhC-C2DL-PSC, a third
+microscope of which val has nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 from monolayer.coco.io import read_truth
 from monolayer.coco.records import CELL, Annotation, Image, Truth, by_image
 from monolayer.coco.rle import annotation, mask_from_rle, rle_from_mask
+from monolayer.data.audit import audit
 from monolayer.data.dataset import read_image, samples
 from monolayer.data.download import download
+from monolayer.data.split import split
 from monolayer.files import write_json
-from monolayer.params.data import Dataset
+from monolayer.params.data import AuditParams, Dataset, SplitParams
 from monolayer.params.plates import PlateFinding
 from monolayer.plates.expect import AS_IT_IS, check_of, fit, judge, with_guess
 from monolayer.plates.expected import ExpectedCheck, finding_of
@@ -36,54 +33,24 @@ from PIL import Image as PillowImage
 from pydantic import TypeAdapter
 
 ROOT = Path(__file__).parents[2]
-SHOWN = ("overview", "biology", "speed", "overlays")  # sections of the report with test images
-ALIKE = (4, 23, 30, 37, 39, 40)  # sets of Usiigaci that resemble each other
 SIZE = (352, 352)  # px, of the middle that is taken: it takes a quarter of the time of whole images
 PSC = (slice(112, 464), slice(184, 536))  # the middle; there is no truth near the edge
 
 
-class Chosen(NamedTuple):
-    """An image, its split, and the field that it is of."""
-
-    image: Image
-    split: str
-    field: str
-
-
-def union(data: Path) -> Any:
-    """The study's images and Usiigaci's, as the study with fields kept together joins them."""
+def dealt(data: Path, folder: Path) -> dict[str, Truth]:
+    """The study's val and test, its images in folder/all."""
     study = yaml.safe_load((ROOT / "workflow/studies/phase_contrast_fields.yaml").read_text())
     rows = study["datasets"]["phase_contrast_fields"]
     for name in ("sartorius", "usiigaci"):
         rows["parts"][name] |= {"images": f"{data}/{name}/images", "annotations": f"{data}/{name}/annotations.json"}
     rows["parts"]["livecell"]["mirror"] = f"{data}/livecell_sample"
-    return TypeAdapter(Dataset).validate_python(rows)
-
-
-def shown_in_report() -> set[str]:
-    """The test images of the competition that the study's report shows, without suffix."""
-    page = (ROOT / "results/phase_contrast/report.html").read_text()
-    sections = re.split(r'<section id="', page)[1:]
-    own = "".join(section for section in sections if section.startswith(SHOWN))
-    return set(re.findall(r"\b[0-9a-f]{12}\b(?=\.png)", own))
-
-
-def chosen(truth: Truth, data: Path) -> Iterator[Chosen]:
-    """The images that were never trained on, by split."""
-    seen = shown_in_report()
-    with (data / "sartorius/fields.csv").open(newline="") as file:
-        groups = {row["id"]: row["field_group"] for row in csv.DictReader(file)}
-    fields = sorted({groups[name] for name in seen if name in groups})
-    for image in truth["images"]:
-        stem = Path(image["file_name"]).stem
-        if image["cell_line"] == "T98G":
-            number = int(stem.removeprefix("set"))
-            is_val = number in ALIKE or number % 2 == 0
-            yield Chosen(image, "val" if is_val else "test", "alike" if number in ALIKE else stem)
-        elif image["split"] in ("val", "test"):
-            yield Chosen(image, image["split"], image["well"])
-        elif stem in seen:
-            yield Chosen(image, "val" if fields.index(groups[stem]) % 2 else "test", f"field {groups[stem]}")
+    default = yaml.safe_load((ROOT / "params.yaml").read_text())
+    download(TypeAdapter(Dataset).validate_python(rows), folder / "all", folder / "all.json")
+    audit(folder / "all", folder / "all.json", AuditParams(**default["audit"]), folder / "audit.json")
+    split(
+        folder / "all.json", folder / "audit.json", SplitParams(**default["split"] | study["split"]), folder / "dealt"
+    )
+    return {name: read_truth(folder / f"dealt/{name}.json") for name in ("val", "test")}
 
 
 def cut(image: Image, cells: list[Annotation], place: tuple[slice, slice], number: int) -> list[Annotation]:
@@ -102,22 +69,20 @@ def middle(height: int, width: int) -> tuple[slice, slice]:
     return slice(top, min(height, top + SIZE[0])), slice(left, min(width, left + SIZE[1]))
 
 
-def write_splits(truth: Truth, images: Path, every: list[Chosen], output: Path) -> None:
-    """The middle of each image, with val.json and test.json."""
+def write_middles(truth: Truth, part: str, folder: Path) -> None:
+    """The middle of each image, and their truth as {part}.json."""
     cells = by_image(truth["annotations"])
-    (output / "images").mkdir()
-    for split in ("val", "test"):
-        listed, annotations = list[Image](), list[Annotation]()
-        for one in (one for one in every if one.split == split):
-            pixels = read_image(images / one.image["file_name"])
-            place = middle(*pixels.shape)
-            name = f"{one.image['id']}.png"
-            PillowImage.fromarray(pixels[place]).save(output / "images" / name)
-            height, width = pixels[place].shape
-            about = {"file_name": name, "height": height, "width": width, "well": one.field, "split": split}
-            listed.append(Image(**one.image | about))  # type: ignore[typeddict-item]
-            annotations += cut(one.image, cells[one.image["id"]], place, 1 + len(annotations))
-        write_json(output / f"{split}.json", Truth(images=listed, annotations=annotations, categories=[CELL]))
+    listed, annotations = list[Image](), list[Annotation]()
+    for image in truth["images"]:
+        pixels = read_image(folder / "all" / image["file_name"])
+        place = middle(*pixels.shape)
+        name = f"{image['id']}.png"
+        PillowImage.fromarray(pixels[place]).save(folder / "images" / name)
+        height, width = pixels[place].shape
+        about = {"file_name": name, "height": height, "width": width, "well": image["content"]}
+        listed.append(Image(**image | about))  # type: ignore[typeddict-item]
+        annotations += cut(image, cells[image["id"]], place, 1 + len(annotations))
+    write_json(folder / f"{part}.json", Truth(images=listed, annotations=annotations, categories=[CELL]))
 
 
 def third_microscope(data: Path, output: Path) -> None:
@@ -153,9 +118,9 @@ def main() -> None:
     finding = PlateFinding(**{name: settings[name] for name in PlateFinding.model_fields})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        download(union(args.data), folder / "all", folder / "all.json")
-        truth = read_truth(folder / "all.json")
-        write_splits(truth, folder / "all", list(chosen(truth, args.data)), folder)
+        (folder / "images").mkdir()
+        for part, truth in dealt(args.data, folder).items():
+            write_middles(truth, part, folder)
         third_microscope(args.data, folder)
         model = load_model(finding, 1)
         val, test, third = (
@@ -166,8 +131,8 @@ def main() -> None:
     write_json(args.output, fitted.model_dump(), indent=1)
     print("| images | of them | Spearman's ρ | mean error | bias | inside the 90 % interval |")
     print("|---" * 6 + "|")
-    for split, check in fitted.checks.items():
-        print(row(split, check))
+    for name, check in fitted.checks.items():
+        print(row(name, check))
     plain = [one for one in test if one.how == AS_IT_IS]
     alike = [one for one in plain if not one.group.startswith("T98G")]
     print(row("test, as they are, without T98G", check_of(with_guess(fitted, alike), fitted)))
