@@ -2,12 +2,12 @@
 
 python tests/benchmarks/suggest.py POOL [--sizes 4 8 12] [--seeds 0 1 2 3] [--keep FOLDER]
 
-POOL is a line that the base model never saw: T98G (Usiigaci, the base is the model in the package), cort or A172 (the
-base is a small U-Net that it trains first on shsy5y of the competition and on the other lines of the LIVECell sample,
-some minutes of a core). Its truth stands for the annotator. So many images are annotated, those that `suggest` names by
-the base, or as many at random; the base is trained on from its own weights on them, as in docs/finetune.md, and scored
-on test images that are in no pool: mask AP, the mean over seeds (of training, and of what is drawn), with 95 %
-intervals over test images and seeds, paired by both. `untuned` is the same network from scratch on the random images.
+POOL is a line that the base model never saw: T98G (Usiigaci), cort or A172. The base is a small U-Net that it trains
+first on shsy5y of the competition and on the lines of the LIVECell sample but A172, some minutes of a core. Its truth
+stands for the annotator. So many images are annotated, those that `suggest` names by the base, or as many at random;
+the base is trained on from its own weights on them, as in docs/finetune.md, and scored on test images that are in no
+pool: mask AP, the mean over seeds (of training, and of what is drawn), with 95 % intervals over test images and seeds,
+paired by both. `untuned` is the same network from scratch on the random images.
 
 Real images have to lie in ../shared/data.
 """
@@ -15,7 +15,6 @@ Real images have to lie in ../shared/data.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import tempfile
 import time
@@ -28,7 +27,7 @@ import numpy as np
 import torch
 import yaml
 from monolayer.backends.eager import eager
-from monolayer.backends.manifest import CellDiameters, pretrained, read_manifest
+from monolayer.backends.manifest import CellDiameters, pretrained
 from monolayer.coco.io import write_results
 from monolayer.coco.records import CELL, Image, Truth
 from monolayer.compiled import Floats
@@ -40,13 +39,11 @@ from monolayer.data.sources import coco, livecell
 from monolayer.evaluation import evaluate
 from monolayer.evaluation.bootstrap import interval
 from monolayer.files import write_json
-from monolayer.finetuning import suggest
 from monolayer.finetuning.alike import near_copies_among
-from monolayer.finetuning.choosing import Learned, choose, learned
+from monolayer.finetuning.choosing import Learned, choose
 from monolayer.finetuning.looking import Reading, look_at
 from monolayer.models.pipeline import pipeline
 from monolayer.models.predictor import Network, Predictor
-from monolayer.models.rescaled import usual_diameter
 from monolayer.models.unet import family
 from monolayer.params.data import CocoSource, LivecellSource
 from monolayer.params.families import UnetPredict, UnetTrain
@@ -72,7 +69,6 @@ class Pool(NamedTuple):
     settings: UnetTrain
     predict: UnetPredict
     base: Learned
-    exported: Path | None = None
 
 
 class Tuned(NamedTuple):
@@ -104,37 +100,26 @@ def laid_out(truth: Truth, read: Callable[[Image], Any], images: Sequence[Image]
     return dataset.samples(Truth(images=list(images), annotations=cells, categories=[CELL]), folder)
 
 
-def t98g(work: Path) -> Pool:
-    params = params_of("few_images")
-    truth, read = coco.collect(cast(CocoSource, params.datasets["t98g"]), work)
-    every = laid_out(truth, read, truth["images"], work / "t98g")
-    named = {sample.image["file_name"].removesuffix(".png"): sample for sample in every}
-    val = [named.pop(name) for name in ("set07", "set36")]
-    test = evenly([sample for name, sample in named.items() if name not in ALIKE], 14)
-    settings, predict = tuning()
-    free = [sample for sample in named.values() if sample not in test]
-    return Pool(free, val, test, settings, predict, learned(read_manifest(pretrained())[1]), pretrained())
-
-
-def of_lines(work: Path) -> tuple[list[Sample], list[Sample]]:
-    """All of the competition and of LIVECell's sample."""
-    params = params_of("phase_contrast")
-    parts = cast(Any, params.datasets["phase_contrast"]).parts
+def of_lines(work: Path) -> list[list[Sample]]:
+    """All of the competition, of LIVECell's sample and of Usiigaci."""
+    params = params_of("phase_contrast", "phase_contrast_fields")
+    parts = cast(Any, params.datasets["phase_contrast_fields"]).parts
     found = []
     for name, source, collect in (
         ("sartorius", CocoSource, coco.collect),
         ("livecell", LivecellSource, livecell.collect),
+        ("usiigaci", CocoSource, coco.collect),
     ):
         truth, read = collect(cast(Any, parts[name]), work)
         assert isinstance(parts[name], source)
         found.append(laid_out(truth, read, truth["images"], work / name))
-    return found[0], found[1]
+    return found
 
 
 def left_out(work: Path, line: str, shown: int, weights: Path) -> Pool:
-    """Of cort or A172; the base is trained once and kept in `weights`."""
-    competition, sample = of_lines(work)
-    mine = [one for one in [*competition, *sample] if one.image["cell_line"] == line]
+    """Of a line; the base is trained once and kept in `weights`."""
+    competition, sample, second_microscope = of_lines(work)
+    mine = [one for one in [*competition, *sample, *second_microscope] if one.image["cell_line"] == line]
     known = [one for one in competition if one.image["cell_line"] == "shsy5y"]
     known += [one for one in sample if one.image["cell_line"] != "A172"]
     settings, predict = tuning()
@@ -154,6 +139,11 @@ def left_out(work: Path, line: str, shown: int, weights: Path) -> Pool:
         free = [one for one in mine if one.image["well"] in ("A7", "B7")]
         rest = [one for one in mine if one.image["well"] in ("C7", "D7")]
         return Pool(free, rest[:2], rest[2:], settings, predict, base)
+    if line == "T98G":
+        named = {one.image["file_name"].removesuffix(".png"): one for one in mine}
+        val = [named.pop(name) for name in ("set07", "set36")]
+        test = evenly([one for name, one in named.items() if name not in ALIKE], 14)
+        return Pool([one for one in named.values() if one not in test], val, test, settings, predict, base)
     groups = dict(row.split(",")[0:3:2] for row in (DATA / "sartorius/fields.csv").read_text().split())
     group = {one.image["id"]: groups[one.image["file_name"].removesuffix(".png")] for one in mine}
     names = [str(name) for name in np.random.default_rng(1).permutation(sorted(set(group.values())))]
@@ -209,16 +199,7 @@ def mask_ap(model: Tuned, pool: Pool, work: Path) -> Floats:
 
 
 def suggested(pool: Pool, count: int, work: Path, workers: int) -> list[Sample]:
-    """What `suggest` names, best first: the verb itself where the base is an exported run."""
-    if pool.exported is not None:
-        (work / "pool").mkdir()
-        for one in pool.free:
-            (work / "pool" / one.path.name).symlink_to(one.path)
-        reading = Reading(pool.exported, usual_diameter(pool.val), ANY)
-        suggest.suggest(reading, work / "pool", None, work / "round1", count=count, workers=workers)
-        by_name = {one.path.name: one for one in pool.free}
-        with (work / "round1" / suggest.LIST).open() as file:
-            return [by_name[row["file"]] for row in csv.DictReader(file)]
+    """What `suggest` names, best first."""
     base = tuned(pool, [], 0, work)
     one_view = predictor(base.network, pool.predict.model_copy(update={"tta": 1}))
     looks = [look_at(one_view, base.threshold, one.pixels()) for one in pool.free]
@@ -281,7 +262,7 @@ def main() -> None:
 
 def run(args: argparse.Namespace, work: Path, keep: Path) -> None:
     """Make what is not kept yet, and say what is there."""
-    pool = t98g(work) if args.pool == "T98G" else left_out(work, args.pool, args.shown, keep / "base.pt")
+    pool = left_out(work, args.pool, args.shown, keep / "base.pt")
     if args.light:
         settings = pool.settings.model_copy(update={"patch": 128, "patches": 128})
         pool = pool._replace(settings=settings, predict=pool.predict.model_copy(update={"tta": 1}))

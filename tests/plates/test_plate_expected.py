@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from monolayer.backends.manifest import pretrained
+from monolayer.coco.instances import Instances
 from monolayer.coco.records import CELL, Image, Truth
 from monolayer.coco.rle import annotation, rle_from_mask
 from monolayer.files import InputError, write_json
@@ -22,12 +23,15 @@ from monolayer.plates import plan, report
 from monolayer.plates.expect import AS_IT_IS, JudgedImage, expect, fit
 from monolayer.plates.expected import guess, read_expected
 from monolayer.plates.model import EXPECTED, network_sums
+from monolayer.plates.quality import certainty
 from monolayer.plates.views import ViewedInstances, f1_of, with_views
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from scipy import ndimage
 from test_plates import finish, run, table
 
+NAN = math.nan
+SCORES = np.array([0.9, 7 / 30], np.float32)
 NETWORKS = {"networks/all.onnx": "0" * 64}
 
 Labels = NDArray[np.int32]
@@ -72,6 +76,16 @@ def test_a_mirror_image_is_a_view_where_there_is_no_other() -> None:
     [mirrored] = run.segment([np.ascontiguousarray(image[:, ::-1])])
     kept = [found.at_least(0.7).label_image() for found in (plain, mirrored)]
     assert viewed.disagreement == pytest.approx(1 - f1_of(kept[0], kept[1][:, ::-1]))
+
+
+def test_cells_below_the_threshold_are_doubt() -> None:
+    """By area: where cells are missed, what was found of them says so, however good the few others are."""
+    masks = [np.ones((10, 10), np.bool_), np.ones((10, 30), np.bool_)]
+    both = Instances(60, 60, masks, np.array([[0, 0], [20, 20]], np.int32), np.zeros((2, 4), np.float32), SCORES)
+    good = both.take(np.array([0]))
+    assert certainty(good, 0.7) == pytest.approx({"mean_score": 0.9, "doubt": 0.1, "disagreement": NAN}, nan_ok=True)
+    assert certainty(both, 0.7) == pytest.approx({"mean_score": 0.9, "doubt": 0.6, "disagreement": NAN}, nan_ok=True)
+    assert math.isnan(certainty(both.take(np.array([], np.int64)), 0.7)["doubt"])
 
 
 def judged(count: int, seed: int, slope: float = -0.8) -> list[JudgedImage]:

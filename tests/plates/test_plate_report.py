@@ -190,7 +190,7 @@ def test_a_full_plate_stays_under_20_megabytes(tmp_path: Path) -> None:
     plan.plan(plate, made.reading(), output)
     images = read_plan(output)
     numbers = {"cells": 500, "confluence": 0.5, "sharpness": 1.0, "light_range": 0.1, "saturated": 0.0}
-    numbers |= {"not_stored": 0.0, "median_diameter_px": 25.0, "mean_score": 0.8, "disagreement": 0.1}
+    numbers |= {"not_stored": 0.0, "median_diameter_px": 25.0, "mean_score": 0.8, "doubt": 0.2, "disagreement": 0.1}
     row = numbers | {"looks": looks(pixels)}
     for image in images:
         if image.frame == 99:

@@ -42,6 +42,11 @@ QUALITY = {
     ),
     "median_diameter_px": Column("px", "number", "Median diameter of circles of the cells' areas."),
     "mean_score": Column("", "number", "Mean score of its cells."),
+    "doubt": Column(
+        "",
+        "number",
+        "1 - the mean score, by area, of all that the network found, cells below the threshold too; empty if nothing.",
+    ),
     "disagreement": Column(
         "",
         "number",

@@ -51,7 +51,7 @@ class ExpectedCheck(Section):
 class ExpectedF1(Section):
     """expected_f1.json of a model's folder."""
 
-    format: Literal[1]
+    format: Literal[2]  # 1 took doubt of cells above the threshold alone
     networks: dict[str, Sha256]
     """The files of the networks that it was fitted for."""
     finding: dict[str, Any]
@@ -117,7 +117,7 @@ def numbers(row: Mapping[str, Any], known: CellDiameters | None, factor: float) 
     Each lowers the F1: how much views disagree, how unsure the network is, how far the cells' size is from the usual.
     """
     size = row["median_diameter_px"] * factor
-    values = {"disagreement": row["disagreement"], "doubt": 1 - row["mean_score"]}
+    values = {"disagreement": row["disagreement"], "doubt": row["doubt"]}
     return values | ({"size": abs(math.log(size / known.median))} if known is not None else {})
 
 
