@@ -62,8 +62,8 @@ def score(row: dict[str, str], name: str) -> str:
 
 
 def models() -> str:
-    row = rows_of("results/phase_contrast")["unet_distance", "all"]
-    data = "label-free phase contrast, 10×: Sartorius' shsy5y and cort, some LIVECell"
+    row = rows_of("results/phase_contrast_self")["self_trained", "all"]
+    data = "label-free phase contrast: Sartorius' shsy5y and cort, some LIVECell (10×), T98G (15×)"
     texts = [
         "`monolayer.load()`",
         data,
