@@ -8,6 +8,7 @@ from monolayer.data import dataset
 from monolayer.data.dataset import Sample
 from monolayer.params.families import UnetTrain
 
+PRETRAINED = {"width": 32, "levels": 4, "stem": 2, "fine": 8}  # the shape of the package's model
 SETTINGS = UnetTrain.model_validate(
     {
         "width": 4,

@@ -480,10 +480,10 @@ def test_the_pretrained_model_is_named_where_it_is_missing(tmp_path: Path, monke
 def test_the_pretrained_model_is_the_studys() -> None:
     """Its threshold and card are those of the committed table, its files all there."""
     folder, found = manifest.read_manifest(manifest.pretrained())
-    with (ROOT / "results/phase_contrast/metrics.csv").open() as file:
+    with (ROOT / "results/phase_contrast_self/metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if (row["run"], row["cell_line"]) == (found.run, "all")]
     assert [float(row["score_threshold"]) for row in rows] == [found.score_threshold]
-    study = yaml.safe_load((ROOT / "workflow/studies/phase_contrast.yaml").read_text())
+    study = yaml.safe_load((ROOT / "workflow/studies/phase_contrast_self.yaml").read_text())
     assert found.notes == study["export"]["notes"]
     card = (folder / found.card).read_text()
     assert f"{float(rows[0]['mask_ap']):.3f}" in card

@@ -30,7 +30,7 @@ from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
 from paths import ROOT
 from torch import nn
-from unet_settings import SETTINGS, split
+from unet_settings import PRETRAINED, SETTINGS, split
 
 
 def test_tables_that_the_workflow_writes_over_are_no_changes_of_its_code(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_tables_that_the_workflow_writes_over_are_no_changes_of_its_code(tmp_pat
 
 def test_a_model_that_stays_as_it_is_given_is_a_run(culture: Culture, tmp_path: Path) -> None:
     """As the row `ready` is, against which a tuned one is held: no epoch, so no checkpoint."""
-    size = {"width": 24, "levels": 4, "weights": "pretrained", "fit": SETTINGS.fit.model_copy(update={"epochs": 0})}
+    size = PRETRAINED | {"weights": "pretrained", "fit": SETTINGS.fit.model_copy(update={"epochs": 0})}
     given = {
         "family": "unet",
         "settings": SETTINGS.model_copy(update=size),
@@ -95,10 +95,10 @@ def test_test_images_that_were_learned_from_are_told(
     shutil.copytree(pretrained(), tmp_path / "exported")
     sums = sorted(seen_by(tmp_path / "a/weights.pt"))
     (tmp_path / "exported/seen.txt").write_text("".join(f"{one}\n" for one in sums))
-    ready = {"width": 24, "levels": 4, "fit": kept, "weights": str(tmp_path / "exported")}
+    ready = PRETRAINED | {"fit": kept, "weights": str(tmp_path / "exported")}
     assert run("anew", "d", **ready) == names["train"]
     assert run("first", "e", **ready) == []
-    assert run("anew", "f", fit=kept, weights=str(tmp_path / "e/weights.pt"), width=24, levels=4) == names["train"]
+    assert run("anew", "f", fit=kept, weights=str(tmp_path / "e/weights.pt"), **PRETRAINED) == names["train"]
 
 
 @pytest.mark.parametrize(
