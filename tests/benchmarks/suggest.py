@@ -141,6 +141,7 @@ def left_out(work: Path, line: str, shown: int, weights: Path) -> Pool:
         return Pool(free, rest[:2], rest[2:], settings, predict, base)
     if line == "T98G":
         named = {one.image["file_name"].removesuffix(".png"): one for one in mine}
+        settings = settings.model_copy(update={"diameter": diameters(known).median})  # its cells are twice as large
         val = [named.pop(name) for name in ("set07", "set36")]
         test = evenly([one for name, one in named.items() if name not in ALIKE], 14)
         return Pool([one for one in named.values() if one not in test], val, test, settings, predict, base)
