@@ -93,16 +93,16 @@ def test_what_can_not_be_packed(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no network HeLa; name one of all"):
         package(pretrained(), packed.with_name("a.png"), signature, tmp_path / "m.zip", network="HeLa")
     Image.fromarray(sample()[:4]).save(tmp_path / "flat.png")
-    with pytest.raises(InputError, match="448x4 px; give an image of 8 px or more"):
+    with pytest.raises(InputError, match="448x4 px; give an image of 16 px or more"):
         package(pretrained(), tmp_path / "flat.png", signature, tmp_path / "m.zip")
     shutil.copytree(pretrained(), tmp_path / "other")
     file = tmp_path / "other/model.json"
     text = file.read_text()
-    file.write_text(text.replace('"stride": 8', '"stride": 8, "zoom": 1.5'))
+    file.write_text(text.replace('"stride": 16', '"stride": 16, "zoom": 1.5'))
     with pytest.raises(InputError, match=r"enlarges images by 1\.5 before its network"):
         package(tmp_path / "other", packed.with_name("a.png"), signature, tmp_path / "m.zip")
     file.write_text(text)
-    file.write_text(file.read_text().replace('"fp32",', "").replace('"unet_distance"', '"x"'))
+    file.write_text(file.read_text().replace('"fp32",', "").replace('"self_trained"', '"x"'))
     with pytest.raises(InputError, match="has no fp32 graphs"):
         package(tmp_path / "other", packed.with_name("a.png"), signature, tmp_path / "m.zip")
     assert read_manifest(tmp_path / "other")[1].run == "x"

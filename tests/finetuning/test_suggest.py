@@ -31,14 +31,15 @@ ODD, ONE, COPY = "sub/odd.png", "c.png", "near_copy.png"
 
 
 def field(seed: int, radius: float, apart: int, light: float) -> NDArray[np.uint8]:
-    """uint8 (H, W): bright disks at random places so far apart, on grey as phase contrast has it."""
+    """uint8 (H, W): dark disks with a bright rim at random places so far apart, as phase contrast has it."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     pixels, placed = rng.normal(128, 5, (HEIGHT, WIDTH)), list[tuple[float, float]]()
     for cy, cx in zip(rng.uniform(0, HEIGHT, 400), rng.uniform(0, WIDTH, 400), strict=True):
         if all(np.hypot(cy - v, cx - u) >= apart for v, u in placed):
             placed.append((cy, cx))
-            pixels += light / (1 + np.exp(np.minimum(np.hypot(y - cy, x - cx) - radius, 50)))
+            for grey, edge in ((light / 2, radius + 1), (-light, radius - 1)):
+                pixels += grey / (1 + np.exp(np.minimum(3 * (np.hypot(y - cy, x - cx) - edge), 50)))
     return pixels.clip(0, 255).astype(np.uint8)
 
 

@@ -499,11 +499,13 @@ def test_a_fault_at_any_write_leaves_what_the_same_command_mends(
     print(f"\npredict: {count} writes, each failed twice")
 
 
-@pytest.mark.parametrize(("size", "warned"), [(5, True), (16, False), (33, True)])
+@pytest.mark.parametrize(("size", "warned"), [(5, True), (16, False), (45, True)])
 def test_cells_of_another_size_than_the_models_are_told(
     size: int, warned: bool, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend: Any = size
+    for name in ("b.tif", "day 2/a.png"):
+        PillowImage.new("L", (90, 90)).save(folder / name)
     run = Predictor({"all": Network(Marker(), backend)}, 4)
     monkeypatch.setattr(predictor, "load", lambda *_, **__: run)
     for choice in (predict.Choice(None, None), predict.Choice(None, None, diameter=size)):
