@@ -30,7 +30,10 @@ from monolayer.params.families import UnetPredict
 
 FORMAT = "0.5.4"
 SIDE = 512  # px at most, of the test image and the cover
-MAPS = {"foreground": "Probability of a cell", "distance": "distance to its edge, over the cell's largest"}
+MAPS = {
+    "foreground": "Probability of a cell",
+    "distance": "distance to its edge, over the cell's largest (of a network whose `target` is separated: foreground)",
+}
 OUTLINE = (255, 157, 28)
 
 

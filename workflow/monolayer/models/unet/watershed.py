@@ -26,7 +26,8 @@ class Thresholds(NamedTuple):
 
 
 def separate(maps: Float, thresholds: Thresholds, saddle_ratio: float) -> Labels:
-    """Label image int32 (H, W) of maps (1, H, W), foreground alone, or (2, H, W), foreground and distance.
+    """Label image int32 (H, W) of maps (1, H, W), foreground alone, or (2, H, W), foreground and distance (or, of
+    separated cells, foreground twice).
 
     Two markers that touch are two cells where the saddle between them is shallower than `saddle_ratio` times the
     shallower one.
