@@ -98,3 +98,22 @@ def test_a_mean_over_views_has_no_favourite_direction() -> None:
     [eight] = blend_tta([image], left, tiles, batch=2, tta=8)
     np.testing.assert_allclose(eight, four, atol=1e-6)
     assert np.array_equal(blend_tta([image], left, tiles, 2, 1)[0], blend([image], left, tiles, 2)[0])
+
+
+@pytest.mark.parametrize(("height", "width"), [(21, 13), (1, 40), (16, 32)])
+def test_what_lacks_to_the_stride_is_the_image_mirrored(height: int, width: int) -> None:
+    """A flat strip at the edge would be ground that the network never saw."""
+    image = np.random.default_rng(0).random((height, width), np.float32)
+    seen = list[Float]()
+
+    def forward(tiles: Float) -> Float:
+        seen.append(tiles[0, 0])
+        return tiles
+
+    blend([image], forward, Tiles(64, 0, 16), 1)
+    [given] = seen
+    mirrored = [
+        np.abs((np.arange(new) + old - 1) % max(1, 2 * (old - 1)) - (old - 1))
+        for new, old in zip(given.shape, image.shape, strict=True)
+    ]
+    assert np.array_equal(given, image[np.ix_(*mirrored)])

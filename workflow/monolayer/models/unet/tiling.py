@@ -63,13 +63,18 @@ def axis(length: int, tiles: Tiles) -> Axis:
 
 
 class _Canvas:
-    """One image, padded with 0 as convolutions pad, and the weighted sum of the network's outputs for its tiles."""
+    """One image and the weighted sum of the network's outputs for its tiles.
+
+    What is lacking to a multiple of the stride is the image mirrored at its edge: a flat strip there would be taken for
+    a cell, or would hide one.
+    """
 
     def __init__(self, image: Float, tiles: Tiles) -> None:
         self.shape = image.shape
         self.rows, self.columns = (axis(length, tiles) for length in image.shape)
         height, width = image.shape
-        self.image = np.pad(image, ((0, self.rows.padded - height), (0, self.columns.padded - width)))
+        lacking = (0, self.rows.padded - height), (0, self.columns.padded - width)
+        self.image = np.pad(image, lacking, mode="reflect")
         self.sum: Float | None = None
 
     def window(self, row: int, column: int) -> tuple[slice, slice]:
