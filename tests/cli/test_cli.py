@@ -59,8 +59,9 @@ def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with an image, one of another tool's COCO files, and files of the wrong kind."""
     monkeypatch.chdir(tmp_path)
-    pixels = np.full((96, 96), 90, np.uint8)
-    pixels[20:50, 20:50] = 220
+    pixels = np.full((96, 96), 128, np.uint8)
+    pixels[20:44, 20:44] = 170
+    pixels[23:41, 23:41] = 60  # a cell in its bright rim
     for name in ("images", "cut", "pages", "text", "none"):
         (tmp_path / name).mkdir()
     PillowImage.fromarray(pixels).save("images/a.png")

@@ -273,7 +273,7 @@ def test_what_other_settings_found_is_no_part_of_the_result(tmp_path: Path) -> N
     scans = made.incucyte(tmp_path / "VID7", wells=1, fields=1, times=4)
     output = run(scans, tmp_path / "out")
     whole = table(output / "images.parquet")["cells"].tolist()
-    strict: dict[str, Any] = {"score_min": 0.9}
+    strict: dict[str, Any] = {"score_min": 0.946}
     finish(output, 2, **strict)
     less = table(output / "images.parquet")["cells"].tolist()
     assert less != whole
@@ -298,11 +298,11 @@ def test_settings_that_were_tried_in_vain_leave_nothing(tmp_path: Path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(PartJournal, "add", killed)
         with pytest.raises(KeyboardInterrupt):
-            segment.segment(output, made.finding(score_min=0.9), (1, 3), 1)
+            segment.segment(output, made.finding(score_min=0.946), (1, 3), 1)
     assert [path.name for path in (output / "parts").iterdir()] == [f"1-3{JOURNAL}"]
     finish(output)
     assert table(output / "images.parquet")["cells"].tolist() == labelled(output) == whole
-    finish(output, 3, score_min=0.9)
+    finish(output, 3, score_min=0.946)
     assert table(output / "images.parquet")["cells"].tolist() == labelled(output) != whole
 
 
