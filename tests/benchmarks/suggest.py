@@ -134,14 +134,15 @@ def left_out(work: Path, line: str, shown: int, weights: Path) -> Pool:
     settings = own.model_copy(update={"weights": str(weights), "fit": settings.fit, "patches": settings.patches})
     predict = predict.model_copy(update={"tta": 1})
     contrast = float(torch.load(weights, weights_only=True)["networks"]["all"]["contrast"])
-    base = Learned(diameters(known), [contrast])
+    sizes = diameters(known)
+    base = Learned(sizes, [contrast])
     if line == "A172":  # wells A7 and B7 are its training images
         free = [one for one in mine if one.image["well"] in ("A7", "B7")]
         rest = [one for one in mine if one.image["well"] in ("C7", "D7")]
         return Pool(free, rest[:2], rest[2:], settings, predict, base)
     if line == "T98G":
         named = {one.image["file_name"].removesuffix(".png"): one for one in mine}
-        settings = settings.model_copy(update={"diameter": diameters(known).median})  # its cells are twice as large
+        settings = settings.model_copy(update={"diameter": sizes.median})  # its cells are twice as large
         val = [named.pop(name) for name in ("set07", "set36")]
         test = evenly([one for name, one in named.items() if name not in ALIKE], 14)
         return Pool([one for one in named.values() if one not in test], val, test, settings, predict, base)

@@ -82,10 +82,10 @@ def test_cells_below_the_threshold_are_doubt() -> None:
     """By area: where cells are missed, what was found of them says so, however good the few others are."""
     masks = [np.ones((10, 10), np.bool_), np.ones((10, 30), np.bool_)]
     both = Instances(60, 60, masks, np.array([[0, 0], [20, 20]], np.int32), np.zeros((2, 4), np.float32), SCORES)
-    good = both.take(np.array([0]))
-    assert certainty(good, 0.7) == pytest.approx({"mean_score": 0.9, "doubt": 0.1, "disagreement": NAN}, nan_ok=True)
-    assert certainty(both, 0.7) == pytest.approx({"mean_score": 0.9, "doubt": 0.6, "disagreement": NAN}, nan_ok=True)
-    assert math.isnan(certainty(both.take(np.array([], np.int64)), 0.7)["doubt"])
+    good, none = (both.take(np.array(cells, np.int64)) for cells in ([0], []))
+    assert certainty(good, good) == pytest.approx({"mean_score": 0.9, "doubt": 0.1, "disagreement": NAN}, nan_ok=True)
+    assert certainty(good, both) == pytest.approx({"mean_score": 0.9, "doubt": 0.6, "disagreement": NAN}, nan_ok=True)
+    assert math.isnan(certainty(none, none)["doubt"])
 
 
 def judged(count: int, seed: int, slope: float = -0.8) -> list[JudgedImage]:

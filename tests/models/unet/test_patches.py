@@ -11,7 +11,7 @@ from culture import Culture
 from monolayer.coco.io import read_truth
 from monolayer.data import dataset
 from monolayer.models.unet import patches
-from monolayer.params.families import AugmentParams, UnetTrain
+from monolayer.params.families import AugmentParams, Target, UnetTrain
 from scipy import ndimage
 from unet_settings import SETTINGS
 
@@ -98,8 +98,9 @@ def test_targets_are_the_same_whatever_the_threads() -> None:
 
 
 def test_empty_and_full_images_have_targets() -> None:
+    maps_of: dict[Target, int] = {"foreground": 1, "separated": 2, "foreground+distance": 2}
     for value in (0, 1):
-        for target, maps in (("foreground", 1), ("separated", 2), ("foreground+distance", 2)):
+        for target, maps in maps_of.items():
             found = patches.targets(np.full((8, 9), value, np.int32), target)
             assert found.shape == (maps, 8, 9)
             assert (found[0] == 255 * value).all()

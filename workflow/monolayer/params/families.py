@@ -127,6 +127,9 @@ class SearchParams(Section):
     """Relative distances to the edge (of `separated`: probabilities), in [0, 1], that one cell reaches in one place."""
 
 
+Target = Literal["foreground", "separated", "foreground+distance"]
+
+
 class UnetTrain(Section):
     width: PositiveInt
     """Channels of the first level; each level has twice the last's."""
@@ -136,7 +139,7 @@ class UnetTrain(Section):
     """px: the first level takes blocks of this side as channels (space to depth); 2 is a quarter of the work."""
     fine: NonNegativeInt = 0
     """Channels of the image's own resolution beside a stem, for the outlines; 0: none."""
-    target: Literal["foreground", "separated", "foreground+distance"]
+    target: Target
     """foreground: touching cells are one; separated: it ends where they touch, and narrow gaps weigh more in the loss
     (Ronneberger et al. 2015); foreground+distance: cells part by their distance to the edge, which is best."""
     weights: LocalPath = unset("none")

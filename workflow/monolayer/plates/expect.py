@@ -112,7 +112,7 @@ def judge(model: PlateModel, listed: Sequence[Sample], label: str) -> Iterator[J
         labels, grey = kept.label_image(), _shown(sample, how)
         truth = label_image([cell["segmentation"] for cell in sample.annotations], *grey.shape)
         sizes: Floats = np.bincount(labels.ravel())[1:].astype(np.float64)
-        row = measures(grey, sizes[sizes > 0]) | certainty(every, model.score_min)
+        row = measures(grey, sizes[sizes > 0]) | certainty(kept, every)
         group, f1 = f"{sample.image['cell_line']}/{sample.image['well']}", f1_of(truth, labels)
         if not math.isnan(f1):
             yield JudgedImage(group, how, f1, numbers(row, known, 1.0), looks(grey))

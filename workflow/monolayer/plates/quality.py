@@ -39,15 +39,15 @@ def _ranged(pixels: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(np.ldexp(pixels, -exponent), np.float32)
 
 
-def certainty(found: Instances, score_min: float) -> dict[str, float]:
-    """How sure the network is of the cells of an image, and whether views of it lead to the same.
+def certainty(kept: Instances, found: Instances) -> dict[str, float]:
+    """How sure the network is of the cells of an image that are kept, and whether views of it lead to the same.
 
     `doubt` is 1 less the mean score, by area, of all that it found, cells of too low a score too: an image whose cells
     it misses has those beside a few good ones.
     """
-    kept, areas = found.at_least(score_min).ranking, [int(mask.sum()) for mask in found.masks]
+    areas = [int(mask.sum()) for mask in found.masks]
     return {
-        "mean_score": float(kept.mean(dtype=np.float64)) if len(kept) else math.nan,
+        "mean_score": float(kept.ranking.mean(dtype=np.float64)) if len(kept.ranking) else math.nan,
         "doubt": 1 - float(np.average(found.ranking, weights=areas)) if any(areas) else math.nan,
         "disagreement": getattr(found, "disagreement", math.nan),
     }

@@ -183,7 +183,7 @@ class Shard:
         columns = cell_columns(kept, labels, one.own, self.model.manifest.neighbours)
         areas, scale = columns["area_px2"], self.about.pixel_size_um
         columns = with_um(columns, scale)
-        row = image_row(columns, labels, scale) | measures(one.own, areas) | certainty(found, self.model.score_min)
+        row = image_row(columns, labels, scale) | measures(one.own, areas) | certainty(kept, found)
         count, lacking = one.chunks
         row["not_stored"] = lacking / count if count else 0.0
         return row | {"looks": looks(one.grey)}, arrow(dictionary.CELLS, columns)

@@ -13,7 +13,7 @@ from monolayer.data.dataset import Sample, TrueCells
 from monolayer.models.dihedral import Number, turn
 from monolayer.models.rescaled import image_at, labels_at
 from monolayer.models.unet.tiling import Float
-from monolayer.params.families import AugmentParams, UnetTrain
+from monolayer.params.families import AugmentParams, Target, UnetTrain
 
 GAP = 2.0  # px, σ of gaps
 
@@ -37,7 +37,7 @@ def standardise(image: NDArray[np.uint8], spread: float) -> Float:
     return (image - np.float32(background(image))) / np.float32(spread)
 
 
-def targets(labels: NDArray[np.int32], target: str) -> NDArray[np.uint8]:
+def targets(labels: NDArray[np.int32], target: Target) -> NDArray[np.uint8]:
     """What `target` asks for, (1 or 2, H, W), 255 is 1: foreground; foreground cut where cells touch, and how narrow
     the gap is; or foreground and distance to the cell's edge over the cell's largest.
 
@@ -51,14 +51,18 @@ def targets(labels: NDArray[np.int32], target: str) -> NDArray[np.uint8]:
     apart = cut_apart(labels)
     if target == "separated":
         return np.stack([apart * np.uint8(255), gaps(labels * apart)])
-    padded = np.pad(apart, 1)  # the border is an edge
-    rough = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    # the last digit of its root hangs on how many threads took the rows; squares of distances are whole numbers
-    distance_map = np.sqrt(np.rint(np.square(rough)))
+    distance_map = distances(np.pad(apart, 1))[1:-1, 1:-1]  # the border is an edge
     largest = np.zeros(int(labels.max(initial=0)) + 1, np.float32)
     np.maximum.at(largest, labels.ravel(), distance_map.ravel())
     height = distance_map / np.maximum(largest, 1)[labels]
     return np.stack([foreground * np.uint8(255), (height * 255).round().astype(np.uint8)])
+
+
+def distances(inside: NDArray[np.uint8]) -> Float:
+    """px from each pixel's centre to that of the nearest one that is 0 (H, W), whatever the number of threads."""
+    rough = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # the last digit of its root hangs on how many threads took the rows; squares of distances are whole numbers
+    return np.asarray(np.sqrt(np.rint(np.square(rough))), np.float32)
 
 
 def cut_apart(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -84,8 +88,7 @@ def gaps(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
         if place is None:
             continue
         around = tuple(slice(max(0, side.start - reach), side.stop + reach) for side in place)
-        away = (labels[around] != cell).astype(np.uint8)
-        way = np.sqrt(np.rint(np.square(cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))))
+        way = distances((labels[around] != cell).astype(np.uint8))
         second[around] = np.minimum(second[around], np.maximum(nearest[around], way))
         nearest[around] = np.minimum(nearest[around], way)
     narrow = np.exp(-np.square(nearest + second) / (2 * GAP**2)) * (labels == 0)
