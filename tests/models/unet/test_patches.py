@@ -123,6 +123,16 @@ def test_lines_have_their_shares(culture: Culture, exponent: float) -> None:
         assert count == pytest.approx(400 * size[line] ** exponent / total, abs=1)
 
 
+def test_a_line_has_as_many_times_its_share_as_it_is_given(culture: Culture) -> None:
+    lines = sorted({sample.image["cell_line"] for sample in culture_patches(culture, SETTINGS)._cells.samples})
+    settings = SETTINGS.model_copy(update={"line_shares": {lines[0]: 3.0}, "patches": 300})
+    drawn = culture_patches(culture, settings)
+    names = (drawn.draw(index, np.random.default_rng(index))[0] for index in range(300))
+    patches_of = Counter(name.split("_")[0] for name in names)
+    one = 300 / (len(lines) + 2)
+    assert patches_of == {line: pytest.approx(3 * one if line == lines[0] else one, abs=1) for line in lines}
+
+
 def test_draw_depends_on_index_and_rng_alone(culture: Culture) -> None:
     first, again = culture_patches(culture, SETTINGS), culture_patches(culture, SETTINGS)
     for index in range(5):

@@ -18,6 +18,7 @@ from monolayer.coco.io import read_truth
 from monolayer.coco.records import Truth
 from monolayer.data.dataset import Sample, evenly, of_lines, samples
 from monolayer.files import FORMAT, InputError, few, name_of_file, write_csv, write_json
+from monolayer.params.families import TrainSettings, UnetTrain
 from monolayer.params.steps import TrainParams
 from monolayer.provenance.commit import provenance
 
@@ -43,6 +44,7 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     for path in synthetic:
         shown += samples(read_truth(path), path.with_name("images"))
     chosen = networks(params.lines, shown, samples(read_truth(truth["val"]), images))
+    check_shares(params.settings, {sample.image["cell_line"] for learned, _ in chosen.values() for sample in learned})
     if params.settings.fit.epochs:
         for name, (learned, val) in chosen.items():
             check_cells(name, learned, evenly(val, params.settings.val_images))
@@ -136,6 +138,15 @@ def seen_in_test(test: Truth, seen: Collection[str]) -> list[str]:
             cure,
         )
     return names
+
+
+def check_shares(settings: TrainSettings, lines: Collection[str]) -> None:
+    """Refuse a share of a line that has no image to train on: a name spelt otherwise would change nothing."""
+    if isinstance(settings, UnetTrain) and (unknown := sorted(settings.line_shares.keys() - lines)):
+        raise InputError(
+            f"line_shares names {few(unknown, most=3)}, of which this run trains on no image; its lines are "
+            f"{few(sorted(lines), most=20)}"
+        )
 
 
 def check_cells(name: str, train: Sequence[Sample], val: Sequence[Sample]) -> None:

@@ -155,6 +155,8 @@ class UnetTrain(Section):
     """This share has a cell in the middle, the others are anywhere."""
     sampling_exponent: Fraction
     """A line's share of the patches grows with its cells to this power, in [0, 1]."""
+    line_shares: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Times this for the lines named: more of one of which there is little, or whose cells are unlike the others'."""
     augment: AugmentParams
     """Besides flips and quarter turns."""
     contrast_images: PositiveInt

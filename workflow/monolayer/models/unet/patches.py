@@ -96,16 +96,19 @@ def gaps(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
 
 
 class Patches:
-    """Patches of `patch` px, of each line as `sampling_exponent` says; `foreground_fraction` have a cell in the middle.
+    """Patches of `patch` px, of each line as many as `sampling_exponent` and `line_shares` say; `foreground_fraction`
+    have a cell in the middle.
 
     What is drawn follows from index and rng alone.
     """
 
     def __init__(self, cells: TrueCells, settings: UnetTrain, spread: float) -> None:
         lines = [sample.image["cell_line"] for sample in cells.samples]
-        self._by_line = [[i for i, line in enumerate(lines) if line == one] for one in sorted(set(lines))]
+        names = sorted(set(lines))
+        self._by_line = [[i for i, line in enumerate(lines) if line == one] for one in names]
         sizes = [sum(1 + len(cells.samples[i].annotations) for i in line) for line in self._by_line]
-        self._ends = np.cumsum([size**settings.sampling_exponent for size in sizes])  # of each line's share of draws
+        shares = [settings.line_shares.get(one, 1.0) for one in names]
+        self._ends = np.cumsum(np.power(sizes, settings.sampling_exponent) * shares)  # of each line's share of draws
         self._cells, self._settings, self._spread = cells, settings, spread
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[str, tuple[Float, NDArray[np.uint8]]]:
