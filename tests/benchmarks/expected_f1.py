@@ -137,7 +137,9 @@ def main() -> None:
     alike = [one for one in plain if not one.group.startswith("T98G")]
     print(row("test, as they are, without T98G", check_of(with_guess(fitted, alike), fitted)))
     foreign = [one for one in third if one.how == AS_IT_IS]
-    print(row("a third microscope, as they are", check_of(with_guess(fitted, foreign), fitted)))
+    if guessed := with_guess(fitted, foreign):
+        print(row("a third microscope, as they are", check_of(guessed, fitted)))
+    print(f"Of a third microscope, as they are, {len(guessed)} of {len(foreign)} images have a cell and a guess.")
 
 
 if __name__ == "__main__":

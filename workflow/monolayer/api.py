@@ -4,7 +4,7 @@
 >>> from monolayer.service.sample import sample  # a drawn image; any grey numpy array (height, width) will do
 >>> model = monolayer.load()  # the pretrained model; or load("results/own/export/unet_distance")
 >>> model.name, model.score_threshold
-('self_trained', 0.72058)
+('self_trained', 0.71802)
 >>> cells = model.segment(sample())
 >>> cells.labels.shape, cells.labels.dtype, int(cells.labels.max()) == len(cells)
 ((320, 448), dtype('int32'), True)
