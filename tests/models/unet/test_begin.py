@@ -66,7 +66,7 @@ def test_the_exported_model_is_itself_in_torch(network: family.UNet, tiles: Tens
     [expected] = OnnxRuntime(files, {"maps": {}}, 1).run("maps", tiles.numpy())
     with torch.no_grad():
         [found] = family.MapGraph(network)(tiles)
-    np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)  # of probabilities: what float32 rounds
     _, manifest = read_manifest(pretrained())
     assert network.thresholds.tolist() == pytest.approx(manifest.networks["all"].constants["thresholds"])
 
