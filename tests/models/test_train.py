@@ -126,9 +126,9 @@ def test_epochs_are_not_chosen_by_images_without_cells(
 
 
 def test_a_share_of_a_line_that_is_not_there_is_refused(culture: Culture, tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"line_shares": {"round": 2.0, "Long": 2.0}})
+    settings = SETTINGS.model_copy(update={"line_shares": {"long": 2.0, "Long": 2.0}})
     given = {"family": "unet", "settings": settings, "lines": "all", "seed": 0, "cpu_threads": 1}
-    with pytest.raises(InputError, match="line_shares names Long, of which this run trains on no image; its lines are"):
+    with pytest.raises(InputError, match="line_shares names Long, of which train has no image; its lines are long, "):
         train(culture.images, culture.splits, TrainParams.model_validate(given), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

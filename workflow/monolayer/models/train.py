@@ -44,7 +44,7 @@ def train(images: Path, splits: Path, params: TrainParams, output: Path, extensi
     for path in synthetic:
         shown += samples(read_truth(path), path.with_name("images"))
     chosen = networks(params.lines, shown, samples(read_truth(truth["val"]), images))
-    check_shares(params.settings, {sample.image["cell_line"] for learned, _ in chosen.values() for sample in learned})
+    check_shares(params.settings, {sample.image["cell_line"] for sample in shown})
     if params.settings.fit.epochs:
         for name, (learned, val) in chosen.items():
             check_cells(name, learned, evenly(val, params.settings.val_images))
@@ -144,7 +144,7 @@ def check_shares(settings: TrainSettings, lines: Collection[str]) -> None:
     """Refuse a share of a line that has no image to train on: a name spelt otherwise would change nothing."""
     if isinstance(settings, UnetTrain) and (unknown := sorted(settings.line_shares.keys() - lines)):
         raise InputError(
-            f"line_shares names {few(unknown, most=3)}, of which this run trains on no image; its lines are "
+            f"line_shares names {few(unknown, most=3)}, of which train has no image; its lines are "
             f"{few(sorted(lines), most=20)}"
         )
 
