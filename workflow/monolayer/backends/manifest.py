@@ -59,14 +59,15 @@ class EngineFile(Section):
 
 
 class CellDiameters(Section):
-    """px, of circles of the true cells' areas in training: the median of all, and how far images' medians reach."""
+    """px, of circles of the true cells' areas in training: the median of all, and how far images' medians reach in one
+    of its lines or another."""
 
     low: PositiveFloat
-    """5th percentile of the images' medians."""
+    """5th percentile of the images' medians, of the line where it is lowest."""
     median: PositiveFloat
     """Of all cells."""
     high: PositiveFloat
-    """95th percentile of the images' medians."""
+    """95th percentile of the images' medians, of the line where it is highest."""
 
 
 class ImageSides(Section):

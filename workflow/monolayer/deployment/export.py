@@ -6,6 +6,7 @@ import logging
 import math
 import platform
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -76,7 +77,7 @@ def export(
         networks={name: network for name, (network, _) in written.items()},
         dtypes=params.settings.dtypes,
         engines=[file for _, engines in written.values() for file in engines],
-        diameters=_diameters(learned),
+        diameters=cell_diameters(learned),
         sides=_sides(learned),
         versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
     )
@@ -84,14 +85,20 @@ def export(
     write_json(output / MANIFEST, manifest.model_dump(), indent=1)
 
 
-def _diameters(train: Sequence[Sample]) -> CellDiameters | None:
-    """How large the training cells are; of no cells nothing is known."""
-    images = [[2 * math.sqrt(cell["area"] / math.pi) for cell in sample.annotations] for sample in train]
-    if not any(images):
+def cell_diameters(train: Sequence[Sample]) -> CellDiameters | None:
+    """How large the training cells are; of no cells nothing is known.
+
+    Each line has its own range: in that of all images, a line of few with larger cells would be left out.
+    """
+    every, of_line = list[float](), defaultdict[str, list[float]](list)
+    for sample in train:
+        if sizes := [2 * math.sqrt(cell["area"] / math.pi) for cell in sample.annotations]:
+            every += sizes
+            of_line[sample.image["cell_line"]].append(float(np.median(sizes)))
+    if not every:
         return None
-    low, high = np.percentile([np.median(image) for image in images if image], (5, 95))
-    median = np.median([diameter for image in images for diameter in image])
-    low, median, high = (round(float(value), 2) for value in (low, median, high))
+    ranges = np.array([np.percentile(medians, (5, 95)) for medians in of_line.values()])
+    low, median, high = (round(float(value), 2) for value in (ranges.min(), np.median(every), ranges.max()))
     return CellDiameters(low=low, median=median, high=high)
 
 
