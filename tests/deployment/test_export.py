@@ -425,13 +425,15 @@ def test_a_missing_vendor_library_is_one_clear_error() -> None:
 
 
 def test_a_line_of_few_images_has_its_cells_within_the_range(culture: Culture) -> None:
-    """Its cells are four times as large; 5 % of all images would pass it over, and predict warn of cells that it knows."""
+    """Its cells are four times as large; 5 % of all images would pass it over, and predict warn of what it knows."""
     usual = samples(read_truth(culture.splits / "train.json"), culture.images)
     large = replace(usual[0], image={**usual[0].image, "cell_line": "large"}, annotations=[])
     large.annotations.extend({**cell, "area": 16 * cell["area"]} for cell in usual[0].annotations)
     alone, both = export.cell_diameters(20 * usual), export.cell_diameters([*20 * usual, large])
     rare = export.cell_diameters([large])
-    assert alone is not None and both is not None and rare is not None
+    assert alone is not None
+    assert both is not None
+    assert rare is not None
     assert (both.low, both.high) == (alone.low, rare.high)
     assert both.median == pytest.approx(alone.median, rel=0.02)
     assert rare.high > 3 * alone.high
