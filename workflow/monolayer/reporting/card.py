@@ -130,8 +130,9 @@ def sizes(manifest: Manifest) -> str:
     if isinstance(manifest.settings, YoloPredict):  # which scales every image to one size, and takes no diameter
         cure = "Every image is scaled to one size: give images of fields as large as those of training."
     return (
-        f"\n\nThe median training cell has a diameter of {diameters.median:.1f} px (of the circle of its area); medians "
-        f"of nine in ten images of each line lie between {diameters.low:.1f} and {diameters.high:.1f} px. {cure}"
+        f"\n\nThe median training cell has a diameter of {diameters.median:.1f} px (of the circle of its area); "
+        f"medians of nine in ten images of each line lie between {diameters.low:.1f} and {diameters.high:.1f} px. "
+        f"{cure}"
     )
 
 
