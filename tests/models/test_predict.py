@@ -499,7 +499,7 @@ def test_a_fault_at_any_write_leaves_what_the_same_command_mends(
     print(f"\npredict: {count} writes, each failed twice")
 
 
-@pytest.mark.parametrize(("size", "warned"), [(5, True), (16, False), (45, True)])
+@pytest.mark.parametrize(("size", "warned"), [(5, True), (16, False), (45, False), (70, True)])
 def test_cells_of_another_size_than_the_models_are_told(
     size: int, warned: bool, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
